@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How the cloud's API is reached, and where a token may be sent."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from attrs import field, frozen
+
+from scherbelberg.errors import BadInput
+
+HETZNER = "https://api.hetzner.cloud/v1"
+
+
+def _is_loopback(endpoint: str) -> bool:
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@frozen(kw_only=True)
+class Access:
+    """How the API is reached.
+
+    Args:
+        endpoint: Its URL.
+        token: The project's token.
+        token_source: Where the token came from, for people.
+    """
+
+    endpoint: str
+    token: str = field(repr=False)
+    token_source: str
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether the endpoint is on this computer."""
+        return _is_loopback(self.endpoint)
+
+    @property
+    def place(self) -> str:
+        """The cloud's name for people."""
+        if self.is_sandbox:
+            return "SANDBOX"
+        return "Hetzner Cloud" if self.endpoint == HETZNER else f"the cloud at {self.endpoint}"
+
+
+def check_endpoint(endpoint: str) -> str:
+    """Check that a token may be sent to an endpoint.
+
+    Args:
+        endpoint: The API's URL.
+
+    Returns:
+        The URL without a slash at its end.
+
+    Raises:
+        BadInput: It is no URL, or plain http to another computer.
+    """
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise BadInput(f"The endpoint '{endpoint}' is no address of an API; Hetzner's is {HETZNER}.")
+    if parts.scheme == "http" and not _is_loopback(endpoint):
+        raise BadInput(
+            f"The endpoint {endpoint} is plain http, which would send your token in the clear; use https"
+            " (plain http is for a sandbox on this computer's loopback)."
+        )
+    return endpoint.rstrip("/")

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Brings one node from its first SSH connection to a running Dask service.
+
+Everything is pushed in one go, the script is run once, its lines become events and its two questions are answered: the
+node's own host key is pinned before sshd uses it, and its certificate request is signed.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from collections.abc import Callable
+
+from attrs import frozen
+
+from scherbelberg.errors import BootstrapFailed
+from scherbelberg.events import Event, Listener, Phase
+from scherbelberg.payload import RemoteFile, command, pack, unpack_command
+from scherbelberg.remote import TAIL, Remote
+from scherbelberg.spec import Timeouts
+
+#: A node that was just reached answers again at once, unless something is wrong.
+_AGAIN_S = 60.0
+
+
+@frozen(kw_only=True)
+class NodeFacts:
+    """What a node said of itself.
+
+    Args:
+        cores: Cores of the machine.
+        memory_bytes: Memory of the machine in bytes.
+        python: Full version of its environment's Python.
+        digest: Digest of its environment.
+    """
+
+    cores: int
+    memory_bytes: int
+    python: str
+    digest: str
+
+
+@frozen(kw_only=True)
+class Answers:
+    """How the script's questions are answered.
+
+    Args:
+        pin: Is given the node's own host key; from its return on, that key is accepted too.
+        pin_only: Is called when the node was told to use its own key; from then on no other is accepted.
+        sign: Is given a certificate request, PEM, and returns the certificate, PEM.
+    """
+
+    pin: Callable[[str], None]
+    pin_only: Callable[[str], None]
+    sign: Callable[[bytes], bytes]
+
+
+class _Talk:
+    """What was said while the script ran on a node."""
+
+    def __init__(self, node: str, listener: Listener, answers: Answers) -> None:
+        self.node = node
+        self.facts: dict[str, str] = {}
+        self.host_key = ""
+        self.failure = ""
+        self.phase: Phase | None = None
+        self.log: deque[str] = deque(maxlen=TAIL)
+        self._listener = listener
+        self._answers = answers
+
+    def answer(self, line: str) -> str | None:
+        """Take a line of the script's standard output and return what it waits for, or None."""
+        word, _, rest = line.partition(" ")
+        if word == "@phase":
+            self._note_phase(rest)
+        elif word == "@fact":
+            name, _, value = rest.partition(" ")
+            self.facts[name] = value
+        elif word == "@failed":
+            self._fail(rest)
+        elif word == "@hostkey":
+            self.host_key = rest.strip()
+            self._answers.pin(self.host_key)
+            return "pinned"
+        elif word == "@csr":
+            certificate = self._answers.sign(base64.b64decode(rest))
+            return f"certificate {base64.b64encode(certificate).decode()}"
+        else:
+            self.log.append(line)
+        return None
+
+    def _note_phase(self, rest: str) -> None:
+        name, state, *detail = rest.split(" ", 2)
+        if state not in {"start", "done", "skipped"}:
+            raise BootstrapFailed(
+                f"Node {self.node} speaks of a phase in a state unknown here: {rest}.", node=self.node
+            )
+        self.phase = Phase(name)
+        self._listener(Event(node=self.node, phase=self.phase, state=state, detail=" ".join(detail)))  # type: ignore[arg-type] # checked above
+
+    def _fail(self, rest: str) -> None:
+        name, _, self.failure = rest.partition(" ")
+        self.phase = Phase(name)
+        self._listener(Event(node=self.node, phase=self.phase, state="failed", detail=self.failure))
+
+
+async def bootstrap(
+    remote: Remote,
+    files: tuple[RemoteFile, ...],
+    *,
+    answers: Answers,
+    listener: Listener,
+    timeouts: Timeouts,
+    digest: str,
+) -> NodeFacts:
+    """Bring a node that was reached to a running service. Doing it again changes nothing.
+
+    Args:
+        remote: The node.
+        files: All that is pushed.
+        answers: How the script's questions are answered.
+        listener: Is told of the phases.
+        timeouts: Deadlines in seconds.
+        digest: Digest of the environment that the node must have.
+
+    Raises:
+        BootstrapFailed: The script failed; the error has its last lines.
+        NodeUnreachable: The connection was lost.
+        WaitTimeout: The script did not end in time.
+    """
+    await _push(remote, files, listener, timeouts)
+    talk = _Talk(remote.node, listener, answers)
+    code = await remote.converse(command("up"), answer=talk.answer, log=talk.log.append, within_s=timeouts.bootstrap)
+    if code != 0:
+        raise _failed(talk, talk.failure or f"the script ended with exit status {code}")
+    facts = _facts(talk, digest)
+    if talk.host_key:
+        await _settle(remote, talk, answers, timeouts)
+    return facts
+
+
+async def _push(remote: Remote, files: tuple[RemoteFile, ...], listener: Listener, timeouts: Timeouts) -> None:
+    listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=len(files)))
+    result = await remote.run(unpack_command(), within_s=timeouts.node_wait, stdin=pack(files))
+    if result.exit_code != 0:
+        raise BootstrapFailed(
+            f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",
+            node=remote.node,
+            phase=Phase.PUSH,
+            log_tail=result.tail,
+        )
+    listener(Event(node=remote.node, phase=Phase.PUSH, state="done", done=len(files), total=len(files)))
+
+
+async def _settle(remote: Remote, talk: _Talk, answers: Answers, timeouts: Timeouts) -> None:
+    """Prove by a new connection that the node's own host key is in use, then have the planted ones deleted."""
+    answers.pin_only(talk.host_key)
+    await remote.close()
+    await remote.reach(within_s=min(_AGAIN_S, timeouts.reach))
+    result = await remote.run(command("settle"), within_s=timeouts.node_wait)
+    if result.exit_code != 0:
+        talk.phase = Phase.HOSTKEY
+        talk.log.extend(result.tail)
+        raise _failed(talk, f"its planted host keys could not be deleted (exit status {result.exit_code})")
+
+
+def _facts(talk: _Talk, digest: str) -> NodeFacts:
+    try:
+        facts = NodeFacts(
+            cores=int(talk.facts["cores"]),
+            memory_bytes=int(talk.facts["memory_bytes"]),
+            python=talk.facts["python"],
+            digest=talk.facts["digest"],
+        )
+    except (KeyError, ValueError) as error:
+        raise _failed(talk, f"it did not say what it is ({error!r})") from None
+    if facts.digest != digest:
+        raise _failed(talk, f"it has the environment {facts.digest[:12]} where {digest[:12]} was asked for")
+    return facts
+
+
+def _failed(talk: _Talk, reason: str) -> BootstrapFailed:
+    where = f" in phase {talk.phase.value}" if talk.phase else ""
+    return BootstrapFailed(
+        f"Bootstrap of node {talk.node} failed{where}: {reason}.",
+        node=talk.node,
+        phase=talk.phase.value if talk.phase else None,
+        log_tail=tuple(talk.log),
+    )

@@ -1,0 +1,213 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the cloud offers and what it holds, as values read from the API's JSON.
+
+Source of the fields: the API's description at https://docs.hetzner.cloud, as of autumn 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+from scherbelberg.pricing import Price
+
+Json = Mapping[str, Any]
+Kind = Literal["servers", "firewalls", "networks", "ssh_keys"]
+#: In the order in which they are deleted.
+KINDS: tuple[Kind, ...] = ("servers", "firewalls", "networks", "ssh_keys")
+
+
+@frozen(kw_only=True)
+class Offer:
+    """A server type in one location.
+
+    Args:
+        location: Its name.
+        hourly: Price per hour of the server alone.
+        available: What the cloud says of its stock; advice, wrong in both directions.
+        ends_s: Epoch seconds after which it cannot be ordered, or None.
+    """
+
+    location: str
+    hourly: Price
+    available: bool
+    ends_s: float | None = None
+
+
+@frozen(kw_only=True)
+class ServerType:
+    """A kind of server.
+
+    Args:
+        name: Such as ``cx23``.
+        cores: Number of virtual cores.
+        memory_bytes: Memory in bytes.
+        disk_gb: Disk in gigabytes.
+        architecture: ``x86`` or ``arm``.
+        offers: Where it is sold.
+    """
+
+    name: str
+    cores: int
+    memory_bytes: int
+    disk_gb: int
+    architecture: str
+    offers: tuple[Offer, ...]
+
+    def offer(self, location: str, *, now_s: float) -> Offer | None:
+        """What can be ordered in a location at a time, or None."""
+        for offer in self.offers:
+            if offer.location == location and (offer.ends_s is None or offer.ends_s > now_s):
+                return offer
+        return None
+
+
+@frozen(kw_only=True)
+class Image:
+    """What a server's disk begins with.
+
+    Args:
+        id: The cloud's number for it.
+        name: Such as ``ubuntu-24.04``; None for snapshots.
+        kind: ``system``, ``snapshot``, ...
+        architecture: ``x86`` or ``arm``.
+        flavor: Operating system, such as ``ubuntu``.
+        version: Its version, such as ``24.04``, or None.
+        deprecated: Whether its end is announced.
+    """
+
+    id: int
+    name: str | None
+    kind: str
+    architecture: str
+    flavor: str
+    version: str | None
+    deprecated: bool
+
+
+@frozen(kw_only=True)
+class Catalog:
+    """What can be rented.
+
+    Args:
+        zones: Location to network zone.
+        server_types: All server types.
+        images: All images that are available.
+        ipv4: Location to the price per hour of a public IPv4 address.
+        currency: ISO 4217 code of the account's currency.
+        now_s: The API's clock when this was read, as epoch seconds.
+    """
+
+    zones: Mapping[str, str]
+    server_types: tuple[ServerType, ...]
+    images: tuple[Image, ...]
+    ipv4: Mapping[str, Price]
+    currency: str
+    now_s: float
+
+
+@frozen(kw_only=True)
+class Resource:
+    """Anything that is made in the cloud, as it was when it was read.
+
+    Args:
+        kind: Which of the API's collections it is in.
+        id: The cloud's number for it.
+        name: Its name, unique among its kind.
+        labels: Its labels.
+    """
+
+    kind: Kind
+    id: int
+    name: str
+    labels: Mapping[str, str] = field(hash=False)
+
+
+@frozen(kw_only=True)
+class Server(Resource):
+    """A server, as it was when it was read.
+
+    Args:
+        status: ``initializing``, ``running``, ...
+        server_type: Name of its type.
+        location: Name of its location.
+        public_ip: Public IPv4 address, or None.
+        private_ip: Address in our network, or None while it is not attached.
+    """
+
+    status: str
+    server_type: str
+    location: str
+    public_ip: str | None
+    private_ip: str | None
+
+
+def read_server_type(row: Json) -> ServerType:
+    """Read one of ``server_types``."""
+    places = {place["name"]: place for place in row["locations"]}
+    prices = {price["location"]: read_price(price["price_hourly"]) for price in row["prices"]}
+    return ServerType(
+        name=row["name"],
+        cores=row["cores"],
+        memory_bytes=int(float(row["memory"]) * 2**30),
+        disk_gb=row["disk"],
+        architecture=row["architecture"],
+        offers=tuple(_read_offer(name, places[name], prices[name]) for name in places if name in prices),
+    )
+
+
+def _read_offer(name: str, place: Json, hourly: Price) -> Offer:
+    deprecation = place.get("deprecation")
+    ends = deprecation.get("unavailable_after") if deprecation else None
+    return Offer(
+        location=name,
+        hourly=hourly,
+        available=bool(place.get("available", True)),
+        ends_s=datetime.fromisoformat(ends).timestamp() if ends else None,
+    )
+
+
+def read_price(row: Json) -> Price:
+    """Read a pair of net and gross."""
+    return Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
+
+
+def read_ipv4_prices(pricing: Json) -> dict[str, Price]:
+    """Read the price of a public IPv4 address in each location from ``pricing``."""
+    rows = next((row["prices"] for row in pricing["primary_ips"] if row["type"] == "ipv4"), ())
+    return {price["location"]: read_price(price["price_hourly"]) for price in rows}
+
+
+def read_image(row: Json) -> Image:
+    """Read one of ``images``."""
+    return Image(
+        id=row["id"],
+        name=row["name"],
+        kind=row["type"],
+        architecture=row["architecture"],
+        flavor=row["os_flavor"],
+        version=row["os_version"],
+        deprecated=bool(row.get("deprecation") or row.get("deprecated")),
+    )
+
+
+def read_resource(kind: Kind, row: Json) -> Resource:
+    """Read one of any kind; servers become `Server`."""
+    common: dict[str, Any] = {"kind": kind, "id": row["id"], "name": row["name"], "labels": dict(row["labels"])}
+    if kind != "servers":
+        return Resource(**common)
+    ipv4 = row["public_net"]["ipv4"]
+    attached = row["private_net"]
+    return Server(
+        **common,
+        status=row["status"],
+        server_type=row["server_type"]["name"],
+        location=row["location"]["name"],
+        public_ip=ipv4["ip"] if ipv4 else None,
+        private_ip=attached[0]["ip"] if attached else None,
+    )

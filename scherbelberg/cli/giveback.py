@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg destroy`` and ``scherbelberg nuke``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scherbelberg.cli.common import err, prefix_option, token_option, where
+from scherbelberg.errors import BadInput, ClusterNotFound
+from scherbelberg.spec import check_prefix
+
+
+@click.command()
+@prefix_option
+@token_option
+def destroy(prefix: str, token_file: Path | None) -> None:
+    """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.story import returned  # noqa: PLC0415
+    from scherbelberg.keeping import own_uids  # noqa: PLC0415
+
+    returned(prefix, run(own_uids(settings, prefix)), settings, err())
+
+
+@click.command()
+@prefix_option
+@click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@token_option
+def nuke(prefix: str, yes: bool, token_file: Path | None) -> None:
+    """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.story import returned  # noqa: PLC0415
+    from scherbelberg.keeping import overview  # noqa: PLC0415
+
+    found = run(overview(settings, prefix=prefix))
+    if not found:
+        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+    for kept in found:
+        err().print(f"To be deleted: {kept.holding.described(kept.now_s)}", highlight=False, markup=False)
+    if not yes and any(kept.folder is None for kept in found):
+        _ask(prefix)
+    returned(prefix, tuple(kept.holding.uid for kept in found), settings, err())
+
+
+def _ask(prefix: str) -> None:
+    typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
+    if typed != prefix:
+        raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted (scripts use --yes).")

@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Signals, in one place: what Ctrl-C and SIGTERM do while something is being done or undone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from asyncio import CancelledError
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from scherbelberg.threadloop import Job, private_loop
+
+T = TypeVar("T")
+#: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, and Windows has none.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+
+
+class Interrupted(Exception):
+    """A signal ended what was being done, and what was begun is undone.
+
+    Args:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"Interrupted by {signal.Signals(number).name}.")
+        self.exit_code = 128 + number
+
+
+class _Watch:
+    """Turns the first signal into a cancellation and counts the others."""
+
+    def __init__(self, job: Job[Any], on_first: str, if_abandoned: str) -> None:
+        self.first: int | None = None
+        self._job = job
+        self._on_first = on_first
+        self._if_abandoned = if_abandoned
+
+    def __call__(self, number: int, frame: object) -> None:
+        if self.first is None:
+            self.first = number
+            _say(self._on_first)
+            self._job.cancel()
+        elif number == signal.SIGINT and sys.stdin.isatty():
+            # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
+            _say(self._if_abandoned)
+            os._exit(128 + signal.SIGINT)
+
+
+def _say(text: str) -> None:
+    # Not print: a signal may arrive in the middle of one.
+    os.write(2, f"\n{text}\n".encode())
+
+
+def run(
+    work: Coroutine[Any, Any, T],
+    *,
+    on_first: str = "Interrupted, stopping ...",
+    if_abandoned: str = "Left before the end was proven.",
+) -> T:
+    """Run a coroutine on the private loop; signals cancel it and wait until it has cleaned up.
+
+    Args:
+        work: The coroutine.
+        on_first: What is said at the first signal.
+        if_abandoned: What is said when a second Ctrl-C at a terminal ends the program at once.
+
+    Raises:
+        Interrupted: A signal came, and the coroutine ended by it.
+    """
+    job = private_loop().submit(work)
+    watch = _Watch(job, on_first, if_abandoned)
+    with _handled_by(watch):
+        while not job.wait(0.5):
+            pass
+        try:
+            return job.result()
+        except CancelledError:
+            raise Interrupted(watch.first or signal.SIGINT) from None
+
+
+@contextmanager
+def raised() -> Iterator[None]:
+    """Outside of `run`: a signal becomes the exception `Interrupted` in this thread."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise Interrupted(number)
+
+    with _handled_by(interrupt):
+        yield
+
+
+@contextmanager
+def left_to_child() -> Iterator[None]:
+    """While a program of the user's runs in the foreground, Ctrl-C is its business."""
+    with _handled_by(signal.SIG_IGN, (signal.SIGINT,)):
+        yield
+
+
+@contextmanager
+def _handled_by(handler: Any, numbers: tuple[int, ...] = _SIGNALS) -> Iterator[None]:
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, previous in before.items():
+            signal.signal(number, previous)

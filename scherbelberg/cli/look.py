@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg ls`` and ``scherbelberg show``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scherbelberg.cli.common import json_option, out, prefix_option, token_option, where
+from scherbelberg.spec import check_prefix
+
+
+@click.command()
+@token_option
+@json_option
+def ls(token_file: Path | None, as_json: bool) -> None:
+    """List the project's clusters, whoever made them."""
+    settings = where(token_file)
+    from scherbelberg.cli.documents import SCHEMA, cluster_document, print_overview  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
+    from scherbelberg.cli.story import print_json, remembered  # noqa: PLC0415
+    from scherbelberg.keeping import overview  # noqa: PLC0415
+
+    documents = [cluster_document(kept, remembered(kept)) for kept in run(overview(settings))]
+    if as_json:
+        print_json({"schema": SCHEMA, "clusters": documents}, out())
+    else:
+        print_overview(documents, out())
+
+
+@click.command()
+@prefix_option
+@token_option
+@json_option
+def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
+    """Show a cluster's nodes, prices, versions and phases."""
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.story import described  # noqa: PLC0415 - heavy
+
+    described(prefix, settings, out(), as_json=as_json)

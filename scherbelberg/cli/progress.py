@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Shows events while they happen: a live table on a terminal, plain lines elsewhere. Everything goes to stderr."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from scherbelberg.events import Event, Listener
+
+_MARKS = {"done": "✓", "skipped": "✓", "failed": "✗"}
+_MOST_ROWS = 20
+
+
+@contextmanager
+def shown(console: Console) -> Iterator[Listener]:
+    """Show events until the end of the block.
+
+    Args:
+        console: Where; on stderr.
+
+    Returns:
+        What takes the events, from any thread.
+    """
+    if not console.is_terminal:
+        yield _PlainLines(console)
+        return
+    table = _LiveTable(time.monotonic())
+    with Live(table, console=console, refresh_per_second=8, transient=False):
+        yield table
+
+
+class _PlainLines:
+    """One line for each event that matters."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._begin = time.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        if event.state == "progress":
+            return
+        words = [f"{event.at_s - self._begin:7.1f} s", f"{event.node or 'cluster':<10}", event.phase.value, event.state]
+        if event.detail:
+            words.append(f"({event.detail})")
+        self._console.print(" ".join(words), highlight=False, markup=False, soft_wrap=True)
+
+
+class _LiveTable:
+    """A row for the cluster and each node, with what it is doing; drawn anew several times a second."""
+
+    def __init__(self, begin_s: float) -> None:
+        self._begin_s = begin_s
+        self._rows: dict[str, Event] = {}
+        self._spinner = Spinner("dots")
+
+    def __call__(self, event: Event) -> None:
+        self._rows[event.node or "cluster"] = event
+
+    def __rich__(self) -> Group:
+        table = Table.grid(padding=(0, 2))
+        rows = sorted(self._rows.items(), key=lambda item: (item[0] != "cluster", item[0] != "scheduler", item[0]))
+        for name, event in rows[:_MOST_ROWS]:
+            mark = Text(_MARKS[event.state], style=_style(event)) if event.state in _MARKS else self._spinner
+            count = f"{event.done}/{event.total}" if event.total and event.done is not None else ""
+            table.add_row(
+                mark, Text(name), Text(event.phase.value, style=_style(event)), Text(count), Text(event.detail)
+            )
+        hidden = len(rows) - _MOST_ROWS
+        more = [Text(f"... and {hidden} more nodes")] if hidden > 0 else []
+        return Group(table, *more, Text(f"{time.monotonic() - self._begin_s:.0f} s", style="dim"))
+
+
+def _style(event: Event) -> str:
+    return {"failed": "red", "done": "green", "skipped": "green"}.get(event.state, "cyan")

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg sandbox start|stop|status``."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from scherbelberg.cli.common import err, json_option, out
+from scherbelberg.settings import home_folder
+
+if TYPE_CHECKING:
+    from scherbelberg.sandbox.server import SandboxSettings
+
+
+@click.group()
+def sandbox() -> None:
+    """An emulated Hetzner Cloud on this computer, with real SSH hosts, to try and test things for nothing."""
+
+
+@sandbox.command()
+@click.option(
+    "--time-scale", type=float, default=1.0, show_default=True, help="How slow it is; 0.1 is ten times faster."
+)
+def start(time_scale: float) -> None:
+    """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
+    from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
+
+    settings = daemon.start(_folder(), time_scale=time_scale)
+    err().print(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.", highlight=False)
+    for name, value in _variables(settings).items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@sandbox.command()
+def stop() -> None:
+    """Stop it with all its servers, and print the line that leads a shell away from it."""
+    from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
+    from scherbelberg.store import Store  # noqa: PLC0415
+
+    settings = daemon.status(_folder())
+    if not daemon.stop(_folder()):
+        err().print("There was no sandbox.")
+    if settings is not None:
+        for folder in Store(home_folder()).folders(endpoint=settings.endpoint):
+            folder.drop()  # its clusters are gone with it
+    click.echo(f"unset {' '.join(_NAMES)}")
+
+
+@sandbox.command()
+@json_option
+def status(as_json: bool) -> None:
+    """Tell whether it runs; exit code 1 if it does not."""
+    from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox import daemon  # noqa: PLC0415
+
+    settings = daemon.status(_folder())
+    if as_json:
+        print_json({"schema": 1, "running": settings is not None, "endpoint": settings and settings.endpoint}, out())
+    else:
+        click.echo(f"The sandbox runs at {settings.endpoint}." if settings else "The sandbox does not run.")
+    if settings is None:
+        raise click.exceptions.Exit(1)
+
+
+def _folder() -> Path:
+    return home_folder() / "sandbox"
+
+
+_NAMES = ("HCLOUD_TOKEN", "HCLOUD_ENDPOINT", "SCHERBELBERG_SSH_PORT", "SCHERBELBERG_NETWORK")
+
+
+def _variables(settings: SandboxSettings) -> dict[str, str]:
+    values = (settings.token, settings.endpoint, str(settings.ssh_port), settings.network_range)
+    return dict(zip(_NAMES, values, strict=True))

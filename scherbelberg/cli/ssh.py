@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg ssh``."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+
+import click
+
+from scherbelberg.cli.common import prefix_option
+from scherbelberg.cli.interrupts import left_to_child
+from scherbelberg.errors import ScherbelbergError
+from scherbelberg.spec import check_prefix
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@prefix_option
+@click.argument("node")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
+    """Log into a node, or run a command there, in the cluster's environment.
+
+    NODE is scheduler, worker000, worker001, ...; the exit code is the command's. This needs OpenSSH's ssh.
+    """
+    check_prefix(prefix)
+    from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.links import find_node  # noqa: PLC0415
+    from scherbelberg.sshcommand import ssh_arguments  # noqa: PLC0415
+
+    program = shutil.which("ssh")
+    if program is None:
+        raise ScherbelbergError("There is no program 'ssh' on this computer: install OpenSSH's client.")
+    folder = folder_of(prefix)
+    manifest = folder.read()
+    arguments = ssh_arguments(folder.path, find_node(manifest, node), port=manifest.ssh_port, words=command)
+    with left_to_child():
+        sys.exit(subprocess.run([program, *arguments], check=False).returncode)

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The commands' common work; this module and what it imports are heavy, so commands load it when they run."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+
+from scherbelberg.cli.documents import cluster_document, print_cluster
+from scherbelberg.cli.interrupts import run
+from scherbelberg.cli.progress import shown
+from scherbelberg.cluster import Cluster
+from scherbelberg.errors import StateDamaged, StateMissing
+from scherbelberg.keeping import Kept, find_own, give_back, remembered_folder
+from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
+from scherbelberg.spec import ClusterSpec, Timeouts
+from scherbelberg.store import Folder, Manifest
+
+
+def created(spec: ClusterSpec, settings: Settings, console: Console) -> Cluster:
+    """Make a cluster and show how."""
+    with shown(console) as listen:
+        return run(
+            Cluster.from_new(spec, settings=settings, listen=listen),
+            on_first="Interrupted: giving everything back ...",
+            if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {spec.prefix}",
+        )
+
+
+def described(prefix: str, settings: Settings, console: Console, *, as_json: bool) -> None:
+    """Print a cluster of this computer."""
+    kept = run(find_own(settings, prefix))
+    document = cluster_document(kept, remembered(kept))
+    if as_json:
+        print_json(document, console)
+    else:
+        print_cluster(document, console)
+
+
+def folder_of(prefix: str) -> Folder:
+    """The folder of a cluster of this computer; the cloud is asked only to say why there is none."""
+    folder = remembered_folder(home_folder(), endpoint_in(), prefix)
+    if folder is not None:
+        return folder
+    kept = run(find_own(read_settings(), prefix))
+    raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
+
+
+def remembered(kept: Kept) -> Manifest | None:
+    """What this computer remembers of a cluster, if it does and can be read."""
+    try:
+        return kept.folder.read() if kept.folder else None
+    except StateDamaged:
+        return None
+
+
+def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> None:
+    """Give clusters back and show how."""
+    with shown(console) as listen:
+        run(
+            give_back(settings, prefix, uids, listener=listen, timeouts=Timeouts()),
+            on_first="Interrupted: some machines may still be there ...",
+            if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {prefix}",
+        )
+
+
+def print_json(document: object, console: Console) -> None:
+    """Print a document for programs."""
+    console.print(json.dumps(document, indent=2, ensure_ascii=False), highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Everything that can go wrong, as classes with data and one sentence for the user.
+
+Every error carries the exit code of the command line and a stable ``code`` for programs.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line, one per kind of failure."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    TOKEN = 3
+    QUOTA = 4
+    CAPACITY = 5
+    TIMEOUT = 6
+    MISMATCH = 7
+    LEFTOVERS = 8
+    EXISTS = 9
+    NOT_FOUND = 10
+    STATE = 11
+    CLOUD = 12
+    NODE = 13
+    SANDBOX = 14
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class ScherbelbergError(Exception):
+    """Base of all errors of this library.
+
+    Attributes:
+        exit_code: What the command line exits with.
+        code: A stable word for programs.
+        node: Name of the node concerned, or None.
+        phase: Phase in which it happened, or None.
+        log_tail: The last lines of what failed, oldest first.
+    """
+
+    exit_code: ExitCode = ExitCode.FAILURE
+    code: str = "failure"
+
+    def __init__(
+        self, message: str, *, node: str | None = None, phase: str | None = None, log_tail: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message)
+        self.node = node
+        self.phase = phase
+        self.log_tail = log_tail
+
+    @property
+    def message(self) -> str:
+        """The one sentence for the user."""
+        return str(self.args[0])
+
+
+class BadInput(ScherbelbergError):
+    """The user asked for something that cannot be: nothing was made."""
+
+    exit_code = ExitCode.USAGE
+    code = "bad_input"
+
+
+class TokenMissing(ScherbelbergError):
+    """No API token was found in any of the places where one may be."""
+
+    exit_code = ExitCode.TOKEN
+    code = "token_missing"
+
+
+class TokenRefused(ScherbelbergError):
+    """The API does not accept the token, or the token may not do this."""
+
+    exit_code = ExitCode.TOKEN
+    code = "token_refused"
+
+
+class CloudError(ScherbelbergError):
+    """The API refused a request for a reason that repeating does not change.
+
+    Attributes:
+        api_code: The API's own error code, such as ``invalid_input``.
+        correlation_id: What Hetzner's support asks for, or None.
+    """
+
+    exit_code = ExitCode.CLOUD
+    code = "cloud"
+
+    def __init__(self, message: str, *, api_code: str, correlation_id: str | None = None) -> None:
+        super().__init__(message)
+        self.api_code = api_code
+        self.correlation_id = correlation_id
+
+
+class CloudUnreachable(ScherbelbergError):
+    """The API did not answer, or kept answering with passing faults until the deadline."""
+
+    exit_code = ExitCode.CLOUD
+    code = "cloud_unreachable"
+
+
+class QuotaReached(CloudError):
+    """A limit of the account is reached; only its owner can raise it."""
+
+    exit_code = ExitCode.QUOTA
+    code = "quota"
+
+
+class NoCapacity(CloudError):
+    """What was asked for is not available in this place now."""
+
+    exit_code = ExitCode.CAPACITY
+    code = "capacity"
+
+
+class NameTaken(CloudError):
+    """A resource of this name exists and belongs to somebody else."""
+
+    exit_code = ExitCode.EXISTS
+    code = "name_taken"
+
+
+class WaitTimeout(ScherbelbergError):
+    """A wait reached its deadline.
+
+    Attributes:
+        what: What was waited for.
+        within_s: The deadline in seconds.
+    """
+
+    exit_code = ExitCode.TIMEOUT
+    code = "timeout"
+
+    def __init__(self, *, what: str, within_s: float, last: str = "", node: str | None = None) -> None:
+        tail = f" (last seen: {last})" if last else ""
+        super().__init__(f"{what} did not happen within {within_s:g} s{tail}.", node=node)
+        self.what = what
+        self.within_s = within_s
+        self.last = last
+
+
+class ClusterExists(ScherbelbergError):
+    """A cluster of this prefix exists already."""
+
+    exit_code = ExitCode.EXISTS
+    code = "cluster_exists"
+
+
+class ClusterNotFound(ScherbelbergError):
+    """No cluster of this prefix exists."""
+
+    exit_code = ExitCode.NOT_FOUND
+    code = "cluster_not_found"
+
+
+class NodeNotFound(ScherbelbergError):
+    """The cluster has no node of this name."""
+
+    exit_code = ExitCode.NOT_FOUND
+    code = "node_not_found"
+
+
+class StateMissing(ScherbelbergError):
+    """The cluster exists, but its keys are not on this computer."""
+
+    exit_code = ExitCode.STATE
+    code = "state_missing"
+
+
+class StateDamaged(ScherbelbergError):
+    """The cluster's folder on this computer cannot be read."""
+
+    exit_code = ExitCode.STATE
+    code = "state_damaged"
+
+
+class NodeUnreachable(ScherbelbergError):
+    """A node could not be reached over SSH, or the connection to it was lost."""
+
+    exit_code = ExitCode.NODE
+    code = "node_unreachable"
+
+
+class BootstrapFailed(ScherbelbergError):
+    """The bootstrap script failed on a node."""
+
+    exit_code = ExitCode.NODE
+    code = "bootstrap_failed"
+
+
+class VersionMismatch(ScherbelbergError):
+    """Client, scheduler and workers do not run the same versions.
+
+    Attributes:
+        differences: Rows of (node, package, version here, version there).
+    """
+
+    exit_code = ExitCode.MISMATCH
+    code = "version_mismatch"
+
+    def __init__(self, message: str, *, differences: tuple[tuple[str, str, str, str], ...]) -> None:
+        super().__init__(message)
+        self.differences = differences
+
+
+class LeftOver(ScherbelbergError):
+    """Deletion was not proven: some resources were still listed at the deadline.
+
+    Attributes:
+        left_over: Kind and name of each resource.
+    """
+
+    exit_code = ExitCode.LEFTOVERS
+    code = "left_over"
+
+    def __init__(self, message: str, *, left_over: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.left_over = left_over
+
+
+class SandboxFailed(ScherbelbergError):
+    """The sandbox cannot run here, or did not start or stop as it should."""
+
+    exit_code = ExitCode.SANDBOX
+    code = "sandbox"

@@ -1,0 +1,112 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sorts what a project holds into clusters, by their labels. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from scherbelberg.catalog import Resource, Server
+from scherbelberg.plan import MANAGED_BY
+
+
+@frozen(kw_only=True)
+class Holding:
+    """What the cloud holds of one cluster, whole or broken.
+
+    Args:
+        prefix: Its name.
+        uid: Its uid.
+        owner: Who created it.
+        created_s: When, as epoch seconds of the API's clock; 0 if no label says.
+        state: ``ready``, ``creating``, or ``broken`` when its network is gone.
+        resources: All of it.
+    """
+
+    prefix: str
+    uid: str
+    owner: str
+    created_s: int
+    state: str
+    resources: tuple[Resource, ...]
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Its machines, by name: the scheduler comes before the workers."""
+        servers = [resource for resource in self.resources if isinstance(resource, Server)]
+        return tuple(sorted(servers, key=lambda server: server.name))
+
+    def age(self, now_s: float) -> str:
+        """Its age in words.
+
+        Args:
+            now_s: The API's clock, epoch seconds.
+        """
+        return words_for(now_s - self.created_s)
+
+    def described(self, now_s: float) -> str:
+        """Name, owner, age and machines in one phrase.
+
+        Args:
+            now_s: The API's clock, epoch seconds.
+        """
+        count = len(self.servers)
+        machines = "1 machine" if count == 1 else f"{count} machines"
+        return f"'{self.prefix}' of {self.owner}, {self.age(now_s)} old, {machines}, {self.state}"
+
+
+def selector(*, prefix: str | None = None, uid: str | None = None) -> dict[str, str]:
+    """Labels by which our resources are found.
+
+    Args:
+        prefix: Only of clusters of this name; a label is compared whole, so `cluster` never means `cluster2`.
+        uid: Only of this cluster.
+    """
+    wanted = {"managed-by": MANAGED_BY, "prefix": prefix, "uid": uid}
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def holdings(resources: Iterable[Resource]) -> tuple[Holding, ...]:
+    """Group resources by uid.
+
+    Args:
+        resources: Any; those without our labels are left out.
+    """
+    groups: dict[str, list[Resource]] = {}
+    for resource in resources:
+        labels = resource.labels
+        if labels.get("managed-by") == MANAGED_BY and "uid" in labels and "prefix" in labels:
+            groups.setdefault(labels["uid"], []).append(resource)
+    found = (_holding(uid, tuple(group)) for uid, group in groups.items())
+    return tuple(sorted(found, key=lambda one: (one.prefix, one.created_s)))
+
+
+def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
+    labels = group[0].labels
+    created = labels.get("created", "")
+    states = [resource.labels.get("state", "creating") for resource in group if resource.kind == "networks"]
+    return Holding(
+        prefix=labels["prefix"],
+        uid=uid,
+        owner=labels.get("owner", "unknown"),
+        created_s=int(created) if created.isdecimal() else 0,
+        state=states[0] if states else "broken",
+        resources=group,
+    )
+
+
+def words_for(seconds: float) -> str:
+    """A duration for people, in its two largest units.
+
+    Args:
+        seconds: How long.
+    """
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])

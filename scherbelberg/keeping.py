@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the project holds and this computer remembers: list it, find one's own, give it back; on the private loop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from scherbelberg.cloud import Hetzner
+from scherbelberg.errors import ClusterNotFound, StateMissing
+from scherbelberg.events import Listener
+from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.settings import Settings
+from scherbelberg.spec import Timeouts, check_prefix
+from scherbelberg.store import Folder, Store
+from scherbelberg.teardown import delete_all, inventory
+
+
+@frozen(kw_only=True)
+class Kept:
+    """A cluster that the cloud holds.
+
+    Args:
+        holding: What the cloud holds of it.
+        folder: Its folder on this computer, or None.
+        now_s: The API's clock when this was read, epoch seconds.
+    """
+
+    holding: Holding
+    folder: Folder | None
+    now_s: float
+
+
+@asynccontextmanager
+async def opened(settings: Settings, timeouts: Timeouts) -> AsyncIterator[Hetzner]:
+    """The project's API while it is needed."""
+    hetzner = Hetzner(settings.access, request_s=timeouts.request, patience_s=timeouts.cloud)
+    try:
+        yield hetzner
+    finally:
+        hetzner.close()
+
+
+async def overview(settings: Settings, *, prefix: str | None = None) -> tuple[Kept, ...]:
+    """List the clusters that the project holds, whole or broken, whoever made them.
+
+    Args:
+        settings: The surroundings.
+        prefix: Only those of this name.
+    """
+    if prefix is not None:
+        check_prefix(prefix)
+    async with opened(settings, Timeouts()) as hetzner:
+        found = holdings(await inventory(hetzner, selector(prefix=prefix)))
+        folders = {folder.uid: folder for folder in _folders(settings, prefix)}
+        return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=hetzner.now_s) for one in found)
+
+
+async def find_own(settings: Settings, prefix: str) -> Kept:
+    """Find the cluster of a name whose keys are on this computer.
+
+    Args:
+        settings: The surroundings.
+        prefix: Its name.
+
+    Raises:
+        ClusterNotFound: The cloud holds none of this name.
+        StateMissing: It does, but its keys are elsewhere.
+    """
+    found = await overview(settings, prefix=prefix)
+    for kept in found:
+        if kept.folder is not None:
+            return kept
+    if not found:
+        raise _not_found(settings, prefix)
+    raise StateMissing(
+        f"There is a cluster {found[0].holding.described(found[0].now_s)}, but its keys are not on this computer;"
+        f" 'scherbelberg nuke -p {prefix}' deletes it all the same."
+    )
+
+
+async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
+    """List the uids of a name that were drawn on this computer, of damaged folders and half-made clusters too.
+
+    Args:
+        settings: The surroundings.
+        prefix: The name.
+
+    Raises:
+        ClusterNotFound: Neither the cloud nor this computer knows one.
+        StateMissing: The cloud holds one, but it was not made on this computer.
+    """
+    uids = tuple(folder.uid for folder in _folders(settings, prefix))
+    return uids or ((await find_own(settings, prefix)).holding.uid,)
+
+
+def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:
+    """Find the folder of a name on this computer without asking the cloud; the newest of several.
+
+    Args:
+        home: Folder for what is kept on this computer.
+        endpoint: URL of the API.
+        prefix: The name.
+
+    Raises:
+        StateDamaged: It cannot be read.
+    """
+    folders = Store(home).folders(prefix=prefix, endpoint=endpoint)
+    return max(folders, key=lambda folder: folder.read().identity.created_s, default=None)
+
+
+async def give_back(
+    settings: Settings, prefix: str, uids: tuple[str, ...], *, listener: Listener, timeouts: Timeouts
+) -> None:
+    """Delete clusters by uid, prove that nothing of them is left, and forget them.
+
+    Args:
+        settings: The surroundings.
+        prefix: Their name.
+        uids: Which.
+        listener: Is told of the deletion.
+        timeouts: Deadlines in seconds.
+
+    Raises:
+        LeftOver: Something was still there at the deadline.
+    """
+    async with opened(settings, timeouts) as hetzner:
+        for uid in uids:
+            await delete_all(hetzner, selector(prefix=prefix, uid=uid), listener=listener, timeouts=timeouts)
+    for folder in _folders(settings, prefix):
+        if folder.uid in uids:
+            folder.drop()
+
+
+def _folders(settings: Settings, prefix: str | None) -> tuple[Folder, ...]:
+    return Store(settings.home).folders(prefix=prefix, endpoint=settings.access.endpoint)
+
+
+def _not_found(settings: Settings, prefix: str) -> ClusterNotFound:
+    return ClusterNotFound(
+        f"There is no cluster '{prefix}' in this project of {settings.access.place};"
+        " 'scherbelberg ls' lists those that exist."
+    )

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The connections to one cluster's nodes: SSH to each that is asked for, and the tunnels through the scheduler."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from scherbelberg.daskdoor import Door
+from scherbelberg.errors import NodeNotFound, NodeUnreachable
+from scherbelberg.plan import dashboard_host
+from scherbelberg.remote import Remote
+from scherbelberg.store import AUTHORITY, CLIENT, CLIENT_KEY, Folder, Manifest, NodeRecord
+from scherbelberg.tunnel import Tunnel
+
+
+class Links:
+    """Connections to one cluster. Use it on the private loop only.
+
+    It also holds the newest manifest, since host keys are pinned there, and saves what changes.
+
+    Args:
+        folder: The cluster's folder.
+        manifest: What was last read from it.
+        ssh_key: Our private key, in OpenSSH's format.
+    """
+
+    def __init__(self, folder: Folder, manifest: Manifest, ssh_key: str) -> None:
+        self.manifest = manifest
+        self._folder = folder
+        self._ssh_key = ssh_key
+        self._remotes: dict[str, Remote] = {}
+        self._tunnels: list[Tunnel] = []
+        self._door: Door | None = None
+
+    def save(self, manifest: Manifest) -> None:
+        """Take over a changed manifest and write it down."""
+        self.manifest = manifest
+        self._folder.save(manifest)
+
+    def node(self, name: str) -> NodeRecord:
+        """What is remembered of a node.
+
+        Raises:
+            NodeNotFound: There is none of this name.
+        """
+        return find_node(self.manifest, name)
+
+    def pin(self, name: str, host_keys: tuple[str, ...]) -> None:
+        """Accept these host keys of a node and no others."""
+        self.save(self.manifest.with_node(evolve(self.node(name), host_keys=host_keys)))
+
+    def remote(self, name: str) -> Remote:
+        """A node over SSH; connects when it is first used.
+
+        Raises:
+            NodeNotFound: There is none of this name.
+            NodeUnreachable: It has no address yet.
+        """
+        record = self.node(name)
+        if record.public_ip is None:
+            raise NodeUnreachable(f"Node {name} has no public address yet.", node=name)
+        if name not in self._remotes:
+            self._remotes[name] = Remote(
+                node=name,
+                host=record.public_ip,
+                port=self.manifest.ssh_port,
+                key=self._ssh_key,
+                host_keys=lambda: self.node(name).host_keys,
+            )
+        return self._remotes[name]
+
+    async def door(self) -> Door:
+        """Open the tunnels to scheduler and dashboard; they stay open and keep their ports until `close`.
+
+        Raises:
+            NodeUnreachable: The scheduler has no private address yet.
+        """
+        if self._door is None:
+            scheduler = self.node("scheduler")
+            if scheduler.private_ip is None:
+                raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
+            ports = self.manifest.spec.ports
+            self._door = Door(
+                port=await self._tunnel(scheduler.private_ip, ports.scheduler),
+                dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
+                authority=self._folder.path / AUTHORITY,
+                certificate=self._folder.path / CLIENT,
+                key=self._folder.path / CLIENT_KEY,
+            )
+        return self._door
+
+    async def _tunnel(self, host: str, port: int) -> int:
+        tunnel = Tunnel(self.remote("scheduler"), host, port)
+        self._tunnels.append(tunnel)
+        return await tunnel.listen()
+
+    async def close(self) -> None:
+        """Close all tunnels and connections."""
+        self._door = None
+        tunnels, self._tunnels = self._tunnels, []
+        for tunnel in tunnels:
+            await tunnel.close()
+        remotes, self._remotes = self._remotes, {}
+        for remote in remotes.values():
+            await remote.close()
+
+
+def find_node(manifest: Manifest, name: str) -> NodeRecord:
+    """Find a node by its name.
+
+    Raises:
+        NodeNotFound: There is none of this name.
+    """
+    record = manifest.node(name)
+    if record is None:
+        names = ", ".join(node.name for node in manifest.nodes)
+        raise NodeNotFound(f"Cluster '{manifest.identity.prefix}' has no node '{name}'; it has: {names}.")
+    return record

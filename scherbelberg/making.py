@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Makes a cluster: from an order to a proof that it computes, or to nothing at all."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Iterable
+
+from attrs import evolve
+
+from scherbelberg.bootstrap import Answers, bootstrap
+from scherbelberg.catalog import Json, Kind, Server
+from scherbelberg.cloud import Created, Hetzner
+from scherbelberg.errors import CloudError, LeftOver, ScherbelbergError, WaitTimeout
+from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
+from scherbelberg.holdings import selector
+from scherbelberg.keys import sign_request
+from scherbelberg.links import Links
+from scherbelberg.ordering import Order, place
+from scherbelberg.payload import Addresses, command, node_settings, payload, user_data
+from scherbelberg.plan import (
+    NodePlan,
+    firewall_request,
+    network_labels,
+    network_request,
+    server_request,
+    ssh_key_request,
+)
+from scherbelberg.settings import Settings
+from scherbelberg.shipped import shipped_files
+from scherbelberg.spec import ClusterSpec
+from scherbelberg.teardown import undone_on_failure
+from scherbelberg.waiting import finish, together, until
+
+#: At every so many looks at the servers, those without progress are asked what their actions say.
+_ASK_ACTIONS_EVERY = 8
+
+
+async def make(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener: Listener) -> Links:
+    """Make a cluster, or go on making one whose making was interrupted on this computer.
+
+    Args:
+        hetzner: The project.
+        settings: The surroundings.
+        spec: What the user wants.
+        listener: Is told what happens.
+
+    Returns:
+        Open connections to it, with its manifest.
+
+    Raises:
+        BadInput: It cannot be made; nothing was.
+        ClusterExists: There is one of this name already.
+        LeftOver: It could not be made, and not everything could be given back.
+        ScherbelbergError: It could not be made; everything was given back.
+    """
+    watch = Stopwatch(listener)
+    order = await place(hetzner, settings, spec, watch)
+    making = _Making(hetzner, order, watch)
+    try:
+        async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts):
+            await making.run()
+    except BaseException as error:
+        await finish(making.links.close())
+        if not isinstance(error, LeftOver):
+            order.folder.drop()
+        raise
+    return making.links
+
+
+class _Making:
+    """One cluster while it is being made."""
+
+    def __init__(self, hetzner: Hetzner, order: Order, watch: Stopwatch) -> None:
+        self.links = Links(order.folder, order.manifest, order.credentials.ssh.private)
+        self._hetzner = hetzner
+        self._order = order
+        self._plan = order.plan
+        self._watch = watch
+        self._timeouts = order.plan.spec.timeouts
+        self._share = shipped_files()
+        self._private: dict[str, asyncio.Future[str]] = {}
+        self._actions: dict[str, tuple[int, ...]] = {}
+
+    async def run(self) -> None:
+        """Make everything, and prove that it computes."""
+        loop = asyncio.get_running_loop()
+        self._private = {node.name: loop.create_future() for node in self._plan.nodes}
+        ids = await self._make_shared()
+        # Loading Dask takes seconds of this computer's time: while the cloud's machines boot, they cost nothing.
+        dask = asyncio.create_task(asyncio.to_thread(importlib.import_module, "scherbelberg.daskclient"))
+        await together(self._watch_servers(), *(self._make_node(node, ids) for node in self._plan.nodes))
+        await dask
+        await self._prove()
+        network = (await self._hetzner.find("networks", selector(uid=self._plan.identity.uid)))[0]
+        await self._hetzner.set_labels(network, network_labels(self._plan.identity, "ready"))
+        self.links.save(evolve(self.links.manifest, state="ready", phases=self._watch.seconds))
+        self._order.folder.forget_planted()
+
+    async def _make_shared(self) -> dict[str, int]:
+        self._tell(Phase.NETWORK, "start")
+        plan = self._plan
+        # The network comes first and alone: its name is unique in the project, so only one of two can get past it.
+        network = await self._ensure("networks", network_request(plan))
+        key, firewall = await together(
+            self._ensure("ssh_keys", ssh_key_request(plan, self._order.credentials.ssh.public)),
+            self._ensure("firewalls", firewall_request(plan)),
+        )
+        self._tell(Phase.NETWORK, "done")
+        return {one.resource.kind: one.resource.id for one in (network, key, firewall)}
+
+    async def _ensure(self, kind: Kind, body: Json) -> Created:
+        """Make a resource, unless an interrupted try has made it."""
+        for resource in self._order.held.resources if self._order.held else ():
+            if (resource.kind, resource.name) == (kind, body["name"]):
+                return Created(resource=resource, actions=())
+        return await self._hetzner.create(kind, body)
+
+    async def _make_node(self, node: NodePlan, ids: dict[str, int]) -> None:
+        """One node's whole way, independent of every other but for the scheduler's address."""
+        self._tell(Phase.RENT, "start", node, detail=f"{node.server_type.name} in {self._plan.location}")
+        planted = self._order.credentials.planted[node.name]
+        created = await self._ensure("servers", server_request(self._plan, node, ids, user_data(planted)))
+        self._actions[node.name] = created.actions
+        if not isinstance(created.resource, Server):
+            raise TypeError("what is made among the servers is a server")
+        record = self.links.node(node.name)
+        self.links.save(self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip)))
+        self._tell(Phase.REACH, "start", node)
+        remote = self.links.remote(node.name)
+        await remote.reach(within_s=self._timeouts.reach)
+        self._tell(Phase.REACH, "done", node)
+        addresses = Addresses(node=await self._private[node.name], scheduler=await self._private["scheduler"])
+        settings = node_settings(self._plan, node, addresses, digest=self._order.lock.digest)
+        await bootstrap(
+            remote,
+            payload(settings, authority=self._order.credentials.authority.certificate, share=self._share),
+            answers=self._answers(node),
+            listener=self._watch,
+            timeouts=self._timeouts,
+            digest=self._order.lock.digest,
+        )
+
+    def _answers(self, node: NodePlan) -> Answers:
+        identity = self._plan.identity
+
+        def sign(request: bytes) -> bytes:
+            return sign_request(
+                self._order.credentials.authority,
+                request,
+                node=node.name,
+                role=node.role,
+                uid=identity.uid,
+                now_s=self._hetzner.now_s,
+            )
+
+        return Answers(
+            pin=lambda key: self.links.pin(node.name, _distinct(*self.links.node(node.name).host_keys, key)),
+            pin_only=lambda key: self.links.pin(node.name, (key,)),
+            sign=sign,
+        )
+
+    async def _watch_servers(self) -> None:
+        """Look at all servers together until each runs and has its private address."""
+        looks = 0
+
+        async def all_attached() -> bool | None:
+            nonlocal looks
+            looks += 1
+            for server in await self._hetzner.find("servers", selector(uid=self._plan.identity.uid)):
+                if isinstance(server, Server):
+                    self._note(server)
+            if looks % _ASK_ACTIONS_EVERY == 0:
+                await self._check_actions()
+            return True if all(address.done() for address in self._private.values()) else None
+
+        await until(
+            all_attached,
+            every_s=0.3,
+            growth=1.3,
+            longest_s=5,
+            within_s=self._timeouts.rent,
+            what="The start of all servers in the private network",
+            last=lambda: f"waiting for {', '.join(self._unattached())}",
+        )
+
+    def _note(self, server: Server) -> None:
+        node = self._plan.node(server.name)
+        if node is None or server.status != "running" or server.private_ip is None or self._private[node.name].done():
+            return
+        record = evolve(self.links.node(node.name), private_ip=server.private_ip)
+        self.links.save(self.links.manifest.with_node(record))
+        self._private[node.name].set_result(server.private_ip)
+        self._tell(Phase.RENT, "done", node, detail=f"{server.public_ip}, {server.private_ip}")
+
+    def _unattached(self) -> list[str]:
+        return [name for name, address in self._private.items() if not address.done()]
+
+    async def _check_actions(self) -> None:
+        for name in self._unattached():
+            for reason in await self._hetzner.failed_actions(self._actions.get(name, ())):
+                raise CloudError(f"The cloud could not start node {name}: {reason}.", api_code="action_failed")
+
+    async def _prove(self) -> None:
+        from scherbelberg.daskclient import prove  # noqa: PLC0415 - heavy, and loaded in a thread by now
+
+        self._tell(Phase.PROOF, "start")
+        workers = tuple(node.name for node in self._plan.nodes if node.role == "worker")
+        try:
+            versions = await prove(
+                await self.links.door(), workers=workers, ours=self._order.lock.versions, within_s=self._timeouts.join
+            )
+        except WaitTimeout as error:
+            error.log_tail = await self._service_logs([name for name in workers if name in error.last])
+            raise
+        self.links.save(evolve(self.links.manifest, versions=versions))
+        self._tell(Phase.PROOF, "done", detail=f"{len(workers)} workers compute")
+
+    async def _service_logs(self, names: Iterable[str]) -> tuple[str, ...]:
+        """The last lines of the services' logs of some nodes, as far as they can be had quickly."""
+        lines: list[str] = []
+        for name in names:
+            try:
+                result = await self.links.remote(name).run(command("log"), within_s=self._timeouts.logs)
+            except ScherbelbergError as error:
+                lines.append(f"{name}: {error.message}")
+            else:
+                lines += [f"{name}: {line}" for line in result.tail]
+        return tuple(lines)
+
+    def _tell(self, phase: Phase, state: State, node: NodePlan | None = None, *, detail: str = "") -> None:
+        self._watch(Event(phase=phase, state=state, node=node.name if node else None, detail=detail))
+
+
+def _distinct(*keys: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(keys))

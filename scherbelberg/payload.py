@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a node is given: cloud-init's user data, the files that are pushed, the command that is run. Values only."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import tarfile
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from scherbelberg.keys import SshPair
+from scherbelberg.plan import ClusterPlan, NodePlan, dashboard_host
+
+#: Relative to root's home folder.
+FOLDER = "scherbelberg-payload"
+#: Share of the memory that Dask may use, in percent; the rest is the system's.
+MEMORY_PERCENT = 85
+
+
+@frozen(kw_only=True)
+class RemoteFile:
+    """A file for a node.
+
+    Args:
+        path: Relative to the login's home folder.
+        content: All of it.
+        mode: Permission bits.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int
+
+
+@frozen(kw_only=True)
+class Addresses:
+    """Private addresses, as the cloud chose them.
+
+    Args:
+        node: The node's own.
+        scheduler: The scheduler's.
+    """
+
+    node: str
+    scheduler: str
+
+
+def command(*words: str) -> str:
+    """Write the command line that runs a command of the pushed script.
+
+    Args:
+        words: The script's command and its arguments.
+    """
+    return shlex.join(["env", "LC_ALL=C.UTF-8", "bash", f"{FOLDER}/bootstrap.sh", *words])
+
+
+def user_data(planted: SshPair) -> str:
+    """Write cloud-init's configuration.
+
+    It holds one secret, the node's first host key, which is replaced and deleted over the first connection.
+
+    Args:
+        planted: That key.
+    """
+    keys = {"ed25519_private": planted.private, "ed25519_public": planted.public}
+    # YAML reads JSON, and JSON needs no indentation rules.
+    return (
+        "#cloud-config\n" + json.dumps({"ssh_pwauth": False, "ssh_deletekeys": True, "ssh_keys": keys}, indent=1) + "\n"
+    )
+
+
+def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, digest: str) -> dict[str, str]:
+    """List the settings that the script reads.
+
+    Args:
+        plan: The cluster's plan.
+        node: The node's plan.
+        addresses: Private addresses.
+        digest: Digest of the environment that the node must have.
+    """
+    ports = plan.spec.ports
+    return {
+        "NODE_NAME": node.name,
+        "NODE_ROLE": node.role,
+        "CLUSTER_UID": plan.identity.uid,
+        "ENV_DIGEST": digest,
+        "PRIVATE_IP": addresses.node,
+        "SCHEDULER_IP": addresses.scheduler,
+        "SCHEDULER_PORT": str(ports.scheduler),
+        "DASHBOARD_HOST": dashboard_host(addresses.scheduler),
+        "DASHBOARD_PORT": str(ports.dashboard),
+        "WORKER_PORT": str(ports.worker),
+        "NANNY_PORT": str(ports.nanny),
+        "CORES": str(node.server_type.cores),
+        "MEMORY_BYTES": str(node.server_type.memory_bytes),
+        "MEMORY_PERCENT": str(MEMORY_PERCENT),
+        "WAIT_S": f"{plan.spec.timeouts.node_wait:.0f}",
+    }
+
+
+def payload(settings: Mapping[str, str], *, authority: bytes, share: Mapping[str, bytes]) -> tuple[RemoteFile, ...]:
+    """List the files that are pushed to a node.
+
+    Args:
+        settings: The node's settings.
+        authority: The cluster's CA certificate, PEM.
+        share: The package's own files by relative path.
+    """
+    lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
+    files = [
+        RemoteFile(path=f"{FOLDER}/node.env", content=lines.encode(), mode=0o600),
+        RemoteFile(path=f"{FOLDER}/ca.pem", content=authority, mode=0o644),
+    ]
+    files += [
+        RemoteFile(path=f"{FOLDER}/{path}", content=content, mode=0o755 if path.endswith(".sh") else 0o644)
+        for path, content in sorted(share.items())
+    ]
+    return tuple(files)
+
+
+def pack(files: tuple[RemoteFile, ...]) -> bytes:
+    """Pack files into a tar archive, with the modes that they get before their content."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for file in files:
+            entry = tarfile.TarInfo(file.path)
+            entry.size = len(file.content)
+            entry.mode = file.mode
+            archive.addfile(entry, io.BytesIO(file.content))
+    return buffer.getvalue()
+
+
+def unpack_command() -> str:
+    """Write the command line that unpacks such an archive from its standard input, into a folder of root's alone."""
+    return f"umask 077 && mkdir -p {FOLDER} && chmod 700 {FOLDER} && tar -x -p -f -"

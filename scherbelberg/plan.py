@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""From what the user wants and what the cloud offers to everything that will be made, as values. No I/O."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from attrs import frozen
+
+from scherbelberg.catalog import Catalog, Image, ServerType
+from scherbelberg.choice import Candidate, candidates, pick_image
+from scherbelberg.pricing import Bill, Price, bill
+from scherbelberg.spec import ClusterSpec
+
+MANAGED_BY = "scherbelberg"
+NodeRole = Literal["scheduler", "worker"]
+ClusterState = Literal["creating", "ready"]
+
+
+@frozen(kw_only=True)
+class Identity:
+    """Who a cluster is and whose.
+
+    Args:
+        prefix: Its name.
+        uid: Drawn when it is created, never used again.
+        owner: Who created it, in label syntax.
+        created_s: When, as epoch seconds of the API's clock.
+        deadline_s: When it counts as forgotten, or None for never.
+    """
+
+    prefix: str
+    uid: str
+    owner: str
+    created_s: int
+    deadline_s: int | None
+
+    def labels(self, role: str) -> dict[str, str]:
+        """Labels of a resource; times are epoch seconds since labels take no colons."""
+        return {
+            "managed-by": MANAGED_BY,
+            "prefix": self.prefix,
+            "uid": self.uid,
+            "owner": self.owner,
+            "role": role,
+            "created": str(self.created_s),
+            "deadline": "none" if self.deadline_s is None else str(self.deadline_s),
+        }
+
+
+@frozen(kw_only=True)
+class NodePlan:
+    """One machine of a cluster.
+
+    Args:
+        name: As users know it: ``scheduler``, ``worker000``, ...
+        role: What it does.
+        server_name: As the cloud knows it.
+        server_type: What is rented.
+        image: What its disk begins with.
+        hourly: Price per hour, IPv4 address included.
+    """
+
+    name: str
+    role: NodeRole
+    server_name: str
+    server_type: ServerType
+    image: Image
+    hourly: Price
+
+
+@frozen(kw_only=True)
+class ClusterPlan:
+    """All that will be made.
+
+    Args:
+        spec: What the user wants.
+        identity: Who the cluster is.
+        location: Where all of it is.
+        network_zone: The zone of that location.
+        nodes: The scheduler, then the workers.
+        bill: What it costs.
+    """
+
+    spec: ClusterSpec
+    identity: Identity
+    location: str
+    network_zone: str
+    nodes: tuple[NodePlan, ...]
+    bill: Bill
+
+    def node(self, server_name: str) -> NodePlan | None:
+        """The node that the cloud knows by a name, or None."""
+        return next((node for node in self.nodes if node.server_name == server_name), None)
+
+
+def owner_label(login: str, host: str) -> str:
+    """Write login and host so that a label takes them.
+
+    Args:
+        login: The user's name on this computer.
+        host: This computer's name.
+    """
+    text = f"{login}_at_{host.partition('.')[0]}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-_.") or "unknown"
+
+
+def make_identity(spec: ClusterSpec, *, uid: str, owner: str, now_s: float) -> Identity:
+    """Say who a new cluster is.
+
+    Args:
+        spec: What the user wants.
+        uid: The uid drawn for it.
+        owner: In label syntax.
+        now_s: The API's clock, epoch seconds.
+    """
+    created = int(now_s)
+    deadline = None if spec.ttl_s is None else created + spec.ttl_s
+    return Identity(prefix=spec.prefix, uid=uid, owner=owner, created_s=created, deadline_s=deadline)
+
+
+def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:
+    """Decide what will be made.
+
+    Args:
+        spec: What the user wants.
+        catalog: What can be rented.
+        identity: Who the cluster is.
+
+    Raises:
+        BadInput: The catalogue has not what the user wants.
+    """
+    best = candidates(spec, catalog)[0]
+    names = ["scheduler", *(f"worker{number:03d}" for number in range(spec.workers))]
+    nodes = tuple(_node(name, spec, catalog, best) for name in names)
+    return ClusterPlan(
+        spec=spec,
+        identity=identity,
+        location=best.location,
+        network_zone=catalog.zones[best.location],
+        nodes=nodes,
+        bill=bill((node.hourly for node in nodes), currency=catalog.currency),
+    )
+
+
+def _node(name: str, spec: ClusterSpec, catalog: Catalog, best: Candidate) -> NodePlan:
+    role: NodeRole = "scheduler" if name == "scheduler" else "worker"
+    server_type = best.scheduler if role == "scheduler" else best.worker
+    offer = server_type.offer(best.location, now_s=catalog.now_s)
+    if offer is None:
+        raise ValueError("a candidate's types are sold in its location")
+    return NodePlan(
+        name=name,
+        role=role,
+        server_name=f"{spec.prefix}-{name}",
+        server_type=server_type,
+        image=pick_image(spec.image, server_type.architecture, catalog),
+        hourly=offer.hourly + catalog.ipv4[best.location],
+    )
+
+
+def network_request(plan: ClusterPlan) -> dict[str, Any]:
+    """Body of POST /networks; the network also carries the cluster's state."""
+    spec = plan.spec
+    return {
+        "name": spec.prefix,
+        "ip_range": spec.network_range,
+        "subnets": [{"type": "cloud", "ip_range": spec.network_range, "network_zone": plan.network_zone}],
+        "labels": network_labels(plan.identity, "creating"),
+    }
+
+
+def network_labels(identity: Identity, state: ClusterState) -> dict[str, str]:
+    """Labels of the network, which alone carries the cluster's state."""
+    return identity.labels("network") | {"state": state}
+
+
+def ssh_key_request(plan: ClusterPlan, public_key: str) -> dict[str, Any]:
+    """Body of POST /ssh_keys."""
+    return {"name": plan.spec.prefix, "public_key": public_key, "labels": plan.identity.labels("ssh-key")}
+
+
+def firewall_request(plan: ClusterPlan) -> dict[str, Any]:
+    """Body of POST /firewalls: SSH from anywhere, with keys only; all else that comes in is dropped."""
+    rule = {
+        "description": "SSH",
+        "direction": "in",
+        "protocol": "tcp",
+        "port": str(plan.spec.ports.ssh),
+        "source_ips": ["0.0.0.0/0", "::/0"],
+    }
+    return {"name": plan.spec.prefix, "rules": [rule], "labels": plan.identity.labels("firewall")}
+
+
+def server_request(plan: ClusterPlan, node: NodePlan, ids: Mapping[str, int], user_data: str) -> dict[str, Any]:
+    """Body of POST /servers.
+
+    Args:
+        plan: The cluster's plan.
+        node: The node's plan.
+        ids: The cloud's numbers of ``networks``, ``firewalls`` and ``ssh_keys``.
+        user_data: What cloud-init gets.
+    """
+    return {
+        "name": node.server_name,
+        "server_type": node.server_type.name,
+        "location": plan.location,
+        "image": node.image.id,
+        "ssh_keys": [ids["ssh_keys"]],
+        "networks": [ids["networks"]],
+        "firewalls": [{"firewall": ids["firewalls"]}],
+        "public_net": {"enable_ipv4": True, "enable_ipv6": True},
+        "start_after_create": True,
+        "user_data": user_data,
+        "labels": plan.identity.labels(node.role) | {"node": node.name},
+    }
+
+
+def dashboard_host(private_ip: str) -> str:
+    """Where the scheduler's dashboard listens: never on an address that another machine can reach.
+
+    Args:
+        private_ip: The scheduler's private address; where hosts share a computer it is itself a loopback address.
+    """
+    return private_ip if ipaddress.ip_address(private_ip).is_loopback else "127.0.0.1"

@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A machine over SSH. The only module that knows asyncssh; it hands out our values.
+
+Nothing of the user's own SSH configuration, agent, keys or known hosts is used.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import asyncssh
+from attrs import frozen
+
+from scherbelberg.errors import NodeUnreachable, WaitTimeout
+from scherbelberg.waiting import until
+
+_KEEPALIVE_S = 15
+_KEEPALIVES = 4
+_CONNECT_S = 10
+_LOGIN_S = 20
+#: How many of the last log lines an error shows.
+TAIL = 20
+
+
+@frozen(kw_only=True)
+class CommandResult:
+    """What a command left.
+
+    Args:
+        exit_code: Its exit status.
+        stdout: What it printed.
+        stderr: What it printed to stderr.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of both."""
+        return tuple((self.stdout + self.stderr).splitlines()[-TAIL:])
+
+
+class Remote:
+    """A machine that is reached over SSH as root. Use it on the private loop only.
+
+    Args:
+        node: The node's name, for errors.
+        host: Its address.
+        port: Where it takes SSH.
+        key: Our private key, in OpenSSH's format.
+        host_keys: Returns the public host keys that are accepted at the time of asking.
+    """
+
+    def __init__(self, *, node: str, host: str, port: int, key: str, host_keys: Callable[[], Iterable[str]]) -> None:
+        self.node = node
+        self._host = host
+        self._port = port
+        self._key = asyncssh.import_private_key(key)
+        self._host_keys = host_keys
+        self._connection: asyncssh.SSHClientConnection | None = None
+        self._connecting = asyncio.Lock()
+        self._last = ""
+
+    async def reach(self, *, within_s: float) -> None:
+        """Connect, with as many tries as it takes.
+
+        A wrong host key is never accepted, only met with another try, since addresses are recycled.
+
+        Args:
+            within_s: Deadline in seconds.
+
+        Raises:
+            NodeUnreachable: The deadline passed.
+        """
+
+        async def connected() -> bool | None:
+            try:
+                await self._connect()
+            except (OSError, asyncssh.Error) as error:
+                self._last = str(error) or type(error).__name__
+                return None
+            return True
+
+        try:
+            await until(
+                connected,
+                every_s=0.25,
+                growth=1.3,
+                longest_s=3,
+                within_s=within_s,
+                what=f"SSH to node {self.node} at {self._host} port {self._port}",
+                node=self.node,
+                last=lambda: self._last,
+            )
+        except WaitTimeout as error:
+            raise NodeUnreachable(error.message, node=self.node) from None
+
+    async def _connect(self) -> asyncssh.SSHClientConnection:
+        async with self._connecting:
+            if self._connection is None or self._connection.is_closed():
+                trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]
+                self._connection = await asyncssh.connect(
+                    self._host,
+                    self._port,
+                    username="root",
+                    client_keys=[self._key],
+                    known_hosts=(trusted, [], []),
+                    config=None,
+                    agent_path=None,
+                    preferred_auth="publickey",
+                    connect_timeout=_CONNECT_S,
+                    login_timeout=_LOGIN_S,
+                    keepalive_interval=_KEEPALIVE_S,
+                    keepalive_count_max=_KEEPALIVES,
+                )
+            return self._connection
+
+    async def run(self, command: str, *, within_s: float, stdin: bytes = b"") -> CommandResult:
+        """Run a command to its end.
+
+        Args:
+            command: A shell command line.
+            within_s: Deadline in seconds.
+            stdin: What it reads.
+
+        Raises:
+            NodeUnreachable: The connection was lost.
+            WaitTimeout: The deadline passed.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                connection = await self._connect()
+                done = await connection.run(command, input=stdin, encoding=None)
+        except TimeoutError:
+            raise WaitTimeout(
+                what=f"The end of '{command}' on {self.node}", within_s=within_s, node=self.node
+            ) from None
+        except (OSError, asyncssh.Error) as error:
+            raise self._lost(error) from error
+        if done.exit_status is None:
+            raise self._lost("the command ended without an exit status")
+        return CommandResult(exit_code=done.exit_status, stdout=_text(done.stdout), stderr=_text(done.stderr))
+
+    async def converse(
+        self, command: str, *, answer: Callable[[str], str | None], log: Callable[[str], None], within_s: float
+    ) -> int:
+        """Run a command that asks questions.
+
+        Args:
+            command: A shell command line.
+            answer: Is given each line of its standard output, and returns a line for its standard input or None.
+            log: Is given each line of its standard error.
+            within_s: Deadline in seconds.
+
+        Returns:
+            Its exit status.
+
+        Raises:
+            NodeUnreachable: The connection was lost.
+            WaitTimeout: The deadline passed.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                connection = await self._connect()
+                async with connection.create_process(command, encoding="utf-8", errors="replace") as process:
+                    reading = asyncio.create_task(_each_line(process.stderr, log))
+                    async for line in process.stdout:
+                        reply = answer(line.rstrip("\n"))
+                        if reply is not None:
+                            process.stdin.write(reply + "\n")
+                    await reading
+                    done = await process.wait()
+        except TimeoutError:
+            raise WaitTimeout(
+                what=f"The end of '{command}' on {self.node}", within_s=within_s, node=self.node
+            ) from None
+        except (OSError, asyncssh.Error) as error:
+            raise self._lost(error) from error
+        if done.exit_status is None:
+            raise self._lost("the command ended without an exit status")
+        return done.exit_status
+
+    async def open(self, host: str, port: int) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
+        """Open a TCP connection from the machine to somewhere, over a new SSH connection if the old one is lost.
+
+        Args:
+            host: Address as the machine sees it.
+            port: Port.
+
+        Raises:
+            NodeUnreachable: It could not be opened.
+        """
+        try:
+            connection = await self._connect()
+            return await connection.open_connection(host, port)
+        except (OSError, asyncssh.Error) as error:
+            raise self._lost(error) from error
+
+    async def close(self) -> None:
+        """End the connection."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            connection.abort()
+            await connection.wait_closed()
+
+    def _lost(self, reason: object) -> NodeUnreachable:
+        return NodeUnreachable(
+            f"The connection to node {self.node} at {self._host} port {self._port} was lost or refused: {reason}.",
+            node=self.node,
+        )
+
+
+async def _each_line(stream: Any, listener: Callable[[str], None]) -> None:
+    async for line in stream:
+        listener(line.rstrip("\n"))
+
+
+def _text(output: object) -> str:
+    return output.decode("utf-8", "replace") if isinstance(output, bytes) else str(output or "")

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A process host's files: a folder that stands for a machine's root file system, as far as we need one."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import site
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import asyncssh
+
+from scherbelberg.environment import lock_of
+from scherbelberg.errors import SandboxFailed
+from scherbelberg.interpreter import own_versions
+from scherbelberg.sandbox import standins
+from scherbelberg.sandbox.drivers import HostPlan
+from scherbelberg.sandbox.system import MARKER, write_private
+
+_FOLDERS = ("root/.ssh", "etc/ssh/sshd_config.d", "opt/scherbelberg", "run", "tmp", "var/log", "usr/bin")
+#: Emptied at every boot.
+_VOLATILE = ("run", "tmp")
+#: What sshd passes on of a client's environment (AcceptEnv).
+_ACCEPTED = ("LANG", "LC_")
+
+
+def make_root(root: Path, plan: HostPlan) -> None:
+    """Make a host from its image and do what cloud-init does on the first boot.
+
+    Args:
+        root: Where; must not exist.
+        plan: The host.
+    """
+    root.mkdir(parents=True, mode=0o700)
+    for name in _FOLDERS:
+        (root / name).mkdir(parents=True, mode=0o700 if name.startswith("root") else 0o755)
+    _write_program(root / "usr/bin/systemctl", "systemctl")
+    _bake(root / "opt/scherbelberg")
+    keys = (*plan.authorized_keys, *plan.config.authorized_keys) if plan.config.root_login else ()
+    lines = "".join(key.strip() + "\n" for key in keys)
+    write_private(root / "root/.ssh/authorized_keys", lines.encode())
+    _plant_host_keys(root / "etc/ssh", plan)
+
+
+def _bake(folder: Path) -> None:
+    """The image counts as a snapshot that was baked with this interpreter's environment."""
+    (folder / "env").symlink_to(sys.prefix)
+    (folder / "env.digest").write_text(lock_of(own_versions()).digest + "\n", encoding="utf-8")
+
+
+def _plant_host_keys(folder: Path, plan: HostPlan) -> None:
+    for key in plan.config.host_keys:
+        _write_host_key(folder, key.kind, key.private.encode(), key.public.encode())
+    if not plan.config.host_keys:
+        born = asyncssh.generate_private_key("ssh-ed25519", comment="root@sandbox")
+        _write_host_key(folder, "ed25519", born.export_private_key(), born.export_public_key())
+
+
+def _write_host_key(folder: Path, kind: str, private: bytes, public: bytes) -> None:
+    path = folder / f"ssh_host_{kind}_key"
+    write_private(path, private.rstrip() + b"\n")
+    write_private(path.with_name(path.name + ".pub"), public.rstrip() + b"\n", mode=0o644)
+
+
+def prepare_boot(root: Path) -> None:
+    """Do what a machine does before its sshd starts: empty what is volatile, read sshd's keys.
+
+    Args:
+        root: The host's root.
+
+    Raises:
+        ValueError: There is no host key.
+    """
+    for name in _VOLATILE:
+        shutil.rmtree(root / name, ignore_errors=True)
+        (root / name).mkdir()
+    standins.load_host_keys(root)
+
+
+def make_standins(folder: Path) -> None:
+    """Write the programs that stand in where this computer lacks the real ones.
+
+    Args:
+        folder: Where.
+    """
+    folder.mkdir(parents=True)
+    for name in ("ssh-keygen", "openssl"):
+        _write_program(folder / name, name)
+
+
+def _write_program(path: Path, name: str) -> None:
+    words = [sys.executable, "-P", standins.__file__, name]
+    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
+    path.chmod(0o755)
+
+
+def host_environment(
+    root: Path, *, mark: str, standins: Path, ours: Mapping[str, str], client: Mapping[str, str]
+) -> dict[str, str]:
+    """List the environment of a command on a host.
+
+    Args:
+        root: The host's root.
+        mark: Its mark.
+        standins: Folder with programs that may be missing.
+        ours: The sandbox's own environment, of which little is passed on.
+        client: What the SSH client sent.
+    """
+    environment = {
+        "HOME": str(root / "root"),
+        "USER": "root",
+        "LOGNAME": "root",
+        "SHELL": shell(),
+        "TMPDIR": str(root / "tmp"),
+        "PATH": os.pathsep.join((str(root / "usr/bin"), ours.get("PATH", os.defpath), str(standins))),
+        "PYTHONUSERBASE": site.getuserbase(),
+        "SCHERBELBERG_SYSROOT": str(root),
+        MARKER: mark,
+    }
+    if "PYTHONPATH" in ours:
+        environment["PYTHONPATH"] = ours["PYTHONPATH"]
+    environment |= {name: value for name, value in client.items() if name.startswith(_ACCEPTED)}
+    return environment
+
+
+def shell() -> str:
+    """Find bash.
+
+    Raises:
+        SandboxFailed: There is none.
+    """
+    path = shutil.which("bash")
+    if path is None:
+        raise SandboxFailed("The sandbox's hosts need bash, and there is none on the PATH; install it.")
+    return path

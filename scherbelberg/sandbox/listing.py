@@ -1,0 +1,101 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Lists: filtered, sorted, in pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from scherbelberg.sandbox.refusals import invalid
+from scherbelberg.sandbox.selectors import read_selector
+
+Json = dict[str, Any]
+_PER_PAGE, _PER_PAGE_LIMIT = 25, 50
+
+
+@frozen(kw_only=True)
+class Query:
+    """The part of a URL behind its question mark.
+
+    Args:
+        words: Every parameter with all of its values.
+    """
+
+    words: Mapping[str, Sequence[str]]
+
+    def last(self, name: str) -> str | None:
+        """The last value of a parameter, or None."""
+        values = self.words.get(name)
+        return values[-1] if values else None
+
+    def number(self, name: str, default: int, *, at_most: int | None = None) -> int:
+        """A positive number.
+
+        Raises:
+            Refused: It is none, or too large.
+        """
+        word = self.last(name)
+        if word is None:
+            return default
+        if not (word.isascii() and word.isdigit()) or int(word) < 1 or (at_most and int(word) > at_most):
+            limit = f" and at most {at_most}" if at_most else ""
+            raise invalid(name, f"must be a number of at least 1{limit}")
+        return int(word)
+
+
+def page_of(name: str, rows: Iterable[Json], query: Query, *, filters: Iterable[str], sorts: Iterable[str]) -> Json:
+    """Answer a list.
+
+    Args:
+        name: The field that holds the rows.
+        rows: All of them.
+        query: What the client asked for.
+        filters: Fields by whose values the client may filter.
+        sorts: Fields by which the client may sort.
+    """
+    chosen = [row for row in rows if _passes(row, query, filters)]
+    _sort(chosen, query, tuple(sorts))
+    return {name: _cut(chosen, query), "meta": {"pagination": _pagination(len(chosen), query)}}
+
+
+def _passes(row: Json, query: Query, filters: Iterable[str]) -> bool:
+    for name in filters:
+        words = query.words.get(name)
+        if words and row.get(name) not in words:
+            return False
+    selector = query.last("label_selector")
+    return selector is None or "labels" not in row or read_selector(selector)(row["labels"])
+
+
+def _sort(rows: list[Json], query: Query, sorts: tuple[str, ...]) -> None:
+    for word in reversed(query.words.get("sort", ())):
+        name, _, direction = word.partition(":")
+        if name not in sorts or direction not in ("", "asc", "desc"):
+            raise invalid("sort", f"cannot sort by '{word}'")
+        rows.sort(key=lambda row, name=name: row[name], reverse=direction == "desc")  # type: ignore[misc]
+
+
+def _page_size(query: Query) -> int:
+    return query.number("per_page", _PER_PAGE, at_most=_PER_PAGE_LIMIT)
+
+
+def _cut(rows: list[Json], query: Query) -> list[Json]:
+    size = _page_size(query)
+    start = (query.number("page", 1) - 1) * size
+    return rows[start : start + size]
+
+
+def _pagination(count: int, query: Query) -> Json:
+    page, size = query.number("page", 1), _page_size(query)
+    last = max(1, -(-count // size))
+    return {
+        "page": page,
+        "per_page": size,
+        "previous_page": page - 1 if page > 1 else None,
+        "next_page": page + 1 if page < last else None,
+        "last_page": last,
+        "total_entries": count,
+    }

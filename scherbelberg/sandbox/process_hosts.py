@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hosts that are processes of the present user: an SSH server, a folder, and what clients start there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from pathlib import Path
+
+from scherbelberg.sandbox.drivers import HostPlan
+from scherbelberg.sandbox.execution import Process, Where, serve
+from scherbelberg.sandbox.layout import host_environment, make_root, make_standins, prepare_boot, shell
+from scherbelberg.sandbox.sshd import Sshd
+from scherbelberg.sandbox.system import end_marked
+
+
+class ProcessHost:
+    """One host.
+
+    Args:
+        root: Its folder.
+        mark: In the environment of all its processes.
+        plan: What it was made from.
+        port: Where it takes SSH.
+        standins: Folder with programs that this computer may lack.
+    """
+
+    def __init__(self, root: Path, *, mark: str, plan: HostPlan, port: int, standins: Path) -> None:
+        self._root = root
+        self._mark = mark
+        self._plan = plan
+        self._port = port
+        self._standins = standins
+        self._sshd: Sshd | None = None
+
+    async def boot(self) -> None:
+        """Start sshd, and nothing else: a host has no init that would start services."""
+        await asyncio.to_thread(prepare_boot, self._root)
+        if self._plan.address is not None:
+            sshd = Sshd(self._root, address=self._plan.address, port=self._port, serve=self._serve)
+            sshd.start()
+            self._sshd = sshd
+
+    async def halt(self) -> None:
+        """End everything that runs here, daemons included."""
+        if self._sshd is not None:
+            # Commands end first, so that each session's own end finds its process gone.
+            sshd, self._sshd = self._sshd, None
+            ending = asyncio.create_task(asyncio.to_thread(end_marked, self._mark))
+            await asyncio.gather(sshd.stop(), ending)
+        await asyncio.to_thread(end_marked, self._mark)
+
+    async def remove(self) -> None:
+        """Halt, then delete all files."""
+        await self.halt()
+        await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
+
+    async def _serve(self, process: Process) -> None:
+        environment = host_environment(
+            self._root, mark=self._mark, standins=self._standins, ours=os.environ, client=process.env
+        )
+        await serve(process, Where(shell=environment["SHELL"], home=self._root / "root", environment=environment))
+
+
+class ProcessHosts:
+    """The driver.
+
+    Args:
+        folder: Below which the hosts' folders are.
+        sandbox_id: First part of each host's mark.
+        port: Where all hosts take SSH.
+    """
+
+    def __init__(self, folder: Path, *, sandbox_id: str, port: int) -> None:
+        shell()  # without bash, say so now
+        self._folder = folder
+        self._id = sandbox_id
+        self._port = port
+        self._hosts: dict[int, ProcessHost] = {}
+        make_standins(self._standins)
+
+    @property
+    def _standins(self) -> Path:
+        return self._folder / "standins"
+
+    async def prepare(self, plan: HostPlan) -> None:
+        """Make a host; it is off."""
+        root = self._folder / str(plan.number)
+        await asyncio.to_thread(make_root, root, plan)
+        self._hosts[plan.number] = ProcessHost(
+            root, mark=f"{self._id}.{plan.number}", plan=plan, port=self._port, standins=self._standins
+        )
+
+    async def boot(self, number: int) -> None:
+        """Switch a host on."""
+        await self._hosts[number].boot()
+
+    async def halt(self, number: int) -> None:
+        """Switch a host off."""
+        await self._hosts[number].halt()
+
+    async def remove(self, number: int) -> None:
+        """Halt a host and delete all of it."""
+        if number in self._hosts:
+            await self._hosts[number].remove()
+            del self._hosts[number]
+
+    async def close(self) -> None:
+        """Remove all hosts."""
+        await asyncio.gather(*(self.remove(number) for number in tuple(self._hosts)))
+        await asyncio.to_thread(end_marked, f"{self._id}.")
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A host's SSH server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import posixpath
+import socket
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from scherbelberg.sandbox.execution import Process
+from scherbelberg.sandbox.standins import LOADED_KEYS
+
+_log = logging.getLogger(__name__)
+_LOGIN_S = 30
+_BACKLOG = 100
+
+Serve = Callable[[Process], Coroutine[Any, Any, None]]
+
+
+class _Files(asyncssh.SFTPServer):
+    """Files of the host: relative paths begin in root's home."""
+
+    def __init__(self, home: bytes, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        super().__init__(chan)
+        self._home = home
+
+    def map_path(self, path: bytes) -> bytes:
+        """Make a client's path one of this computer's."""
+        return posixpath.normpath(posixpath.join(self._home, path))
+
+    def exit(self) -> None:
+        """Tell the client that the server program ended well.
+
+        asyncssh closes the channel without an exit status here, which OpenSSH's scp takes for a failure.
+        """
+        self.channel.exit(0)
+
+
+class _Login(asyncssh.SSHServer):
+    """Who may log in, and what they may do besides."""
+
+    def __init__(self, authorized_keys: Path, made: Callable[[asyncssh.SSHServerConnection], None]) -> None:
+        self._authorized_keys = authorized_keys
+        self._made = made
+        self._connection: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Remember the connection."""
+        self._connection = conn
+        self._made(conn)
+
+    def begin_auth(self, username: str) -> bool:
+        """Read root's keys, anew for each connection; everybody else has none."""
+        keys = asyncssh.SSHAuthorizedKeys()
+        if username == "root":
+            with contextlib.suppress(OSError, ValueError):
+                keys = asyncssh.read_authorized_keys(str(self._authorized_keys))
+        if self._connection is not None:
+            self._connection.set_authorized_keys(keys)
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """Keys only."""
+        return True
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        """Forward to wherever this computer can connect."""
+        return True
+
+
+class Sshd:
+    """An SSH server on one address.
+
+    Args:
+        root: The host's root.
+        address: Where to listen.
+        port: Where to listen.
+        serve: Runs a session's command.
+    """
+
+    def __init__(self, root: Path, *, address: str, port: int, serve: Serve) -> None:
+        self._root = root
+        self._address = (address, port)
+        self._serve = serve
+        self._socket: socket.socket | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncssh.SSHServerConnection] = set()
+        self._keys_seen: tuple[int, int] | None = None
+        self._options: asyncssh.SSHServerConnectionOptions | None = None
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises:
+            OSError: The address cannot be used.
+        """
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(self._address)
+            listener.listen(_BACKLOG)
+            listener.setblocking(False)
+        except OSError:
+            listener.close()
+            raise
+        self._socket = listener
+        self._spawn(self._accept(listener))
+
+    async def stop(self) -> None:
+        """Cut all connections and listen no more."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+        for connection in tuple(self._connections):
+            connection.abort()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            connection, _ = await loop.sock_accept(listener)
+            self._spawn(self._shake_hands(connection))
+
+    async def _shake_hands(self, connection: socket.socket) -> None:
+        # Everything that a stranger can do wrong ends the connection and nothing else.
+        try:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            await asyncssh.run_server(connection, options=self._current_options())
+        except (OSError, ValueError, asyncssh.Error) as error:
+            _log.info("%s: connection ended: %s", self._root.name, error)
+            connection.close()
+
+    def _current_options(self) -> asyncssh.SSHServerConnectionOptions:
+        """The options, with the host keys that sshd read at boot or at its last reload."""
+        loaded = self._root / LOADED_KEYS
+        state = loaded.stat()
+        seen = (state.st_mtime_ns, state.st_ino)
+        if self._options is None or seen != self._keys_seen:
+            self._options = self._make_options(loaded)
+            self._keys_seen = seen
+        return self._options
+
+    def _make_options(self, loaded: Path) -> asyncssh.SSHServerConnectionOptions:
+        home = self._root / "root"
+        return asyncssh.SSHServerConnectionOptions(
+            config=[],
+            server_factory=partial(_Login, home / ".ssh/authorized_keys", self._remember),
+            server_host_keys=asyncssh.read_private_key_list(loaded),
+            process_factory=self._begin,
+            sftp_factory=partial(_Files, str(home).encode()),
+            allow_scp=True,
+            encoding=None,
+            line_editor=False,
+            password_auth=False,
+            kbdint_auth=False,
+            gss_host=None,
+            agent_forwarding=False,
+            x11_forwarding=False,
+            login_timeout=_LOGIN_S,
+        )
+
+    def _remember(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._connections.add(connection)
+        self._spawn(self._forget(connection))
+
+    async def _forget(self, connection: asyncssh.SSHServerConnection) -> None:
+        try:
+            await connection.wait_closed()
+        finally:
+            self._connections.discard(connection)
+
+    def _begin(self, process: Process) -> None:
+        if process.subsystem is not None:
+            process.exit(1)
+            return
+        self._spawn(self._serve(process))

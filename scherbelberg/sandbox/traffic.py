@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What happens to requests before they are understood: the rate limit, and faults on purpose."""
+
+from __future__ import annotations
+
+import time
+
+from scherbelberg.sandbox.refusals import Refused
+from scherbelberg.sandbox.words import Faults
+
+LIMIT = 3600
+_PER_S = 1.0
+
+
+class Bucket:
+    """The project's rate limit: a bucket that refills steadily."""
+
+    def __init__(self) -> None:
+        self._level = float(LIMIT)
+        self._at_s = time.monotonic()
+
+    def take(self) -> bool:
+        """Take one request out; False if the bucket is empty."""
+        now_s = time.monotonic()
+        self._level = min(LIMIT, self._level + (now_s - self._at_s) * _PER_S)
+        self._at_s = now_s
+        if self._level < 1:
+            return False
+        self._level -= 1
+        return True
+
+    def headers(self) -> dict[str, str]:
+        """What every answer tells of it; the reset is when the bucket will be full."""
+        full_s = time.time() + (LIMIT - self._level) / _PER_S
+        return {
+            "RateLimit-Limit": str(LIMIT),
+            "RateLimit-Remaining": str(int(self._level)),
+            "RateLimit-Reset": str(int(full_s)),
+        }
+
+
+class Mishaps:
+    """Counts requests and tells which of them fails.
+
+    Args:
+        faults: What goes wrong.
+    """
+
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self._count = 0
+
+    def next(self) -> Faults | None:
+        """Count a request.
+
+        Returns:
+            The faults if it is the one that fails.
+        """
+        self._count += 1
+        return self.faults if self._count == self.faults.fail_request else None
+
+
+def refusal(fault: Faults) -> Refused:
+    """The error that a fault answers with."""
+    return Refused(fault.status, fault.code, f"the sandbox was told to fail this request with {fault.code}")

@@ -1,0 +1,165 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the cloud is and with which token: the one reader of environment variables and of the hcloud CLI's contexts."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from attrs import frozen
+
+from scherbelberg.access import HETZNER, Access, check_endpoint
+from scherbelberg.errors import BadInput, TokenMissing
+from scherbelberg.plan import owner_label
+from scherbelberg.spec import Ports
+
+_TOKEN_VARIABLES = ("HCLOUD_TOKEN", "HETZNER")
+
+
+@frozen(kw_only=True)
+class Settings:
+    """All that the surroundings decide.
+
+    Args:
+        access: How the API is reached.
+        ssh_port: Port on which nodes take SSH.
+        network_range: IPv4 range of private networks.
+        home: Folder for what is kept on this computer.
+        owner: Who the user is, in label syntax.
+    """
+
+    access: Access
+    ssh_port: int
+    network_range: str
+    home: Path
+    owner: str
+
+
+def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder for what is kept on this computer.
+
+    Args:
+        environ: Environment variables; SCHERBELBERG_HOME wins over the platform's place.
+    """
+    given = environ.get("SCHERBELBERG_HOME")
+    return Path(given) if given else platformdirs.user_data_path("scherbelberg", appauthor=False)
+
+
+def endpoint_in(environ: Mapping[str, str] = os.environ) -> str:
+    """The API's URL as the surroundings have it: HCLOUD_ENDPOINT, or Hetzner's own.
+
+    Raises:
+        BadInput: It makes no sense, or is plain http to another computer.
+    """
+    return check_endpoint(environ.get("HCLOUD_ENDPOINT") or HETZNER)
+
+
+def read_settings(
+    *,
+    token: str | Callable[[], str] | None = None,
+    token_file: Path | None = None,
+    endpoint: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Read what the surroundings decide; what is given wins.
+
+    The token comes from the argument, the file, HCLOUD_TOKEN, HETZNER (the old name) or the hcloud CLI's active
+    context, in that order.
+
+    Args:
+        token: The token, or what returns it when it is called.
+        token_file: A file that holds the token.
+        endpoint: URL of the API.
+        environ: Environment variables.
+
+    Raises:
+        BadInput: A variable or the endpoint makes no sense.
+        TokenMissing: There is no token anywhere.
+    """
+    where = endpoint_in(environ) if endpoint is None else check_endpoint(endpoint)
+    found, source = _find_token(token, token_file, where, environ)
+    return Settings(
+        access=Access(endpoint=where, token=found, token_source=source),
+        ssh_port=_port(environ.get("SCHERBELBERG_SSH_PORT")),
+        network_range=environ.get("SCHERBELBERG_NETWORK") or "10.0.0.0/16",
+        home=home_folder(environ),
+        owner=owner_label(_login(), platform.node()),
+    )
+
+
+def _find_token(
+    token: str | Callable[[], str] | None, token_file: Path | None, endpoint: str, environ: Mapping[str, str]
+) -> tuple[str, str]:
+    if token is not None:
+        return _checked(token() if callable(token) else token, "the argument"), "the argument"
+    if token_file is not None:
+        return _from_file(token_file), f"the file {token_file}"
+    for name in _TOKEN_VARIABLES:
+        if value := environ.get(name):
+            return _checked(value, name), name
+    # A context of the hcloud CLI is for Hetzner: it is not shown to whatever else listens somewhere.
+    if endpoint == HETZNER and (context := _from_context(environ)):
+        return context
+    raise TokenMissing(
+        "There is no API token: set HCLOUD_TOKEN, name a file with --token-file, or activate a context of the hcloud"
+        " CLI (to try things for free: 'scherbelberg demo' or 'scherbelberg sandbox start')."
+    )
+
+
+def _checked(token: str, source: str) -> str:
+    text = token.strip()
+    if not text or not text.isascii() or not text.isprintable() or " " in text:
+        raise BadInput(f"The token from {source} is not a token: it has spaces or characters that no token has.")
+    return text
+
+
+def _from_file(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"The token file {path} cannot be read: {error}.") from None
+    return _checked(text, f"the file {path}")
+
+
+def _from_context(environ: Mapping[str, str]) -> tuple[str, str] | None:
+    path = Path(environ.get("HCLOUD_CONFIG") or _hcloud_folder(environ) / "cli.toml")
+    try:
+        config: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The hcloud CLI's configuration {path} cannot be read: {error}.") from None
+    active = environ.get("HCLOUD_CONTEXT") or config.get("active_context")
+    for context in config.get("contexts", []):
+        if context.get("name") == active and context.get("token"):
+            source = f"the hcloud CLI's context '{active}'"
+            return _checked(str(context["token"]), source), source
+    return None
+
+
+def _hcloud_folder(environ: Mapping[str, str]) -> Path:
+    """Where the hcloud CLI keeps its configuration, which is not platformdirs' place on macOS."""
+    base = environ.get("XDG_CONFIG_HOME") or environ.get("APPDATA")
+    return (Path(base) if base else Path.home() / ".config") / "hcloud"
+
+
+def _port(text: str | None) -> int:
+    if not text:
+        return Ports().ssh
+    if not text.isdecimal() or not 0 < int(text) < 2**16:
+        raise BadInput(f"SCHERBELBERG_SSH_PORT is '{text}', which is no port: use a number from 1 to 65535.")
+    return int(text)
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # no name for this user id, as in some containers
+        return "unknown"

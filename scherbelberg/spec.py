@@ -1,0 +1,159 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the user wants, with every default once. Checked when made; nothing here asks the cloud."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+
+from attrs import field, frozen
+
+from scherbelberg.errors import BadInput
+
+#: A network holds 100 members and the scheduler is one of them.
+MOST_WORKERS = 99
+#: Labels take 63 characters, and so does a server name with a role behind the prefix.
+LONGEST_PREFIX = 40
+_PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
+_SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
+
+
+def suggest_prefix(text: str) -> str:
+    """Turn any text into the nearest prefix that is allowed, or ``cluster`` if nothing of it can stay."""
+    spelled = unicodedata.normalize("NFC", text).lower().translate(_SPELLED_OUT)
+    plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
+    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-0123456789")[:LONGEST_PREFIX].strip("-")
+    return words or "cluster"
+
+
+def check_prefix(text: str) -> str:
+    """Check a prefix.
+
+    Args:
+        text: What the user calls the cluster.
+
+    Returns:
+        The same text.
+
+    Raises:
+        BadInput: It cannot be part of host names and labels; another one is suggested.
+    """
+    if len(text) > LONGEST_PREFIX or not _PREFIX.match(text):
+        raise BadInput(
+            f"The prefix '{text}' cannot name a cluster: use at most {LONGEST_PREFIX} lower-case letters a to z, digits"
+            f" and dashes, beginning with a letter, for example '{suggest_prefix(text)}'."
+        )
+    return text
+
+
+def _check_prefix(instance: object, attribute: object, value: str) -> None:
+    check_prefix(value)
+
+
+def _check_workers(instance: object, attribute: object, value: int) -> None:
+    if not 1 <= value <= MOST_WORKERS:
+        raise BadInput(
+            f"{value} workers cannot be: ask for 1 to {MOST_WORKERS}, because a Hetzner network holds"
+            f" {MOST_WORKERS + 1} machines and the scheduler is one of them."
+        )
+
+
+def check_network_range(text: str) -> str:
+    """Check the IPv4 range of the private network.
+
+    Args:
+        text: A network in CIDR notation.
+
+    Returns:
+        The same text.
+
+    Raises:
+        BadInput: It is not a network, or too small.
+    """
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise BadInput(f"The network range '{text}' is not an IPv4 network such as 10.0.0.0/16: {error}.") from None
+    if network.prefixlen > 24:
+        raise BadInput(f"The network range {text} is too small: Hetzner takes /24 at the least, use 10.0.0.0/16.")
+    return text
+
+
+@frozen(kw_only=True)
+class Ports:
+    """TCP ports on the nodes.
+
+    Args:
+        ssh: The only port open to the world.
+        scheduler: Dask's TLS port, on the private address.
+        dashboard: The dashboard, on the scheduler's loopback.
+        worker: The worker process, on the private address.
+        nanny: The worker's nanny, on the private address.
+    """
+
+    ssh: int = 22
+    scheduler: int = 8786
+    dashboard: int = 8787
+    worker: int = 8788
+    nanny: int = 8789
+
+
+@frozen(kw_only=True)
+class Timeouts:
+    """Deadlines in seconds.
+
+    Args:
+        request: Until the cloud has answered one request.
+        cloud: Until repeated tries at one request are given up.
+        rent: Until all servers run and have their private address.
+        reach: Until a node takes our SSH connection.
+        bootstrap: Until the script has ended on a node.
+        node_wait: For each single wait inside the script.
+        join: Until all workers are seen by the client.
+        delete: Until a cluster is proven gone.
+        logs: For collecting the last log lines of what failed.
+    """
+
+    request: float = 30
+    cloud: float = 120
+    rent: float = 300
+    reach: float = 300
+    bootstrap: float = 1200
+    node_wait: float = 120
+    join: float = 120
+    delete: float = 240
+    logs: float = 5
+
+
+@frozen(kw_only=True)
+class ClusterSpec:
+    """A cluster as the user wants it.
+
+    Args:
+        prefix: Its name.
+        workers: Number of worker machines, 1 to 99.
+        worker: Server type of the workers, or None for the cheapest that fits.
+        scheduler: Server type of the scheduler, or None for the cheapest that fits.
+        location: Location, such as ``fsn1``, or None for any in network zone eu-central.
+        image: Image name, or None for the newest Ubuntu LTS.
+        network_range: IPv4 range of the private network.
+        ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
+        ports: Ports on the nodes.
+        timeouts: Deadlines.
+
+    Raises:
+        BadInput: A value that cannot be; one sentence says which.
+    """
+
+    prefix: str = field(default="cluster", validator=_check_prefix)
+    workers: int = field(default=2, validator=_check_workers)
+    worker: str | None = None
+    scheduler: str | None = None
+    location: str | None = None
+    image: str | None = None
+    network_range: str = field(default="10.0.0.0/16", converter=check_network_range)
+    ttl_s: int | None = 12 * 3600
+    ports: Ports = Ports()
+    timeouts: Timeouts = Timeouts()

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A port of this computer's loopback that leads to a port of a node, and stays when SSH is lost and opened again."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any
+
+from scherbelberg.errors import NodeUnreachable
+from scherbelberg.remote import Remote
+
+_CHUNK = 2**18
+
+
+class Tunnel:
+    """A tunnel through one node. Use it on the private loop only.
+
+    Args:
+        remote: The node.
+        host: Where it leads, as the node sees it.
+        port: Port there.
+    """
+
+    def __init__(self, remote: Remote, host: str, port: int) -> None:
+        self._remote = remote
+        self._host = host
+        self._far_port = port
+        self._server: asyncio.Server | None = None
+        self._open: set[asyncio.Task[None]] = set()
+
+    async def listen(self) -> int:
+        """Listen on a free port of this computer's loopback.
+
+        Returns:
+            The port.
+        """
+        if self._server is None:
+            self._server = await asyncio.start_server(self._take, "127.0.0.1", 0, limit=_CHUNK)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+        try:
+            far_reader, far_writer = await self._remote.open(self._host, self._far_port)
+        except NodeUnreachable:
+            writer.transport.abort()  # as if nobody listened: whoever connects tries again
+            return
+        try:
+            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        except (OSError, EOFError, asyncio.CancelledError):
+            pass  # one side broke off, or the tunnel is closed, which alone cancels this; both ends are told below
+        finally:
+            writer.close()
+            far_writer.close()
+
+    async def close(self) -> None:
+        """Stop listening and cut all connections."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        for task in tuple(self._open):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._open, return_exceptions=True)
+
+
+async def _pump(source: Any, sink: Any) -> None:
+    """Carry bytes until the source ends, then tell the sink; streams of asyncio and of SSH look the same."""
+    while data := await source.read(_CHUNK):
+        sink.write(data)
+        await sink.drain()
+    if sink.can_write_eof():
+        sink.write_eof()

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The only sleep and the only deadline there is, on the monotonic clock."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from scherbelberg.errors import WaitTimeout
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """A moment in the future.
+
+    Args:
+        within_s: Seconds from now.
+    """
+
+    def __init__(self, within_s: float) -> None:
+        self.within_s = within_s
+        self._end = time.monotonic() + within_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, 0 when it has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+
+async def pause(seconds: float) -> None:
+    """Do nothing for a time.
+
+    Args:
+        seconds: How long.
+    """
+    await asyncio.sleep(seconds)
+
+
+async def until(
+    probe: Callable[[], Awaitable[T | None]],
+    *,
+    every_s: float,
+    within_s: float,
+    what: str,
+    node: str | None = None,
+    growth: float = 1.0,
+    longest_s: float = 10.0,
+    last: Callable[[], str] = str,
+) -> T:
+    """Probe until there is an answer.
+
+    A probe that is under way when the deadline passes is cancelled.
+
+    Args:
+        probe: Answers a value, or None for "not yet".
+        every_s: Seconds to pause after the first try.
+        within_s: Deadline in seconds.
+        what: What is waited for, as the subject of the error's sentence.
+        node: Name of the node that is waited for.
+        growth: Factor by which the pause grows from try to try.
+        longest_s: Longest pause in seconds.
+        last: Tells what was seen last, for the error.
+
+    Returns:
+        The probe's first answer that is not None.
+
+    Raises:
+        WaitTimeout: The deadline passed.
+    """
+    deadline = Deadline(within_s)
+    wait_s = every_s
+    while True:
+        try:
+            async with asyncio.timeout(deadline.left_s) as limit:
+                answer = await probe()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            answer = None
+        if answer is not None:
+            return answer
+        if not deadline.left_s:
+            raise WaitTimeout(what=what, within_s=within_s, last=last(), node=node)
+        await pause(min(wait_s, deadline.left_s))
+        wait_s = min(wait_s * growth, longest_s)
+
+
+async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
+    """Run coroutines side by side; when one fails, stop the others, wait for them, and raise its error alone.
+
+    Args:
+        works: The coroutines.
+
+    Returns:
+        Their results, in order.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end even when the caller is cancelled, which it then is afterwards.
+
+    Args:
+        work: The coroutine; it has deadlines of its own.
+    """
+    task = asyncio.create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None and not task.cancelled() and task.exception() is None:
+        raise cancelled
+    return task.result()
