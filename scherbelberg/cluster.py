@@ -23,7 +23,7 @@ from scherbelberg.making import make
 from scherbelberg.settings import Settings, read_settings
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Manifest, NodeRecord
-from scherbelberg.threadloop import private_loop
+from scherbelberg.threadloop import carried, private_loop
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -59,7 +59,7 @@ class Cluster:
     def __init__(self, settings: Settings, links: Links, listener: Listener) -> None:
         self._settings = settings
         self._links = links
-        self._listener = listener
+        self._listener = carried(listener)
 
     def __repr__(self) -> str:
         identity = self._manifest.identity
@@ -222,7 +222,7 @@ def _node(record: NodeRecord) -> Node:
 async def _new(spec: ClusterSpec | None, settings: Settings, listen: Listener, fields: dict[str, Any]) -> Cluster:
     wanted = spec or ClusterSpec(**{"network_range": settings.network_range} | fields)
     async with opened(settings, wanted.timeouts) as hetzner:
-        links = await make(hetzner, settings, wanted, listen)
+        links = await make(hetzner, settings, wanted, carried(listen))
     return Cluster(settings, links, listen)
 
 

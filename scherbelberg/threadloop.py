@@ -13,10 +13,31 @@ import atexit
 import concurrent.futures
 import functools
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
+E = TypeVar("E")
+
+
+class _Carried(Exception):
+    """Carries an exception that would end the private loop: asyncio lets SystemExit and KeyboardInterrupt through."""
+
+
+def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
+    """Make a caller's function safe to be called on the private loop, whatever it raises.
+
+    Args:
+        listener: The caller's function.
+    """
+
+    def call(event: E) -> None:
+        try:
+            listener(event)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise _Carried from error
+
+    return call
 
 
 class Job(Generic[T]):
@@ -41,7 +62,8 @@ class Job(Generic[T]):
         if task.cancelled():
             self._outcome.set_exception(asyncio.CancelledError())
         elif error := task.exception():
-            self._outcome.set_exception(error)
+            inner = error.__cause__ if isinstance(error, _Carried) else None
+            self._outcome.set_exception(inner or error)
         else:
             self._outcome.set_result(task.result())
 

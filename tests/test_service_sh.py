@@ -14,10 +14,10 @@ from signal import SIGKILL
 import psutil
 import pytest
 from distributed import Client, Security
-from process_node import ADDRESS, UID, WITHIN_S, Node, free_port, make_node
 
 from scherbelberg.keys import make_authority, make_client
 from scherbelberg.waiting import until
+from tests.process_node import ADDRESS, UID, WITHIN_S, Node, free_port, make_node
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 #: Makes `exec ROLE` of the installed script run something else than Dask; the rest stays as it is.
@@ -55,7 +55,7 @@ async def cluster(tmp_path: Path) -> AsyncIterator[tuple[Node, Node]]:
 
 @asynccontextmanager
 async def _client(scheduler: Node) -> AsyncIterator[Client]:
-    """Connect over TLS, as soon as there is a worker."""
+    """Connect over TLS, and wait for a worker whose nanny has started: before that neither can end in good order."""
     own = make_client(scheduler.authority, uid=UID, now_s=time.time())
     security = Security(
         require_encryption=True,
@@ -66,6 +66,7 @@ async def _client(scheduler: Node) -> AsyncIterator[Client]:
     address = f"tls://{ADDRESS}:{scheduler.settings['SCHEDULER_PORT']}"
     async with Client(address, security=security, asynchronous=True, timeout=WITHIN_S) as client:
         await client.wait_for_workers(1, timeout=WITHIN_S)
+        await client.run(os.getpid, nanny=True)  # a nanny answers when it has started
         yield client
 
 
@@ -128,7 +129,7 @@ async def test_killed_scheduler_comes_back(cluster: tuple[Node, Node]) -> None:
 async def test_stop_and_start(cluster: tuple[Node, Node]) -> None:
     """Stop ends everything for good, and start begins anew from what is installed."""
     async with _client(cluster[0]):
-        pass  # a worker that is not yet one takes its time to end
+        pass
     for node in cluster:
         assert (await node.run("status")).said == ["running"]
         assert (await node.run("stop")).code == 0

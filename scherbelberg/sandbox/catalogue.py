@@ -65,11 +65,11 @@ class Catalogue:
 
 def read_catalogue() -> Catalogue:
     """Make the catalogue from the tables."""
-    types = tuple(_server_type(*row) for row in line_up.SERVER_TYPES)
+    types = tuple(_server_type(row) for row in line_up.SERVER_TYPES)
     return Catalogue(
-        locations=tuple(_location(*row) for row in line_up.LOCATIONS),
+        locations=tuple(_location(row) for row in line_up.LOCATIONS),
         server_types=types,
-        images=tuple(_image(*row) for row in line_up.IMAGES),
+        images=tuple(_image(row) for row in line_up.IMAGES),
         pricing=_pricing(types),
     )
 
@@ -79,9 +79,8 @@ def _price(net: str) -> Json:
     return {"net": f"{Decimal(net):.10f}", "gross": f"{gross:.16f}"}
 
 
-def _location(
-    number: int, name: str, country: str, city: str, latitude: float, longitude: float, zone: str
-) -> Location:
+def _location(values: line_up.LocationRow) -> Location:
+    number, name, country, city, latitude, longitude, zone = values
     row = {
         "id": number,
         "name": name,
@@ -95,9 +94,8 @@ def _location(
     return Location(id=number, name=name, network_zone=zone, row=row)
 
 
-def _server_type(
-    number: int, name: str, cores: int, memory: int, disk: int, hourly: str, monthly: str, places: tuple[str, ...]
-) -> ServerType:
+def _server_type(values: line_up.TypeRow) -> ServerType:
+    number, name, cores, memory, disk, hourly, monthly, places = values
     dedicated = name.startswith("ccx")
     architecture = "arm" if name.startswith("cax") else "x86"
     deprecation = _deprecation(name)
@@ -168,7 +166,8 @@ def _place_price(place: str, hourly: str, monthly: str) -> Json:
     }
 
 
-def _image(number: int, architecture: str, flavour: str, version: str, description: str, created: str) -> Image:
+def _image(values: line_up.ImageRow) -> Image:
+    number, architecture, flavour, version, description, created = values
     name = f"{flavour}-{version}"
     row = {
         "id": number,

@@ -1,5 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
+# ruff: noqa: TRY004 - every check raises ValueError, the one kind that the caller turns into an answer
 """Checks of request fields: each takes what came in, and answers it or raises ``ValueError`` with a reason."""
 
 from __future__ import annotations

@@ -57,10 +57,10 @@ class _Ends:
     def close(self) -> None:
         """Hang up: the command reads end of file, loses its readers, or gets SIGHUP."""
         for transport in self.transports:
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
-            else:
-                transport.close()
+            transport.close()
+        # What the command never read would keep the pipe open.
+        if self.stdin.transport.get_write_buffer_size():
+            self.stdin.transport.abort()
 
 
 async def serve(process: Process, where: Where) -> None:
@@ -191,7 +191,7 @@ async def _feed(process: Process, ends: _Ends, pid: int) -> None:
             ends.stdin.write(data)
             await ends.stdin.drain()
         except asyncssh.TerminalSizeChanged as change:
-            if ends.terminal is not None:
+            if ends.terminal is not None and not ends.stdin.is_closing():
                 resize(ends.terminal, columns=change.width, rows=change.height)
         except asyncssh.SignalReceived as received:
             signal_group(pid, received.signal)

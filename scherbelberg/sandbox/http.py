@@ -91,7 +91,7 @@ class _Handler(RequestHandler):
         if fault and fault.how == "drop_before":
             self._hang_up()
             return
-        answer = self._work(None if fault is None or fault.how == "drop_after" else refusal(fault))
+        answer = _show_error(refusal(fault)) if fault and fault.how == "error" else self._work()
         if fault and fault.how == "drop_after":
             self._hang_up()
             return
@@ -99,18 +99,14 @@ class _Handler(RequestHandler):
 
     get = post = put = delete = patch = head = options = _handle
 
-    def _work(self, refused: Refused | None) -> Answer:
+    def _work(self) -> Answer:
         try:
-            if refused:
-                raise refused
             return self._door.answer(self.request)
         except Refused as error:
-            body = {"code": error.code, "message": error.message, "details": error.details}
-            return Answer(error.status, {"error": body})
-        except Exception:
+            return _show_error(error)
+        except Exception:  # noqa: BLE001 - as at Hetzner: our fault is an answer, too
             _log.exception("%s %s failed", self.request.method, self.request.path)
-            body = {"code": "server_error", "message": "the sandbox failed, see its log", "details": None}
-            return Answer(500, {"error": body})
+            return _show_error(Refused(500, "server_error", "the sandbox failed, see its log"))
 
     def _send(self, answer: Answer) -> None:
         self.set_status(answer.status)
@@ -131,6 +127,11 @@ class _Handler(RequestHandler):
 
     def data_received(self, chunk: bytes) -> None:
         """Bodies are never streamed."""
+
+
+def _show_error(error: Refused) -> Answer:
+    body = {"code": error.code, "message": error.message, "details": error.details}
+    return Answer(error.status, {"error": body})
 
 
 def make_application(door: Door) -> Application:

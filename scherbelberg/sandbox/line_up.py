@@ -7,8 +7,12 @@ A fixture: a client must read prices from the API. Those of the older cpx types 
 
 from __future__ import annotations
 
+LocationRow = tuple[int, str, str, str, float, float, str]
+TypeRow = tuple[int, str, int, int, int, str, str, tuple[str, ...]]
+ImageRow = tuple[int, str, str, str, str, str]
+
 #: id, name, country, city, latitude, longitude, network zone
-LOCATIONS = (
+LOCATIONS: tuple[LocationRow, ...] = (
     (1, "fsn1", "DE", "Falkenstein", 50.47612, 12.370071, "eu-central"),
     (2, "nbg1", "DE", "Nuremberg", 49.452102, 11.076665, "eu-central"),
     (3, "hel1", "FI", "Helsinki", 60.169855, 24.938379, "eu-central"),
@@ -21,7 +25,7 @@ EUROPE = ("fsn1", "nbg1", "hel1")
 OVERSEAS = ("ash", "hil", "sin")
 
 #: id, name, cores, memory in GB, disk in GB, price per hour, price per month, locations
-SERVER_TYPES = (
+SERVER_TYPES: tuple[TypeRow, ...] = (
     (104, "cx22", 2, 4, 40, "0.0060", "3.79", EUROPE),
     (114, "cx23", 2, 4, 40, "0.0088", "5.49", EUROPE),
     (115, "cx33", 4, 8, 80, "0.0136", "8.49", EUROPE),
@@ -57,7 +61,7 @@ RETIRED = {"cx22": ("2025-10-16T06:00:00Z", "2026-01-15T05:59:59Z")}
 SCARCE = {("cx53", "nbg1"), ("cax41", "fsn1"), ("ccx63", "hel1")}
 
 #: id, architecture, flavour, version, description, created
-IMAGES = (
+IMAGES: tuple[ImageRow, ...] = (
     (67794396, "x86", "ubuntu", "22.04", "Ubuntu 22.04", "2022-04-21T13:32:38Z"),
     (103908130, "arm", "ubuntu", "22.04", "Ubuntu 22.04", "2023-03-20T06:06:55Z"),
     (161547269, "x86", "ubuntu", "24.04", "Ubuntu 24.04", "2024-04-25T13:26:27Z"),

@@ -68,7 +68,7 @@ class Machines:
         driver: Driver,
         territory: Territory,
         time_scale: float,
-        delays: Delays = Delays(),  # noqa: B008 - frozen
+        delays: Delays = Delays(),
     ) -> None:
         self._project = project
         self._driver = driver

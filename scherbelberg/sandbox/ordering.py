@@ -113,9 +113,7 @@ def order_server(project: Project, machines: Machines, territory: Territory, bod
         authorized_keys=tuple(key.public_key for key in keys),
         config=config,
     )
-    action, following = machines.create(
-        server, plan, start=values.get("start_after_create", True), networks=networks
-    )
+    action, following = machines.create(server, plan, start=values.get("start_after_create", True), networks=networks)
     password = None if keys else secrets.token_urlsafe(15)
     return Ordered(server=server, action=action, next_actions=following, root_password=password)
 

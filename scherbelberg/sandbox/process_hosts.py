@@ -48,9 +48,9 @@ class ProcessHost:
         if self._sshd is not None:
             # Commands end first, so that each session's own end finds its process gone.
             sshd, self._sshd = self._sshd, None
-            ending = asyncio.create_task(asyncio.to_thread(end_marked, self._mark))
+            ending = asyncio.create_task(end_marked(self._mark))
             await asyncio.gather(sshd.stop(), ending)
-        await asyncio.to_thread(end_marked, self._mark)
+        await end_marked(self._mark)
 
     async def remove(self) -> None:
         """Halt, then delete all files."""
@@ -110,5 +110,5 @@ class ProcessHosts:
     async def close(self) -> None:
         """Remove all hosts."""
         await asyncio.gather(*(self.remove(number) for number in tuple(self._hosts)))
-        await asyncio.to_thread(end_marked, f"{self._id}.")
+        await end_marked(f"{self._id}.")
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

@@ -271,7 +271,9 @@ class Routes:
         return Answer(200, {"action": views.show_action(self._project.actions[number])})
 
 
-def _fixed(plural: str, singular: str, rows: list[Json], filters: tuple[str, ...]) -> Iterable[tuple[str, str, Handler]]:
+def _fixed(
+    plural: str, singular: str, rows: list[Json], filters: tuple[str, ...]
+) -> Iterable[tuple[str, str, Handler]]:
     def answer_list(request: Request) -> Answer:
         return Answer(200, page_of(plural, rows, request.query, filters=filters, sorts=("id", "name", "created")))
 

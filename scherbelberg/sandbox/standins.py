@@ -68,7 +68,7 @@ def host_key_files(root: Path) -> list[Path]:
     for part in sorted((root / "etc/ssh/sshd_config.d").glob("*.conf")):
         for line in part.read_text(encoding="utf-8").splitlines():
             words = line.split()
-            if len(words) == 2 and words[0].lower() == "hostkey":  # noqa: PLR2004 - a word and its value
+            if len(words) == 2 and words[0].lower() == "hostkey":
                 named.append(root / words[1].lstrip("/"))
     return named or sorted((root / "etc/ssh").glob("ssh_host_*_key"))
 

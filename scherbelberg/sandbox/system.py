@@ -4,23 +4,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import secrets
 import signal
 import socket
 import termios
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
-from scherbelberg.errors import SandboxFailed
-from scherbelberg.waiting import Deadline
+from scherbelberg.errors import SandboxFailed, WaitTimeout
+from scherbelberg.waiting import until
 
 #: Environment variable of every process of a host: ``<sandbox>.<server>``.
 MARKER = "SCHERBELBERG_SANDBOX_HOST"
 _GRACE_S = 0.5
+_LOOK_S = 0.02
 
 
 def platform_refusal(platform: str, can_bind: Callable[[str], bool]) -> str | None:
@@ -44,7 +46,9 @@ def platform_refusal(platform: str, can_bind: Callable[[str], bool]) -> str | No
             " for i in 0.1 1.1 1.2 1.3 1.4; do sudo ifconfig lo0 alias 127.128.$i; done`"
             " (one 127.64.0.x and one 127.128.1.x per host), then try again."
         )
-    return "The loopback addresses 127.64.0.0 to 127.191.255.255, on which the sandbox's hosts live, cannot be bound here."
+    return (
+        "The loopback addresses 127.64.0.0 to 127.191.255.255, on which the sandbox's hosts live, cannot be bound here."
+    )
 
 
 def can_bind(address: str) -> bool:
@@ -85,22 +89,34 @@ def write_private(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     aside.replace(path)
 
 
-def marked(prefix: str) -> Iterator[psutil.Process]:
-    """Find the living processes whose mark begins with a prefix.
+def alive(process: psutil.Process) -> bool:
+    """Tell whether a process runs; one that merely waits for its parent's attention does not."""
+    try:
+        return process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.Error:
+        return False
+
+
+def marked(prefix: str) -> list[psutil.Process]:
+    """Find the living processes with a mark.
 
     Args:
         prefix: ``<sandbox>.`` for all of a sandbox, ``<sandbox>.<server>`` for one host.
     """
-    for process in psutil.process_iter():
+    found = []
+    for pid in psutil.pids():
         with contextlib.suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
             mark = process.environ().get(MARKER, "")
-            alive = process.status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
-            if alive and (mark == prefix or (prefix.endswith(".") and mark.startswith(prefix))):
-                yield process
+            if (mark == prefix or (prefix.endswith(".") and mark.startswith(prefix))) and alive(process):
+                found.append(process)
+    return found
 
 
-def end_marked(prefix: str, *, within_s: float = 10.0) -> None:
-    """End every process with a mark, until none is left.
+async def end_marked(prefix: str, *, within_s: float = 10.0) -> None:
+    """End every process with a mark, until none is left: politely first, then by force.
+
+    Nothing is waited for with ``waitpid``, which would take exit codes away from the event loop.
 
     Args:
         prefix: As of `marked`.
@@ -109,15 +125,25 @@ def end_marked(prefix: str, *, within_s: float = 10.0) -> None:
     Raises:
         SandboxFailed: Some were left at the deadline.
     """
-    deadline = Deadline(within_s)
-    _signal(found := list(marked(prefix)), signal.SIGTERM)
-    psutil.wait_procs(found, timeout=min(_GRACE_S, within_s))
-    while left := list(marked(prefix)):
-        if not deadline.left_s:
-            raise SandboxFailed(f"{len(left)} processes of the sandbox could not be ended: {_names(left)}.")
-        # Without a pause for manners here: a supervisor may be starting others meanwhile.
+    _signal(await asyncio.to_thread(marked, prefix), signal.SIGTERM)
+
+    async def ended() -> bool | None:
+        return None if await asyncio.to_thread(marked, prefix) else True
+
+    async def killed() -> bool | None:
+        left = await asyncio.to_thread(marked, prefix)
         _signal(left, signal.SIGKILL)
-        psutil.wait_procs(left, timeout=min(_GRACE_S, deadline.left_s))
+        return None if left else True
+
+    what = f"The end of all processes marked {prefix}"
+    with contextlib.suppress(WaitTimeout):
+        await until(ended, every_s=_LOOK_S, within_s=_GRACE_S, what=what)
+        return
+    try:
+        await until(killed, every_s=_LOOK_S, within_s=within_s, what=what)
+    except WaitTimeout as error:
+        names = _names(await asyncio.to_thread(marked, prefix))
+        raise SandboxFailed(f"Processes of the sandbox could not be ended: {names}.") from error
 
 
 def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:

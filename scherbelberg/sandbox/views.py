@@ -159,7 +159,12 @@ def _show_ipv6(server: Server) -> Json | None:
     if not server.ipv6:
         return None
     # 2001:db8::/32 is for documentation: nothing answers there.
-    return {"id": server.ip_number + 1, "ip": f"2001:db8:0:{server.id & 0xFFFF:x}::/64", "blocked": False, "dns_ptr": []}
+    return {
+        "id": server.ip_number + 1,
+        "ip": f"2001:db8:0:{server.id & 0xFFFF:x}::/64",
+        "blocked": False,
+        "dns_ptr": [],
+    }
 
 
 def _show_private(place: PrivateAddress) -> Json:

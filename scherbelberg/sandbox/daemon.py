@@ -1,0 +1,207 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A sandbox in the background: started, found again, and ended without a trace, whatever became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+import scherbelberg
+from scherbelberg.errors import SandboxFailed, WaitTimeout
+from scherbelberg.sandbox.server import sandbox_id
+from scherbelberg.sandbox.state import LOG, State, log_tail, read_state
+from scherbelberg.sandbox.system import check_platform, end_marked
+from scherbelberg.sandbox.words import SandboxSettings
+from scherbelberg.waiting import Deadline, until
+
+__all__ = ["READY", "running", "start", "status", "stop"]
+
+#: What the background process prints once it answers.
+READY = b"ready"
+_START_S = 30.0
+_STOP_S = 30.0
+_LOOK_S = 0.02
+
+
+def status(folder: Path) -> SandboxSettings | None:
+    """Look for a sandbox.
+
+    Args:
+        folder: Where it would be.
+
+    Returns:
+        Its settings, or None if none answers there.
+    """
+    state = read_state(folder)
+    return state.settings if state is not None and state.process() is not None else None
+
+
+def start(folder: Path, *, time_scale: float = 1.0) -> SandboxSettings:
+    """Start a sandbox in the background, unless there is one.
+
+    Args:
+        folder: Where; its own, absent or empty.
+        time_scale: Factor of all delays.
+
+    Returns:
+        Its settings.
+
+    Raises:
+        SandboxFailed: It did not start.
+    """
+    present = status(folder)
+    if present is not None:
+        return present
+    settings, process = _launch(folder, time_scale=time_scale, stdin=subprocess.DEVNULL)
+    process.wait(_STOP_S)  # what we started has handed over to its child
+    return settings
+
+
+def stop(folder: Path) -> bool:
+    """End a sandbox with all its processes and files, also one whose server has died.
+
+    Args:
+        folder: Where it is.
+
+    Returns:
+        Whether there was one.
+
+    Raises:
+        SandboxFailed: Something could not be ended.
+    """
+    state = read_state(folder)
+    if state is None:
+        return False
+    # On a thread of its own, since the caller's may have an event loop that runs.
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, _end(state, f"{sandbox_id(folder)}.")).result()
+    _remove(folder)
+    return True
+
+
+@contextlib.contextmanager
+def running(folder: Path, *, until_eof: bool = True, time_scale: float = 1.0) -> Iterator[SandboxSettings]:
+    """Run a sandbox for as long as a block runs.
+
+    Args:
+        folder: Where; its own, absent or empty.
+        until_eof: Whether it also ends, and cleans up, when the present process ends in any way.
+        time_scale: Factor of all delays.
+
+    Raises:
+        SandboxFailed: It did not start, or not end.
+    """
+    if status(folder) is not None:
+        raise SandboxFailed(f"A sandbox runs in {folder} already; stop that one first.")
+    stdin = subprocess.PIPE if until_eof else subprocess.DEVNULL
+    settings, process = _launch(folder, time_scale=time_scale, stdin=stdin)
+    try:
+        yield settings
+    finally:
+        if process.stdin is not None:
+            process.stdin.close()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_S)
+        stop(folder)
+        process.wait(_STOP_S)
+
+
+def _launch(folder: Path, *, time_scale: float, stdin: int) -> tuple[SandboxSettings, subprocess.Popen[bytes]]:
+    check_platform(sys.platform)
+    _make_room(folder)
+    process = _spawn(folder, time_scale=time_scale, stdin=stdin)
+    output = process.stdout
+    if output is None:
+        raise AssertionError("a pipe was asked for")
+    with output:
+        said = _first_line(output, within_s=_START_S)
+    settings = status(folder) if said == READY else None
+    if settings is None:
+        raise _failure(folder, process, said)
+    return settings, process
+
+
+def _make_room(folder: Path) -> None:
+    """Clear what a dead sandbox left, and refuse anything else."""
+    state = read_state(folder)
+    if state is not None and state.process() is not None:
+        raise SandboxFailed(f"A sandbox in {folder} is just starting; try again in a moment.")
+    stop(folder)
+    if folder.exists() and any(folder.iterdir()):
+        raise SandboxFailed(f"The folder {folder} is not empty and holds no sandbox; name another one.")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+
+def _spawn(folder: Path, *, time_scale: float, stdin: int) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--time-scale", str(time_scale)]
+    words.append("--until-eof" if stdin == subprocess.PIPE else "--detach")
+    with os.fdopen(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
+        # A session of its own: Ctrl-C at the terminal is for the client, which needs the sandbox to clean up.
+        return subprocess.Popen(
+            words,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd=Path(scherbelberg.__file__).parents[1],
+            start_new_session=True,
+        )
+
+
+def _first_line(output: IO[bytes], *, within_s: float) -> bytes:
+    """Read what the process says first: one line, or nothing if it ends or takes too long."""
+    deadline = Deadline(within_s)
+    said = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while b"\n" not in said and selector.select(deadline.left_s):
+            data = os.read(output.fileno(), 1024)
+            if not data:
+                break
+            said += data
+    return said.strip()
+
+
+def _failure(folder: Path, process: subprocess.Popen[bytes], said: bytes) -> SandboxFailed:
+    tail = log_tail(folder)
+    process.kill()
+    process.wait(_STOP_S)
+    stop(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    reason = said.decode(errors="replace") or "it did not answer in time, or ended"
+    return SandboxFailed(f"The sandbox did not start: {reason.rstrip('.')}.", log_tail=tail)
+
+
+async def _end(state: State, marks: str) -> None:
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        process = state.process()
+        if process is None:
+            break
+        with contextlib.suppress(psutil.Error, WaitTimeout):
+            ask(process)
+            await until(_ended(state), every_s=_LOOK_S, within_s=_STOP_S, what="The sandbox's end")
+    await end_marked(marks)
+
+
+def _ended(state: State) -> Callable[[], Awaitable[bool | None]]:
+    async def probe() -> bool | None:
+        return True if state.process() is None else None
+
+    return probe
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        raise SandboxFailed(f"The sandbox's folder {folder} could not be deleted.")

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What several tests need around a cluster: settings, environment variables, the sandbox's own view."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import requests
+
+from scherbelberg.access import Access
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.settings import Settings
+from scherbelberg.spec import Timeouts
+
+#: Deadlines of a few seconds, for tests in which something does not come.
+SHORT = Timeouts(request=5, cloud=5, rent=20, reach=8, bootstrap=60, node_wait=20, join=30, delete=30)
+KINDS = ("servers", "networks", "firewalls", "ssh_keys")
+
+
+def settings_for(sandbox: SandboxThread, home: Path, *, owner: str = "anna_at_laptop") -> Settings:
+    """Settings that lead to a sandbox."""
+    inner = sandbox.settings
+    return Settings(
+        access=Access(endpoint=inner.endpoint, token=inner.token, token_source="the test"),
+        ssh_port=inner.ssh_port,
+        network_range=inner.network_range,
+        home=home,
+        owner=owner,
+    )
+
+
+def environment_for(settings: Settings) -> dict[str, str]:
+    """Environment variables that lead the command line to the same place, and to nothing of the user's own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HCLOUD", "HETZNER", "SCHERBEL"))}
+    return kept | {
+        "HOME": str(settings.home),
+        "HCLOUD_TOKEN": settings.access.token,
+        "HCLOUD_ENDPOINT": settings.access.endpoint,
+        "SCHERBELBERG_SSH_PORT": str(settings.ssh_port),
+        "SCHERBELBERG_NETWORK": settings.network_range,
+        "SCHERBELBERG_HOME": str(settings.home),
+    }
+
+
+def held(settings: Settings) -> list[str]:
+    """Ask the cloud, without any code of ours, what it holds: kind and name of each resource."""
+    found = []
+    for kind in KINDS:
+        headers = {"Authorization": f"Bearer {settings.access.token}"}
+        answer = requests.get(f"{settings.access.endpoint}/{kind}", headers=headers, timeout=10)
+        answer.raise_for_status()
+        found += [f"{kind}/{row['name']}" for row in answer.json()[kind]]
+    return found
+
+
+def folders(settings: Settings) -> list[str]:
+    """Names of the clusters' folders on this computer."""
+    clusters = settings.home / "clusters"
+    return sorted(path.name for path in clusters.iterdir()) if clusters.exists() else []

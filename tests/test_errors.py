@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Errors: their words for programs, their exit codes, their data."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+from scherbelberg import errors
+from scherbelberg.errors import (
+    BootstrapFailed,
+    CloudError,
+    ExitCode,
+    LeftOver,
+    QuotaReached,
+    ScherbelbergError,
+    VersionMismatch,
+    WaitTimeout,
+)
+
+#: Class to its word for programs and the command line's exit code. Scripts rely on both: they do not change.
+TABLE = {
+    "ScherbelbergError": ("failure", 1),
+    "BadInput": ("bad_input", 2),
+    "TokenMissing": ("token_missing", 3),
+    "TokenRefused": ("token_refused", 3),
+    "QuotaReached": ("quota", 4),
+    "NoCapacity": ("capacity", 5),
+    "WaitTimeout": ("timeout", 6),
+    "VersionMismatch": ("version_mismatch", 7),
+    "LeftOver": ("left_over", 8),
+    "NameTaken": ("name_taken", 9),
+    "ClusterExists": ("cluster_exists", 9),
+    "ClusterNotFound": ("cluster_not_found", 10),
+    "NodeNotFound": ("node_not_found", 10),
+    "StateMissing": ("state_missing", 11),
+    "StateDamaged": ("state_damaged", 11),
+    "CloudError": ("cloud", 12),
+    "CloudUnreachable": ("cloud_unreachable", 12),
+    "NodeUnreachable": ("node_unreachable", 13),
+    "BootstrapFailed": ("bootstrap_failed", 13),
+    "SandboxFailed": ("sandbox", 14),
+}
+
+
+def test_table() -> None:
+    """Every error has the word and the exit code that the table states."""
+    found = {
+        name: (kind.code, int(kind.exit_code))
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, ScherbelbergError)
+    }
+    assert found == TABLE
+
+
+def test_words_are_distinct() -> None:
+    """No two errors share their word for programs."""
+    words = [word for word, _ in TABLE.values()]
+    assert len(words) == len(set(words))
+
+
+def test_exit_codes() -> None:
+    """The exit codes are these; 130 and 143 are the shell's for SIGINT and SIGTERM."""
+    assert {code.name: code.value for code in ExitCode} == {
+        "OK": 0,
+        "FAILURE": 1,
+        "USAGE": 2,
+        "TOKEN": 3,
+        "QUOTA": 4,
+        "CAPACITY": 5,
+        "TIMEOUT": 6,
+        "MISMATCH": 7,
+        "LEFTOVERS": 8,
+        "EXISTS": 9,
+        "NOT_FOUND": 10,
+        "STATE": 11,
+        "CLOUD": 12,
+        "NODE": 13,
+        "SANDBOX": 14,
+        "INTERRUPTED": 130,
+        "TERMINATED": 143,
+    }
+
+
+def test_data() -> None:
+    """An error carries its sentence, the node, the phase and the last log lines."""
+    error = BootstrapFailed("It failed.", node="worker000", phase="tls", log_tail=("one", "two"))
+    assert (error.message, str(error), error.node, error.phase, error.log_tail) == (
+        "It failed.",
+        "It failed.",
+        "worker000",
+        "tls",
+        ("one", "two"),
+    )
+
+
+def test_data_of_special_errors() -> None:
+    """Errors with more to say say it as data."""
+    refused = QuotaReached("No.", api_code="resource_limit_exceeded", correlation_id="c0ffee")
+    mismatch = VersionMismatch("No.", differences=(("worker000", "dask", "1", "2"),))
+    left = LeftOver("No.", left_over=("server cluster-scheduler",))
+    assert (refused.api_code, refused.correlation_id) == ("resource_limit_exceeded", "c0ffee")
+    assert isinstance(refused, CloudError)
+    assert mismatch.differences == (("worker000", "dask", "1", "2"),)
+    assert left.left_over == ("server cluster-scheduler",)
+    assert (refused.node, refused.phase, refused.log_tail) == (None, None, ())
+
+
+@pytest.mark.parametrize(
+    ("last", "sentence"),
+    [
+        ("", "The end did not happen within 2.5 s."),
+        ("nothing", "The end did not happen within 2.5 s (last seen: nothing)."),
+    ],
+)
+def test_wait_timeout(last: str, sentence: str) -> None:
+    """A timeout says what did not happen, within how long, and what was seen last."""
+    error = WaitTimeout(what="The end", within_s=2.5, last=last, node="scheduler")
+    assert (error.message, error.what, error.within_s, error.last, error.node) == (
+        sentence,
+        "The end",
+        2.5,
+        last,
+        "scheduler",
+    )

@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the user wants: names, numbers and ranges that can be, and those that cannot."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from attrs import asdict, evolve
+from attrs.exceptions import FrozenInstanceError
+from catalogues import CALM, LABEL
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from scherbelberg.errors import BadInput
+from scherbelberg.spec import ClusterSpec, check_network_range, check_prefix, suggest_prefix
+
+#: RFC 1123, which server names follow.
+HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+
+
+@CALM
+@given(st.text())
+@example("")
+@example("-" * 80)
+@example("a" * 39 + "--" + "b")
+@example("9" * 80 + "x")
+@example("ẞİŉ")
+def test_suggestion_is_valid(text: str) -> None:
+    """Whatever was typed, the suggested prefix is one."""
+    suggested = suggest_prefix(text)
+    assert check_prefix(suggested) == suggested
+
+
+@CALM
+@given(st.from_regex(r"[a-z][a-z0-9-]{0,39}", fullmatch=True) | st.text(max_size=50))
+def test_accepted_prefix(text: str) -> None:
+    """An accepted prefix can be a label's value and begin a server's name."""
+    try:
+        check_prefix(text)
+    except BadInput:
+        return
+    assert re.fullmatch(LABEL, text)
+    assert re.fullmatch(HOST_NAME, f"{text}-worker000")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("größe", "groesse"),
+        ("GRÖSSE", "groesse"),
+        ("gro\u0308\u00dfe", "groesse"),
+        ("Ångström", "aangstroem"),
+        ("Café au lait", "cafe-au-lait"),
+        ("my_cluster.one", "my-cluster-one"),
+        ("  -x-  ", "x"),
+        ("2026 run", "run"),
+        ("集群", "cluster"),
+        ("", "cluster"),
+        ("123", "cluster"),
+        ("a" * 50, "a" * 40),
+    ],
+)
+def test_suggestion(text: str, expected: str) -> None:
+    """The suggestion stays as near to what was typed as it can."""
+    assert suggest_prefix(text) == expected
+
+
+@pytest.mark.parametrize("text", ["a", "cluster", "a1", "a-b", "a--b", "x" * 40])
+def test_good_prefix(text: str) -> None:
+    """A good prefix is returned as it is."""
+    assert check_prefix(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-a", "a-", "1a", "A", "aB", "a_b", "a.b", "a b", "ä", "a\n", "\na", "a\x00", "٣", "a٣", "x" * 41]
+)
+def test_bad_prefix(text: str) -> None:
+    """A bad prefix is refused, by itself and in a spec."""
+    for refuse in (lambda: check_prefix(text), lambda: ClusterSpec(prefix=text)):
+        with pytest.raises(BadInput, match="cannot name a cluster"):
+            refuse()
+
+
+def test_bad_prefix_is_answered_with_a_suggestion() -> None:
+    """The sentence names what was typed, the rule and a prefix that would do."""
+    with pytest.raises(BadInput) as caught:
+        ClusterSpec(prefix="größe")
+    assert caught.value.message == (
+        "The prefix 'größe' cannot name a cluster: use at most 40 lower-case letters a to z, digits and dashes,"
+        " beginning with a letter, for example 'groesse'."
+    )
+
+
+@pytest.mark.parametrize("workers", [-1, 0, 100, 10**6])
+def test_bad_number_of_workers(workers: int) -> None:
+    """A network holds 100 members and the scheduler is one of them."""
+    with pytest.raises(BadInput) as caught:
+        ClusterSpec(workers=workers)
+    assert caught.value.message == (
+        f"{workers} workers cannot be: ask for 1 to 99, because a Hetzner network holds 100 machines and the scheduler"
+        " is one of them."
+    )
+
+
+@pytest.mark.parametrize("workers", [1, 99])
+def test_good_number_of_workers(workers: int) -> None:
+    """One worker is enough, and 99 are possible."""
+    assert ClusterSpec(workers=workers).workers == workers
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/8", "10.0.0.0/16", "192.168.7.0/24", "127.70.0.0/16"])
+def test_good_network_range(text: str) -> None:
+    """A network range is returned as it is."""
+    assert check_network_range(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "is not an IPv4 network such as 10.0.0.0/16"),
+        ("10.0.0.1/16", "has host bits set"),
+        ("10.0.0.0/33", "is not an IPv4 network such as 10.0.0.0/16"),
+        ("fd00::/64", "is not an IPv4 network such as 10.0.0.0/16"),
+        ("einhundert", "is not an IPv4 network such as 10.0.0.0/16"),
+        ("10.0.0.0/25", "is too small"),
+        ("10.0.0.0", "is too small"),
+    ],
+)
+def test_bad_network_range(text: str, words: str) -> None:
+    """What is no network, or too small, is refused by itself and in a spec."""
+    for refuse in (lambda: check_network_range(text), lambda: ClusterSpec(network_range=text)):
+        with pytest.raises(BadInput, match=words):
+            refuse()
+
+
+def test_defaults() -> None:
+    """The defaults are these, and no server type, location or image is among them."""
+    assert asdict(ClusterSpec()) == {
+        "prefix": "cluster",
+        "workers": 2,
+        "worker": None,
+        "scheduler": None,
+        "location": None,
+        "image": None,
+        "network_range": "10.0.0.0/16",
+        "ttl_s": 43200,
+        "ports": {"ssh": 22, "scheduler": 8786, "dashboard": 8787, "worker": 8788, "nanny": 8789},
+        "timeouts": {
+            "request": 30,
+            "cloud": 120,
+            "rent": 300,
+            "reach": 300,
+            "bootstrap": 1200,
+            "node_wait": 120,
+            "join": 120,
+            "delete": 240,
+            "logs": 5,
+        },
+    }
+
+
+def test_spec_is_a_value() -> None:
+    """A spec cannot be changed, only evolved, and what is evolved is checked again."""
+    spec = ClusterSpec()
+    with pytest.raises(FrozenInstanceError):
+        spec.workers = 3  # type: ignore[misc] # that it cannot be set is what is tested
+    assert evolve(spec, workers=3) == ClusterSpec(workers=3)
+    with pytest.raises(BadInput):
+        evolve(spec, workers=0)
