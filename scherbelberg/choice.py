@@ -7,6 +7,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from itertools import takewhile
 
 from attrs import frozen
 
@@ -83,7 +84,7 @@ def _locations(spec: ClusterSpec, catalog: Catalog) -> tuple[str, ...]:
     if spec.location is None:
         return tuple(name for name, zone in catalog.zones.items() if zone == DEFAULT_ZONE)
     if spec.location not in catalog.zones:
-        raise BadInput(f"There is no location '{spec.location}'{_hint(spec.location, catalog.zones)}.")
+        raise BadInput(f"There is no location '{spec.location}'{_hint(spec.location, catalog.zones)}")
     return (spec.location,)
 
 
@@ -115,7 +116,7 @@ def find_type(name: str, catalog: Catalog) -> ServerType:
     for kind in catalog.server_types:
         if kind.name == name:
             return kind
-    raise BadInput(f"There is no server type '{name}'{_hint(name, [kind.name for kind in catalog.server_types])}.")
+    raise BadInput(f"There is no server type '{name}'{_hint(name, [kind.name for kind in catalog.server_types])}")
 
 
 def _nothing_fits(spec: ClusterSpec, catalog: Catalog, locations: tuple[str, ...]) -> BadInput:
@@ -154,7 +155,7 @@ def pick_image(name: str | None, architecture: str, catalog: Catalog) -> Image:
         if name in {image.name, str(image.id)}:
             return image
     names = [image.name or str(image.id) for image in fitting]
-    raise BadInput(f"There is no image '{name}' for {architecture}{_hint(name, names)}.")
+    raise BadInput(f"There is no image '{name}' for {architecture}{_hint(name, names)}")
 
 
 def _is_lts(image: Image) -> bool:
@@ -163,6 +164,13 @@ def _is_lts(image: Image) -> bool:
 
 
 def _hint(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that says that a name is unknown."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f", did you mean '{near[0]}'" if near else f"; there are: {', '.join(names)}"
+    near = difflib.get_close_matches(name, names, n=5, cutoff=0.5)
+    if not near:
+        return f"; there are: {', '.join(names)}."
+    # People mistype ends: of cx33 and cpx32, the first is what cx32 means.
+    best = max(
+        near, key=lambda one: len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, name, strict=False))))
+    )
+    return f"; did you mean '{best}'?"

@@ -14,7 +14,7 @@ import asyncssh
 import requests
 from attrs import frozen
 
-from scherbelberg.sandbox.server import SandboxSettings, SandboxThread
+from scherbelberg.sandbox.server import SandboxSettings
 from scherbelberg.waiting import until
 
 Json = dict[str, Any]
@@ -143,7 +143,7 @@ class Machine:
         self.api.done(self.api("DELETE", f"/servers/{self.row['id']}").body["action"])
 
 
-def rent(sandbox: SandboxThread, api: Api, folder: Path, **changes: object) -> Machine:
+def rent(api: Api, folder: Path, **changes: object) -> Machine:
     """Order a machine and wait until it answers."""
     key, host_key = new_key(), new_key()
     registered = api("POST", "/ssh_keys", {"name": unique("key"), "public_key": public(key)}).body["ssh_key"]

@@ -64,7 +64,9 @@ async def test_each_request_fails_once(sandbox: SandboxThread, settings: Setting
     pytest.fail(f"a create sends more than {FAR} requests")
 
 
-@pytest.mark.parametrize("phase", [Phase.NETWORK, Phase.RENT, Phase.REACH, Phase.ENVIRONMENT, Phase.SERVICE, Phase.PROOF])
+@pytest.mark.parametrize(
+    "phase", [Phase.NETWORK, Phase.RENT, Phase.REACH, Phase.ENVIRONMENT, Phase.SERVICE, Phase.PROOF]
+)
 async def test_cancelled_in_any_phase(sandbox: SandboxThread, settings: Settings, phase: Phase) -> None:
     """A task that is cancelled gives everything back before the cancellation is raised."""
     loop = asyncio.get_running_loop()

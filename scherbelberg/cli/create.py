@@ -31,9 +31,9 @@ def create(*, prefix: str, workers: int, token_file: Path | None, as_json: bool,
     ClusterSpec(prefix=prefix, workers=workers)
     settings = where(token_file)
     spec = ClusterSpec(prefix=prefix, workers=workers, network_range=settings.network_range, **wishes)
-    from scherbelberg.cli.story import created, described  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.story import created, described, left  # noqa: PLC0415 - heavy
 
-    created(spec, settings, err())
+    left(created(spec, settings, err()))
     described(prefix, settings, out(), as_json=as_json)
     err().print(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()", highlight=False)
     err().print(f"Give it back: scherbelberg destroy -p {prefix}", highlight=False)

@@ -61,6 +61,7 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
         story.described(_PREFIX, settings, out(), as_json=False)
         _compute(cluster, out())
     finally:
+        story.left(cluster)
         err().print("Giving everything back ...")
         story.returned(_PREFIX, (cluster.uid,), settings, err())
     _show_nothing_left(settings)

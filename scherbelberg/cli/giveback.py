@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -50,6 +51,8 @@ def nuke(prefix: str, yes: bool, token_file: Path | None) -> None:
 
 
 def _ask(prefix: str) -> None:
+    if not sys.stdin.isatty():
+        raise BadInput(f"'{prefix}' was not made on this computer; a script deletes it with --yes.")
     typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
     if typed != prefix:
-        raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted (scripts use --yes).")
+        raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted.")

@@ -20,7 +20,7 @@ from scherbelberg.store import Folder, Manifest
 
 
 def created(spec: ClusterSpec, settings: Settings, console: Console) -> Cluster:
-    """Make a cluster and show how."""
+    """Make a cluster and show how; the handle that is returned has open connections."""
     with shown(console) as listen:
         return run(
             Cluster.from_new(spec, settings=settings, listen=listen),
@@ -54,6 +54,11 @@ def remembered(kept: Kept) -> Manifest | None:
         return kept.folder.read() if kept.folder else None
     except StateDamaged:
         return None
+
+
+def left(cluster: Cluster) -> None:
+    """Close a handle's connections; the cluster lives on."""
+    run(cluster.close())
 
 
 def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> None:

@@ -56,18 +56,14 @@ def page_of(name: str, rows: Iterable[Json], query: Query, *, filters: Iterable[
         filters: Fields by whose values the client may filter.
         sorts: Fields by which the client may sort.
     """
-    chosen = [row for row in rows if _passes(row, query, filters)]
+    matches = read_selector(query.last("label_selector") or "")
+    chosen = [row for row in rows if _passes(row, query, filters) and matches(row.get("labels", {}))]
     _sort(chosen, query, tuple(sorts))
     return {name: _cut(chosen, query), "meta": {"pagination": _pagination(len(chosen), query)}}
 
 
 def _passes(row: Json, query: Query, filters: Iterable[str]) -> bool:
-    for name in filters:
-        words = query.words.get(name)
-        if words and row.get(name) not in words:
-            return False
-    selector = query.last("label_selector")
-    return selector is None or "labels" not in row or read_selector(selector)(row["labels"])
+    return all(row.get(name) in query.words[name] for name in filters if name in query.words)
 
 
 def _sort(rows: list[Json], query: Query, sorts: tuple[str, ...]) -> None:

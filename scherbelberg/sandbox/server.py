@@ -64,6 +64,11 @@ class Sandbox:
         self._server: HTTPServer | None = None
 
     @property
+    def folder(self) -> Path:
+        """Where it lives."""
+        return self._folder
+
+    @property
     def faults(self) -> Faults:
         """What goes wrong on purpose."""
         return self._mishaps.faults

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where a token may be sent, and what the place is called."""
+
+from __future__ import annotations
+
+import pytest
+
+from scherbelberg.access import HETZNER, Access, check_endpoint
+from scherbelberg.errors import BadInput
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "expected"),
+    [
+        (HETZNER, HETZNER),
+        ("https://api.hetzner.cloud/v1/", HETZNER),
+        ("https://cloud.example:8443/v1", "https://cloud.example:8443/v1"),
+        ("http://127.65.0.1:40000/v1", "http://127.65.0.1:40000/v1"),
+        ("http://localhost:80/v1/", "http://localhost:80/v1"),
+        ("http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ("HTTP://LOCALHOST/v1", "HTTP://LOCALHOST/v1"),
+    ],
+)
+def test_good_endpoint(endpoint: str, expected: str) -> None:
+    """Https anywhere and plain http on the loopback are fine; a slash at the end is dropped."""
+    assert check_endpoint(endpoint) == expected
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://api.hetzner.cloud/v1",
+        "http://10.0.0.1/v1",
+        "http://0.0.0.0/v1",
+        "http://127.0.0.1.example/v1",
+        "http://localhost.example/v1",
+        "http://127.0.0.1@evil.example/v1",
+        "http://127.0.0.1:80@evil.example/v1",
+        "http://evil.example/127.0.0.1",
+        "http://evil.example?http://127.0.0.1",
+        "http://evil.example#@127.0.0.1",
+        "http://2130706433/v1",
+        "http://[2001:db8::1]/v1",
+    ],
+)
+def test_plain_http_off_the_loopback(endpoint: str) -> None:
+    """Plain http to another computer, however it is dressed, would show the token to everybody."""
+    with pytest.raises(BadInput, match="plain http, which would send your token in the clear"):
+        check_endpoint(endpoint)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["", "api.hetzner.cloud/v1", "ftp://127.0.0.1/v1", "file:///etc/passwd", "https://", "https:///v1", "//x/v1"],
+)
+def test_no_endpoint(endpoint: str) -> None:
+    """What is no URL of an API is refused, and the sentence shows a good one."""
+    with pytest.raises(BadInput) as caught:
+        check_endpoint(endpoint)
+    assert caught.value.message == (
+        f"The endpoint '{endpoint}' is no address of an API; Hetzner's is https://api.hetzner.cloud/v1."
+    )
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "is_sandbox", "place"),
+    [
+        (HETZNER, False, "Hetzner Cloud"),
+        ("http://127.65.0.1:40000/v1", True, "SANDBOX"),
+        ("http://localhost/v1", True, "SANDBOX"),
+        ("https://[::1]/v1", True, "SANDBOX"),
+        ("https://cloud.example/v1", False, "the cloud at https://cloud.example/v1"),
+        ("https://api.hetzner.cloud.example/v1", False, "the cloud at https://api.hetzner.cloud.example/v1"),
+    ],
+)
+def test_place(endpoint: str, is_sandbox: bool, place: str) -> None:
+    """Only Hetzner's own address is called Hetzner, and the loopback is a sandbox."""
+    access = Access(endpoint=endpoint, token="t", token_source="here")
+    assert (access.is_sandbox, access.place) == (is_sandbox, place)
+
+
+def test_token_is_not_shown() -> None:
+    """The token is in no representation."""
+    access = Access(endpoint=HETZNER, token="geheim", token_source="here")
+    assert repr(access) == f"Access(endpoint='{HETZNER}', token_source='here')"
+    assert "geheim" not in str(access)

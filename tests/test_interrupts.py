@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Signals to the real program in a process of its own: it undoes what it began, and its exit code says why it ended."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from surroundings import environment_for, folders, held
+
+from scherbelberg import sync
+from scherbelberg.errors import ClusterExists
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.settings import Settings
+
+WITHIN_S = 60
+CREATE = ("create", "-p", "signal", "--workers", "1")
+
+
+@contextmanager
+def program(settings: Settings, *words: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process of its own, which is gone at the end whatever happened."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scherbelberg", *words],
+        env=environment_for(settings),
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(WITHIN_S)
+        if process.stderr:
+            process.stderr.close()
+
+
+def read_until(process: subprocess.Popen[str], words: str) -> str:
+    """Read the program's complaints up to a line with these words."""
+    lines = []
+    for line in process.stderr or ():
+        lines.append(line)
+        if words in line:
+            return "".join(lines)
+    raise AssertionError(f"ended without '{words}': {''.join(lines)}")
+
+
+def rest(process: subprocess.Popen[str]) -> str:
+    """Wait for the program's end and read what it still had to say."""
+    return process.communicate(timeout=WITHIN_S)[1]
+
+
+@pytest.mark.parametrize("moment", ["network start", "reach start", "environment start", "proof start"])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_first_signal(settings: Settings, moment: str, number: signal.Signals, code: int) -> None:
+    """The first signal gives everything back, whenever it comes."""
+    with program(settings, *CREATE) as process:
+        read_until(process, moment)
+        process.send_signal(number)
+        said = rest(process)
+        assert "giving everything back" in said
+        assert process.returncode == code, said
+    assert held(settings) == []
+    assert folders(settings) == []
+
+
+def test_terminate_after_interrupt(settings: Settings) -> None:
+    """CI systems send SIGINT and then SIGTERM: the second does not stop the clean-up."""
+    with program(settings, *CREATE) as process:
+        read_until(process, "tls start")
+        process.send_signal(signal.SIGINT)
+        read_until(process, "giving everything back")
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)  # nobody sits at a terminal here, so this does not abandon it either
+        assert "nothing is left" in rest(process)
+        assert process.returncode == 130
+    assert held(settings) == []
+
+
+def test_second_interrupt_at_a_terminal(settings: Settings) -> None:
+    """A person at a terminal who presses Ctrl-C twice may leave at once, and is told how to finish the work."""
+    master, slave = pty.openpty()
+    try:
+        with program(settings, *CREATE, stdin=slave) as process:
+            read_until(process, "environment start")
+            process.send_signal(signal.SIGINT)
+            read_until(process, "giving everything back")
+            process.send_signal(signal.SIGINT)
+            assert "scherbelberg nuke -p signal" in rest(process)
+            assert process.returncode == 130
+    finally:
+        os.close(master)
+        os.close(slave)
+    nuked = subprocess.run(
+        [sys.executable, "-m", "scherbelberg", "nuke", "-p", "signal", "--yes"],
+        env=environment_for(settings),
+        capture_output=True,
+        timeout=WITHIN_S,
+        check=False,
+    )
+    assert nuked.returncode in {0, 10}  # 10: the deletions had done it already
+    assert held(settings) == []
+
+
+@pytest.mark.parametrize("moment", ["network done", "reach start", "hostkey done", "service done"])
+def test_killed_create_is_resumed(sandbox: SandboxThread, settings: Settings, moment: str) -> None:
+    """What was begun by a process that was killed is continued by create on this computer, with the same machines."""
+    with program(settings, *CREATE) as process:
+        read_until(process, moment)
+    (name,) = folders(settings)
+    with pytest.raises(ClusterExists, match="had other options"):
+        sync.Cluster.from_new(prefix="signal", workers=2, settings=settings)
+    assert folders(settings) == [name]
+    cluster = sync.Cluster.from_new(prefix="signal", workers=1, settings=settings)
+    assert name == f"signal-{cluster.uid}"
+    assert sum(method == "POST" and path.endswith("/servers") for method, path in sandbox.sandbox.requests) == 2
+    with cluster.get_client() as client:
+        assert client.submit(sum, [1, 2]).result(timeout=30) == 3
+    cluster.destroy()
+    assert held(settings) == []
+    assert folders(settings) == []
+
+
+def test_killed_create_is_nuked_from_anywhere(settings: Settings) -> None:
+    """What was left by a process that was killed is deleted on a computer that knows nothing of it."""
+    with program(settings, *CREATE) as process:
+        read_until(process, "reach start")
+    environment = environment_for(settings) | {"SCHERBELBERG_HOME": str(settings.home / "elsewhere")}
+    command = [sys.executable, "-m", "scherbelberg", "nuke", "-p", "signal", "--yes"]
+    nuked = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=WITHIN_S, check=False)
+    assert nuked.returncode == 0, nuked.stderr
+    assert "To be deleted: 'signal' of " in nuked.stderr
+    assert held(settings) == []
+
+
