@@ -45,7 +45,7 @@ class Api:
         self._session.trust_env = False
         self._session.headers["Authorization"] = f"Bearer {settings.token if token is None else token}"
 
-    def __call__(self, method: str, path: str, body: object = None, **params: str | Sequence[str]) -> Reply:
+    def __call__(self, method: str, path: str, body: Any = None, **params: str | Sequence[str]) -> Reply:
         """Send a request."""
         url = self.settings.endpoint + path
         answer = self._session.request(method, url, json=body, params=params, timeout=WITHIN_S)

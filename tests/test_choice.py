@@ -211,7 +211,7 @@ def test_named_image() -> None:
     ("name", "architecture", "sentence"),
     [
         ("ubuntu-24.10", "x86", "There is no image 'ubuntu-24.10' for x86; did you mean 'ubuntu-24.04'?"),
-        ("ubuntu-26.04", "arm", "There is no image 'ubuntu-26.04' for arm; did you mean 'ubuntu-22.04'?"),
+        ("ubuntu-26.04", "arm", "There is no image 'ubuntu-26.04' for arm; did you mean 'ubuntu-24.04'?"),
         ("4711", "arm", "There is no image '4711' for arm; did you mean '4712'?"),
         ("nixos", "arm", "There is no image 'nixos' for arm; there are: 4712, ubuntu-22.04, ubuntu-24.04."),
     ],

@@ -45,12 +45,12 @@ class ProcessHost:
 
     async def halt(self) -> None:
         """End everything that runs here, daemons included."""
-        if self._sshd is not None:
-            # Commands end first, so that each session's own end finds its process gone.
-            sshd, self._sshd = self._sshd, None
-            ending = asyncio.create_task(end_marked(self._mark))
-            await asyncio.gather(sshd.stop(), ending)
+        if self._sshd is None:
+            return
+        # A session's end waits for its command's, so both are brought about at once; what slipped in between, after.
+        await asyncio.gather(self._sshd.stop(), end_marked(self._mark))
         await end_marked(self._mark)
+        self._sshd = None
 
     async def remove(self) -> None:
         """Halt, then delete all files."""

@@ -137,10 +137,10 @@ async def end_marked(prefix: str, *, within_s: float = 10.0) -> None:
 
     what = f"The end of all processes marked {prefix}"
     with contextlib.suppress(WaitTimeout):
-        await until(ended, every_s=_LOOK_S, within_s=_GRACE_S, what=what)
+        await until(ended, every_s=_LOOK_S, growth=1.5, within_s=_GRACE_S, what=what)
         return
     try:
-        await until(killed, every_s=_LOOK_S, within_s=within_s, what=what)
+        await until(killed, every_s=_LOOK_S, growth=1.5, longest_s=0.2, within_s=within_s, what=what)
     except WaitTimeout as error:
         names = _names(await asyncio.to_thread(marked, prefix))
         raise SandboxFailed(f"Processes of the sandbox could not be ended: {names}.") from error

@@ -1,0 +1,200 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The API's client against a real HTTP server: lost answers, retries, refusals, the token, the clock."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from surroundings import held
+
+from scherbelberg.access import Access
+from scherbelberg.catalog import Json
+from scherbelberg.cloud import Hetzner
+from scherbelberg.errors import CloudError, CloudUnreachable, NameTaken, QuotaReached, TokenRefused
+from scherbelberg.keys import make_ssh_pair
+from scherbelberg.sandbox.server import Faults, SandboxThread
+from scherbelberg.settings import Settings
+
+
+@pytest.fixture
+async def hetzner(settings: Settings) -> AsyncIterator[Hetzner]:
+    """A client of the test's own cloud."""
+    client = Hetzner(settings.access, request_s=5, patience_s=5)
+    yield client
+    client.close()
+
+
+def key_request(uid: str = "u1", name: str = "key") -> Json:
+    """A request for an SSH key with our labels."""
+    labels = {"managed-by": "scherbelberg", "uid": uid, "owner": "ben_at_desk"}
+    return {"name": name, "public_key": make_ssh_pair().public, "labels": labels}
+
+
+@pytest.mark.parametrize("how", ["drop_before", "drop_after", "error"])
+async def test_ambiguous_create_is_followed_up(
+    sandbox: SandboxThread, settings: Settings, hetzner: Hetzner, how: str
+) -> None:
+    """Whether an answer was lost before or after the work, or the cloud stumbled: there is one resource, and it is ours."""
+    sandbox.set_faults(Faults(fail_request=1, how=how, status=503, code="unavailable"))
+    body = key_request()
+    created = await hetzner.create("ssh_keys", body)
+    assert created.resource.labels == body["labels"]
+    assert held(settings) == ["ssh_keys/key"]
+
+
+async def test_name_of_somebody_else(hetzner: Hetzner, settings: Settings) -> None:
+    """A name that belongs to another uid is neither adopted nor deleted; its owner is named."""
+    await hetzner.create("ssh_keys", key_request("u1"))
+    with pytest.raises(NameTaken, match="belongs to ben_at_desk"):
+        await hetzner.create("ssh_keys", key_request("u2"))
+    assert held(settings) == ["ssh_keys/key"]
+
+
+async def test_same_request_twice_is_one_resource(hetzner: Hetzner) -> None:
+    """Asking again for what is there already, with the same uid, finds it."""
+    first = await hetzner.create("ssh_keys", key_request())
+    again = await hetzner.create("ssh_keys", key_request())
+    assert again.resource == first.resource
+
+
+async def test_passing_faults_are_met_with_patience(sandbox: SandboxThread, hetzner: Hetzner) -> None:
+    """A question that the cloud could not answer is asked again."""
+    for status, code in ((503, "unavailable"), (429, "rate_limit_exceeded"), (502, "bad_gateway")):
+        sandbox.set_faults(Faults(fail_request=1, status=status, code=code))
+        assert (await hetzner.catalog()).currency == "EUR"
+
+
+async def test_deletion_of_what_is_gone(hetzner: Hetzner, settings: Settings) -> None:
+    """Deleting twice is no error."""
+    created = await hetzner.create("ssh_keys", key_request())
+    assert await hetzner.delete(created.resource)
+    assert await hetzner.delete(created.resource)
+    assert held(settings) == []
+
+
+async def test_wrong_token_names_its_source(settings: Settings) -> None:
+    """A token that is refused is said to be, with where it came from and without the token."""
+    wrong = "x" * 64
+    access = evolve(settings.access, token=wrong, token_source="the file tok")
+    client = Hetzner(access, request_s=5, patience_s=5)
+    with pytest.raises(TokenRefused, match="check the token from the file tok") as caught:
+        await client.catalog()
+    client.close()
+    assert wrong not in str(caught.value)
+    assert wrong not in repr(access)
+
+
+async def test_clock_is_the_clouds(hetzner: Hetzner) -> None:
+    """Now is what the cloud's Date header says."""
+    await hetzner.catalog()
+    assert abs(hetzner.now_s - time.time()) < 5  # the sandbox has this computer's clock
+
+
+class Stub:
+    """A server that answers every request the same way, and remembers what it was asked."""
+
+    def __init__(self, status: int, body: str, *, headers: dict[str, str] | None = None, hang: bool = False) -> None:
+        seen: list[dict[str, str]] = []
+        release = threading.Event()
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                seen.append(dict(self.headers))
+                if hang:
+                    release.wait(10)
+                self.send_response(status)
+                for name, value in (headers or {}).items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            do_POST = do_GET  # noqa: N815 - the name is http.server's
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+                pass
+
+        self.seen = seen
+        self._release = release
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    def __enter__(self) -> Stub:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._release.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A home folder whose .netrc has a default entry."""
+    file = tmp_path / "netrc"
+    file.write_text("default login somebody password secret\n", encoding="utf-8")
+    monkeypatch.setenv("NETRC", str(file))
+    return iter(())
+
+
+@pytest.mark.usefixtures("netrc")
+async def test_netrc_does_not_replace_the_token() -> None:
+    """The bearer token is sent, and nothing of a .netrc file."""
+    body = '{"error": {"code": "forbidden", "message": "no"}}'
+    with Stub(403, body) as stub:
+        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=1)
+        with pytest.raises(TokenRefused):
+            await client.find("servers", {})
+        client.close()
+    assert [headers["Authorization"] for headers in stub.seen] == ["Bearer tok"]
+
+
+async def test_redirects_are_not_followed() -> None:
+    """The token does not go where an answer points to."""
+    with Stub(200, "{}") as other, Stub(302, "", headers={"Location": f"{other.endpoint}/servers"}) as stub:
+        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=0.1)
+        with pytest.raises(CloudUnreachable):
+            await client.find("servers", {})
+        client.close()
+    assert other.seen == []
+
+
+async def test_lost_post_is_sent_once() -> None:
+    """A POST that gets no answer in time is not simply sent again: it is looked up."""
+    with Stub(200, "{}", hang=True) as stub:
+        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=0.2, patience_s=0.5)
+        with pytest.raises(CloudUnreachable):
+            await client.create("ssh_keys", key_request())
+        client.close()
+    methods = [headers.get("Content-Type") for headers in stub.seen]
+    assert methods.count("application/json") == 1
+
+
+async def test_quota_names_the_limit() -> None:
+    """A limit of the account is final and named."""
+    error = '{"error": {"code": "resource_limit_exceeded", "message": "no", "details": {"limits": [{"name": "server_limit"}]}}}'
+    with Stub(403, error) as stub:
+        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=1)
+        with pytest.raises(QuotaReached, match="limit server_limit is reached"):
+            await client.create("ssh_keys", key_request())
+        client.close()
+    assert len(stub.seen) == 1
+
+
+async def test_answer_that_is_not_the_apis() -> None:
+    """A server that is no cloud is an error of ours, not a traceback."""
+    with Stub(404, "<html>not here</html>") as stub:
+        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=1)
+        with pytest.raises(CloudError, match="refused GET /servers"):
+            await client.find("servers", {})
+        client.close()

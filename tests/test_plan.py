@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""From a wish and a catalogue to everything that is made: names, labels, prices and the API's request bodies."""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+
+import pytest
+from catalogues import CALM, CATALOG, CAX11, CX23, CX33, LABEL, NOW_S, OWNER, UID, identity, plan
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from scherbelberg.catalog import Image
+from scherbelberg.errors import BadInput
+from scherbelberg.plan import (
+    Identity,
+    NodePlan,
+    dashboard_host,
+    firewall_request,
+    make_identity,
+    make_plan,
+    network_labels,
+    network_request,
+    owner_label,
+    server_request,
+    ssh_key_request,
+)
+from scherbelberg.pricing import Bill, Price
+from scherbelberg.spec import ClusterSpec, Ports
+
+#: RFC 1123, as for host names.
+_HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+_PREFIXES = st.from_regex(r"[a-z]([a-z0-9-]{0,38}[a-z0-9])?", fullmatch=True)
+_IDS = {"networks": 11, "firewalls": 12, "ssh_keys": 13}
+_LABELS = {
+    "managed-by": "scherbelberg",
+    "prefix": "cluster",
+    "uid": UID,
+    "owner": OWNER,
+    "created": "1795000000",
+    "deadline": "1795003600",
+}
+
+
+@pytest.mark.parametrize(
+    ("login", "host", "expected"),
+    [
+        ("anna", "laptop", "anna_at_laptop"),
+        ("anna", "laptop.example.org", "anna_at_laptop"),
+        ("ANNA.B", "lab-7", "ANNA.B_at_lab-7"),
+        ("jürgen", "büro", "j-rgen_at_b-ro"),
+        ("DOMAIN\\anna b", "", "DOMAIN-anna-b_at"),
+        ("", "", "at"),
+        ("a" * 80, "host", "a" * 63),
+        ("a" * 60 + "--", "host", "a" * 60),
+    ],
+)
+def test_owner_label(login: str, host: str, expected: str) -> None:
+    """Login and host are readable in a label, whatever is in them."""
+    assert owner_label(login, host) == expected
+
+
+@CALM
+@given(st.text(max_size=100), st.text(max_size=100), _PREFIXES, st.none() | st.integers(0, 2**40))
+@example("", "", "a", None)
+@example("\ud800", "é", "a", None)
+@example("a" * 62 + ".", "x", "a", None)
+def test_labels_are_in_label_syntax(login: str, host: str, prefix: str, ttl_s: int | None) -> None:
+    """Keys and values of all labels are what the API takes, whoever and whatever is named."""
+    spec = ClusterSpec(prefix=prefix, ttl_s=ttl_s)
+    who = make_identity(spec, uid=UID, owner=owner_label(login, host), now_s=NOW_S)
+    node = make_plan(spec, CATALOG, who)
+    for labels in (
+        server_request(node, node.nodes[1], _IDS, "")["labels"],
+        network_request(node)["labels"],
+        firewall_request(node)["labels"],
+        ssh_key_request(node, "")["labels"],
+        network_labels(who, "ready"),
+    ):
+        for word in (*labels.keys(), *labels.values()):
+            assert re.fullmatch(LABEL, word), word
+
+
+@CALM
+@given(_PREFIXES, st.integers(1, 99))
+def test_server_names(prefix: str, workers: int) -> None:
+    """Server names are distinct and follow RFC 1123."""
+    nodes = plan(ClusterSpec(prefix=prefix, workers=workers)).nodes
+    names = [node.server_name for node in nodes]
+    assert len(set(names)) == workers + 1
+    assert all(re.fullmatch(_HOST_NAME, name) for name in names)
+
+
+@pytest.mark.parametrize(("ttl_s", "deadline_s"), [(None, None), (0, 1795000000), (3600, 1795003600)])
+def test_make_identity(ttl_s: int | None, deadline_s: int | None) -> None:
+    """Times are whole epoch seconds of the API's clock."""
+    assert make_identity(ClusterSpec(prefix="a", ttl_s=ttl_s), uid="u", owner="o", now_s=NOW_S + 0.9) == Identity(
+        prefix="a", uid="u", owner="o", created_s=1795000000, deadline_s=deadline_s
+    )
+
+
+def test_labels() -> None:
+    """Labels say what it is, whose, and until when."""
+    assert identity().labels("worker") == _LABELS | {"role": "worker"}
+    forever = Identity(prefix="cluster", uid=UID, owner=OWNER, created_s=1795000000, deadline_s=None)
+    assert forever.labels("firewall") == _LABELS | {"role": "firewall", "deadline": "none"}
+
+
+@pytest.mark.parametrize("state", ["creating", "ready"])
+def test_network_labels(state: str) -> None:
+    """The network alone carries the cluster's state."""
+    labels = network_labels(identity(), state)  # type: ignore[arg-type] # one of two words
+    assert labels == _LABELS | {"role": "network", "state": state}
+
+
+def _image(name: str) -> Image:
+    return next(image for image in CATALOG.images if image.name == name)
+
+
+def test_plan() -> None:
+    """A plan is the best place, the scheduler, then the workers, and what they cost with their addresses."""
+    made = plan(ClusterSpec(workers=2, worker="cx33"))
+    ubuntu = _image("ubuntu-26.04")
+    cx23 = Price(net=Decimal("0.0096"), gross=Decimal("0.01152"))
+    cx33 = Price(net=Decimal("0.0144"), gross=Decimal("0.01728"))
+    assert (made.location, made.network_zone, made.identity) == ("fsn1", "eu-central", identity())
+    assert made.nodes == (
+        NodePlan(
+            name="scheduler",
+            role="scheduler",
+            server_name="cluster-scheduler",
+            server_type=CX23,
+            image=ubuntu,
+            hourly=cx23,
+        ),
+        NodePlan(
+            name="worker000",
+            role="worker",
+            server_name="cluster-worker000",
+            server_type=CX33,
+            image=ubuntu,
+            hourly=cx33,
+        ),
+        NodePlan(
+            name="worker001",
+            role="worker",
+            server_name="cluster-worker001",
+            server_type=CX33,
+            image=ubuntu,
+            hourly=cx33,
+        ),
+    )
+    assert made.bill == Bill(hourly=Price(net=Decimal("0.0384"), gross=Decimal("0.04608")), currency="EUR")
+
+
+def test_largest_plan() -> None:
+    """The last of 99 workers is worker098."""
+    nodes = plan(ClusterSpec(workers=99)).nodes
+    assert (len(nodes), nodes[0].name, nodes[1].name, nodes[-1].name) == (100, "scheduler", "worker000", "worker098")
+
+
+def test_images_follow_the_architecture() -> None:
+    """Each node gets the image of its own server type's architecture."""
+    made = plan(ClusterSpec(scheduler="cx23", worker="cax11", location="nbg1", workers=1, image="ubuntu-24.04"))
+    assert [(node.server_type, node.image.id) for node in made.nodes] == [(CX23, 3), (CAX11, 9)]
+    newest = plan(ClusterSpec(scheduler="cax11", worker="cax11", workers=1))
+    assert [(node.image.name, node.image.architecture) for node in newest.nodes] == [("ubuntu-24.04", "arm")] * 2
+
+
+@pytest.mark.parametrize(
+    "spec", [ClusterSpec(worker="cx99"), ClusterSpec(location="moon"), ClusterSpec(image="ubuntu-26.05")]
+)
+def test_plan_refuses(spec: ClusterSpec) -> None:
+    """What the catalogue has not cannot be planned."""
+    with pytest.raises(BadInput, match="There is no"):
+        make_plan(spec, CATALOG, identity())
+
+
+def test_node_by_server_name() -> None:
+    """A plan knows its nodes by the cloud's name for them, compared whole."""
+    made = plan()
+    assert made.node("cluster-worker001") is made.nodes[2]
+    assert made.node("worker001") is None
+    assert made.node("cluster-worker0010") is None
+
+
+def test_network_request() -> None:
+    """The network's one subnet is all of it, in the zone of the location."""
+    assert network_request(plan(ClusterSpec(location="ash", network_range="192.168.0.0/20"))) == {
+        "name": "cluster",
+        "ip_range": "192.168.0.0/20",
+        "subnets": [{"type": "cloud", "ip_range": "192.168.0.0/20", "network_zone": "us-east"}],
+        "labels": _LABELS | {"role": "network", "state": "creating"},
+    }
+
+
+def test_ssh_key_request() -> None:
+    """The key is named like the cluster."""
+    assert ssh_key_request(plan(), "ssh-ed25519 AAAA") == {
+        "name": "cluster",
+        "public_key": "ssh-ed25519 AAAA",
+        "labels": _LABELS | {"role": "ssh-key"},
+    }
+
+
+def test_firewall_request() -> None:
+    """One port is open to the world, SSH's; without any other rule all else is dropped."""
+    assert firewall_request(plan(ClusterSpec(ports=Ports(ssh=2222)))) == {
+        "name": "cluster",
+        "rules": [
+            {
+                "description": "SSH",
+                "direction": "in",
+                "protocol": "tcp",
+                "port": "2222",
+                "source_ips": ["0.0.0.0/0", "::/0"],
+            }
+        ],
+        "labels": _LABELS | {"role": "firewall"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("number", "server_type", "role"), [(0, "cx23", "scheduler"), (1, "cx33", "worker"), (2, "cx33", "worker")]
+)
+def test_server_request(number: int, server_type: str, role: str) -> None:
+    """A server is rented with all that belongs to it at once: key, network, firewall, addresses, labels."""
+    made = plan(ClusterSpec(worker="cx33"))
+    node = made.nodes[number]
+    assert server_request(made, node, _IDS, "#cloud-config\n") == {
+        "name": f"cluster-{node.name}",
+        "server_type": server_type,
+        "location": "fsn1",
+        "image": 2,
+        "ssh_keys": [13],
+        "networks": [11],
+        "firewalls": [{"firewall": 12}],
+        "public_net": {"enable_ipv4": True, "enable_ipv6": True},
+        "start_after_create": True,
+        "user_data": "#cloud-config\n",
+        "labels": _LABELS | {"role": role, "node": node.name},
+    }
+
+
+@pytest.mark.parametrize(
+    ("private_ip", "expected"), [("10.0.0.2", "127.0.0.1"), ("192.168.1.9", "127.0.0.1"), ("127.70.0.2", "127.70.0.2")]
+)
+def test_dashboard_host(private_ip: str, expected: str) -> None:
+    """The dashboard listens on the loopback; where hosts share a computer, on the scheduler's own part of it."""
+    assert dashboard_host(private_ip) == expected
