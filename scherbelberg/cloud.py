@@ -269,8 +269,14 @@ class Hetzner:
         page: int | None = 1
         while page is not None:
             answer = await self._call("GET", f"/{path}", params={**(params or {}), "page": page, "per_page": _PAGE})
-            rows += answer[path]
-            page = answer["meta"]["pagination"]["next_page"]
+            try:
+                rows += answer[path]
+                page = answer["meta"]["pagination"]["next_page"]
+            except (KeyError, TypeError):
+                raise CloudError(
+                    f"What answers at {self._access.endpoint} is not Hetzner Cloud's API; check the endpoint.",
+                    api_code="not_the_api",
+                ) from None
         return rows
 
     async def _call(self, method: str, path: str, *, body: Json | None = None, params: Json | None = None) -> Json:

@@ -8,8 +8,7 @@ Nothing of the user's own SSH configuration, agent, keys or known hosts is used.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import asyncssh
 from attrs import frozen
@@ -168,9 +167,9 @@ class Remote:
             async with asyncio.timeout(within_s):
                 connection = await self._connect()
                 async with connection.create_process(command, encoding="utf-8", errors="replace") as process:
-                    reading = asyncio.create_task(_each_line(process.stderr, log))
-                    async for line in process.stdout:
-                        reply = answer(line.rstrip("\n"))
+                    reading = asyncio.create_task(_tell_lines(process.stderr, log))
+                    async for line in _lines(process.stdout):
+                        reply = answer(line)
                         if reply is not None:
                             process.stdin.write(reply + "\n")
                     await reading
@@ -215,9 +214,16 @@ class Remote:
         )
 
 
-async def _each_line(stream: Any, listener: Callable[[str], None]) -> None:
+async def _lines(stream: asyncssh.SSHReader[str]) -> AsyncIterator[str]:
+    """The lines of a stream; asyncssh ends them with an empty one that nobody wrote."""
     async for line in stream:
-        listener(line.rstrip("\n"))
+        if line:
+            yield line.rstrip("\n")
+
+
+async def _tell_lines(stream: asyncssh.SSHReader[str], listener: Callable[[str], None]) -> None:
+    async for line in _lines(stream):
+        listener(line)
 
 
 def _text(output: object) -> str:

@@ -12,9 +12,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from process_node import UID, Ended, Node, free_port, make_node
 
 from scherbelberg.keys import make_authority, sign_request
-from tests.process_node import UID, Ended, Node, free_port, make_node
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 _DAY_S = 86400.0

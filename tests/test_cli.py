@@ -10,10 +10,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from surroundings import environment_for, folders, held, settings_for
+from surroundings import environment_for, folders, held
 
 from scherbelberg.cli import main
-from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from attrs import evolve
@@ -39,9 +41,9 @@ def key_request(uid: str = "u1", name: str = "key") -> Json:
 
 @pytest.mark.parametrize("how", ["drop_before", "drop_after", "error"])
 async def test_ambiguous_create_is_followed_up(
-    sandbox: SandboxThread, settings: Settings, hetzner: Hetzner, how: str
+    sandbox: SandboxThread, settings: Settings, hetzner: Hetzner, how: Literal["error", "drop_before", "drop_after"]
 ) -> None:
-    """Whether an answer was lost before or after the work, or the cloud stumbled: there is one resource, and it is ours."""
+    """Whether an answer is lost before or after the work, or the cloud stumbles: one resource is there, and ours."""
     sandbox.set_faults(Faults(fail_request=1, how=how, status=503, code="unavailable"))
     body = key_request()
     created = await hetzner.create("ssh_keys", body)
@@ -138,6 +140,12 @@ class Stub:
         self._server.server_close()
 
 
+def asking(stub: Stub, *, request_s: float = 5) -> Hetzner:
+    """A client of a stub, without much patience."""
+    access = Access(endpoint=stub.endpoint, token="tok", token_source="test")
+    return Hetzner(access, request_s=request_s, patience_s=0.5)
+
+
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A home folder whose .netrc has a default entry."""
@@ -152,7 +160,7 @@ async def test_netrc_does_not_replace_the_token() -> None:
     """The bearer token is sent, and nothing of a .netrc file."""
     body = '{"error": {"code": "forbidden", "message": "no"}}'
     with Stub(403, body) as stub:
-        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=1)
+        client = asking(stub)
         with pytest.raises(TokenRefused):
             await client.find("servers", {})
         client.close()
@@ -162,7 +170,7 @@ async def test_netrc_does_not_replace_the_token() -> None:
 async def test_redirects_are_not_followed() -> None:
     """The token does not go where an answer points to."""
     with Stub(200, "{}") as other, Stub(302, "", headers={"Location": f"{other.endpoint}/servers"}) as stub:
-        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=0.1)
+        client = asking(stub)
         with pytest.raises(CloudUnreachable):
             await client.find("servers", {})
         client.close()
@@ -172,7 +180,7 @@ async def test_redirects_are_not_followed() -> None:
 async def test_lost_post_is_sent_once() -> None:
     """A POST that gets no answer in time is not simply sent again: it is looked up."""
     with Stub(200, "{}", hang=True) as stub:
-        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=0.2, patience_s=0.5)
+        client = asking(stub, request_s=0.2)
         with pytest.raises(CloudUnreachable):
             await client.create("ssh_keys", key_request())
         client.close()
@@ -182,19 +190,24 @@ async def test_lost_post_is_sent_once() -> None:
 
 async def test_quota_names_the_limit() -> None:
     """A limit of the account is final and named."""
-    error = '{"error": {"code": "resource_limit_exceeded", "message": "no", "details": {"limits": [{"name": "server_limit"}]}}}'
-    with Stub(403, error) as stub:
-        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=1)
+    limits = {"limits": [{"name": "server_limit"}]}
+    error = {"error": {"code": "resource_limit_exceeded", "message": "no", "details": limits}}
+    with Stub(403, json.dumps(error)) as stub:
+        client = asking(stub)
         with pytest.raises(QuotaReached, match="limit server_limit is reached"):
             await client.create("ssh_keys", key_request())
         client.close()
     assert len(stub.seen) == 1
 
 
-async def test_answer_that_is_not_the_apis() -> None:
+@pytest.mark.parametrize(
+    ("status", "body", "words"),
+    [(404, "<html>not here</html>", "refused GET /servers"), (200, "{}", "is not Hetzner Cloud's API")],
+)
+async def test_answer_that_is_not_the_apis(status: int, body: str, words: str) -> None:
     """A server that is no cloud is an error of ours, not a traceback."""
-    with Stub(404, "<html>not here</html>") as stub:
-        client = Hetzner(Access(endpoint=stub.endpoint, token="tok", token_source="test"), request_s=5, patience_s=1)
-        with pytest.raises(CloudError, match="refused GET /servers"):
+    with Stub(status, body) as stub:
+        client = asking(stub)
+        with pytest.raises(CloudError, match=words):
             await client.find("servers", {})
         client.close()

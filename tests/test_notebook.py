@@ -72,7 +72,7 @@ def printed(kernel: BlockingKernelClient, cell: str) -> str:
 
 
 def test_cells_that_block(kernel: BlockingKernelClient, settings: Settings) -> None:
-    """A cell awaits a cluster, then blocks in its thread for a result and the dashboard; the sync face works as well."""
+    """A cell awaits a cluster, then blocks for a result and the dashboard; the sync face works as well."""
     said = printed(kernel, WAITING_FACE)
     assert "sum 45" in said
     assert "page ok" in said

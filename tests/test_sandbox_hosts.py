@@ -101,7 +101,11 @@ async def test_environment_of_commands(machine: Machine, monkeypatch: pytest.Mon
     assert environment["SCHERBELBERG_SANDBOX_HOST"].endswith(f".{machine.row['id']}")
     assert (environment["USER"], environment["LOGNAME"]) == ("root", "root")
     assert environment["TMPDIR"] == str(machine.root / "tmp")
-    assert environment["PATH"].startswith(str(machine.root / "usr/bin") + os.pathsep)
+    own, *_, last = environment["PATH"].split(os.pathsep)
+    assert own == str(machine.root / "usr/bin")
+    assert sorted(path.name for path in Path(last).iterdir()) == ["openssl", "ssh-keygen"]
+    made = await run(machine, f"'{last}/ssh-keygen' -q -t ed25519 -N '' -C mark -f made && cat made.pub")
+    assert str(made.stdout).endswith(" mark\n")
     assert (environment["LANG"], environment["LC_ALL"]) == ("de_DE.UTF-8", "C.UTF-8")
     assert not {"FOO", "HCLOUD_TOKEN", "VIRTUAL_ENV"} & set(environment)
 

@@ -15,10 +15,10 @@ from signal import SIGKILL
 import psutil
 import pytest
 from distributed import Client, Security
+from process_node import ADDRESS, UID, WITHIN_S, Node, free_port, make_node
 
 from scherbelberg.keys import make_authority, make_client
 from scherbelberg.waiting import until
-from tests.process_node import ADDRESS, UID, WITHIN_S, Node, free_port, make_node
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 #: Makes `exec ROLE` of the installed script run something else than Dask; the rest stays as it is.

@@ -9,8 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from tests.process_node import Node, free_port, make_node
+from process_node import Node, free_port, make_node
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 _UNIT = Path(__file__).parent.parent / "scherbelberg/share/units/scherbelberg-dask@.service"

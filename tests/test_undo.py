@@ -1,25 +1,22 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whatever goes wrong while a cluster is made: the project is empty afterwards, and so is the folder on this computer."""
+"""Whatever goes wrong while a cluster is made: the project is empty afterwards, and so is this computer's folder."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 import pytest
+import requests
+from attrs import evolve
 from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
-from scherbelberg.errors import (
-    BootstrapFailed,
-    CloudError,
-    NodeUnreachable,
-    ScherbelbergError,
-    TokenRefused,
-    WaitTimeout,
-)
+from scherbelberg.environment import Versions
+from scherbelberg.errors import BootstrapFailed, NodeUnreachable, TokenRefused, WaitTimeout
 from scherbelberg.sandbox.server import Faults, SandboxThread, sandbox_id
 from scherbelberg.sandbox.system import marked
 from scherbelberg.settings import Settings
@@ -33,12 +30,12 @@ def small(settings: Settings) -> ClusterSpec:
     return ClusterSpec(prefix="undo", workers=1, network_range=settings.network_range, timeouts=SHORT)
 
 
-def when(phase: Phase, state: str, act: Callable[[], object]) -> Callable[[Event], None]:
+def when(phase: Phase, state: str, act: Callable[[], object], *, node: str | None = None) -> Callable[[Event], None]:
     """A listener that acts once, at an event."""
     done: list[Event] = []
 
     def listen(event: Event) -> None:
-        if (event.phase, event.state) == (phase, state) and not done:
+        if (event.phase, event.state) == (phase, state) and node in {None, event.node} and not done:
             done.append(event)
             act()
 
@@ -51,17 +48,17 @@ async def test_each_request_fails_once(sandbox: SandboxThread, settings: Setting
         sandbox.set_faults(Faults(fail_request=number))
         try:
             cluster = await Cluster.from_new(small(settings), settings=settings)
-        except TokenRefused as error:
-            sandbox.set_faults(Faults())
-            assert "was told to fail this request" in error.message
-            assert held(settings) == [], f"after the failure of request {number}"
-            assert folders(settings) == [], f"after the failure of request {number}"
-        else:
+        except TokenRefused as refusal:
+            said = refusal.message
+        else:  # that request was never sent: all have been tried
             sandbox.set_faults(Faults())
             await cluster.destroy()
-            assert number > 15
-            return  # that request was never sent: all have been tried
-    pytest.fail(f"a create sends more than {FAR} requests")
+            break
+        sandbox.set_faults(Faults())
+        assert "was told to fail this request" in said
+        assert held(settings) == [], f"after the failure of request {number}"
+        assert folders(settings) == [], f"after the failure of request {number}"
+    assert 15 < number < FAR
 
 
 @pytest.mark.parametrize(
@@ -93,6 +90,44 @@ async def test_listener_that_raises(sandbox: SandboxThread, settings: Settings, 
         await Cluster.from_new(small(settings), settings=settings, listen=when(Phase.TLS, "start", fail))
     assert held(settings) == []
     assert folders(settings) == []
+
+
+async def test_host_that_dies(settings: Settings) -> None:
+    """A machine that vanishes while it is bootstrapped is named, and the others go as well."""
+
+    def delete_worker() -> None:
+        call = partial(requests.request, headers={"Authorization": f"Bearer {settings.access.token}"}, timeout=10)
+        servers = call("GET", f"{settings.access.endpoint}/servers", params={"name": "undo-worker000"}).json()
+        call("DELETE", f"{settings.access.endpoint}/servers/{servers['servers'][0]['id']}").raise_for_status()
+
+    with pytest.raises(NodeUnreachable, match="worker000"):
+        await Cluster.from_new(
+            small(settings), settings=settings, listen=when(Phase.TLS, "done", delete_worker, node="worker000")
+        )
+    assert held(settings) == []
+    assert folders(settings) == []
+
+
+async def test_environment_that_is_not_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
+    other = Versions(python="3.11.0", packages={"dask": "2021.1.0"})
+    monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
+    with pytest.raises(
+        BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
+    ) as caught:
+        await Cluster.from_new(small(settings), settings=settings)
+    assert (caught.value.phase, caught.value.node in {"scheduler", "worker000"}) == ("environment", True)
+    assert caught.value.log_tail
+    assert held(settings) == []
+
+
+async def test_worker_that_never_joins(settings: Settings) -> None:
+    """A worker that is not there in time is named, with the last lines of its own log."""
+    spec = evolve(small(settings), timeouts=evolve(SHORT, join=0.0))
+    with pytest.raises(WaitTimeout, match="missing worker000") as caught:
+        await Cluster.from_new(spec, settings=settings)
+    assert any(line.startswith("worker000: ") for line in caught.value.log_tail)
+    assert held(settings) == []
 
 
 def hosts_processes(sandbox: SandboxThread) -> list[psutil.Process]:

@@ -28,9 +28,9 @@ def sandbox() -> None:
 )
 def start(time_scale: float) -> None:
     """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
-    from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
 
-    settings = daemon.start(_folder(), time_scale=time_scale)
+    settings = begin(_folder(), time_scale=time_scale)
     err().print(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.", highlight=False)
     for name, value in _variables(settings).items():
         click.echo(f"export {name}={shlex.quote(value)}")
@@ -39,11 +39,12 @@ def start(time_scale: float) -> None:
 @sandbox.command()
 def stop() -> None:
     """Stop it with all its servers, and print the line that leads a shell away from it."""
-    from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox.daemon import stop as end  # noqa: PLC0415
     from scherbelberg.store import Store  # noqa: PLC0415
 
-    settings = daemon.status(_folder())
-    if not daemon.stop(_folder()):
+    settings = look(_folder())
+    if not end(_folder()):
         err().print("There was no sandbox.")
     if settings is not None:
         for folder in Store(home_folder()).folders(endpoint=settings.endpoint):
@@ -56,9 +57,9 @@ def stop() -> None:
 def status(as_json: bool) -> None:
     """Tell whether it runs; exit code 1 if it does not."""
     from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox import daemon  # noqa: PLC0415
+    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415
 
-    settings = daemon.status(_folder())
+    settings = look(_folder())
     if as_json:
         print_json({"schema": 1, "running": settings is not None, "endpoint": settings and settings.endpoint}, out())
     else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -45,17 +46,19 @@ def main() -> int:
 async def _live(folder: Path, *, time_scale: float, until_eof: bool) -> None:
     enough = asyncio.Event()
     _end_on_signals(enough)
-    if until_eof:
-        await _end_on_eof(enough)
+    # The loop itself refers to tasks weakly: without a name here, this one could vanish.
+    watch = asyncio.create_task(_end_on_eof(enough)) if until_eof else None
     write_state(folder, own_state())
     sandbox = Sandbox(folder, time_scale=time_scale)
     await sandbox.start()
-    write_state(folder, own_state(sandbox.settings))
-    _log.info("answers at %s", sandbox.settings.endpoint)
-    _say(READY)
     try:
+        write_state(folder, own_state(sandbox.settings))
+        _log.info("answers at %s", sandbox.settings.endpoint)
+        _say(READY)
         await enough.wait()
     finally:
+        if watch is not None:
+            watch.cancel()
         await sandbox.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -71,20 +74,15 @@ async def _end_on_eof(enough: asyncio.Event) -> None:
     reader = asyncio.StreamReader()
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
-    task = asyncio.create_task(_wait_for_eof(reader, enough))
-    task.add_done_callback(lambda _: None)
-
-
-async def _wait_for_eof(reader: asyncio.StreamReader, enough: asyncio.Event) -> None:
     while await reader.read(1024):
         pass
     enough.set()
 
 
 def _say(line: bytes) -> None:
-    """Tell whoever started us, once; from then on their end of the pipe may be closed."""
-    sys.stdout.buffer.write(line + b"\n")
-    sys.stdout.flush()
+    """Tell whoever started us, once; their end of the pipe may be closed, and will be from then on."""
+    with contextlib.suppress(BrokenPipeError):
+        os.write(sys.stdout.fileno(), line + b"\n")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
 

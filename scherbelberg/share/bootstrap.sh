@@ -8,6 +8,7 @@
 #   settle               deletes the host keys that were planted, once the client came in by the new one
 #   start | stop         starts, or ends for good, the service that `up` installed
 #   status               prints running or stopped
+#   log                  prints the last lines of the service's log
 #   enter [COMMAND...]   runs a command or a shell inside the cluster's environment
 #   exec ROLE            becomes Dask, in the foreground
 #   supervise ROLE       keeps `exec ROLE` running where there is no systemd
@@ -328,7 +329,7 @@ main() {
   trap '((BASH_SUBSHELL)) || fail "${BASH_SOURCE[0]##*/}, line $LINENO failed: $BASH_COMMAND"' ERR
   choose_supervision
   case ${1:-} in
-    up | settle | start | stop | status | enter | supervise | fence) "$@" ;;
+    up | settle | start | stop | status | log | enter | supervise | fence) "$@" ;;
     exec) exec_dask "${2:-}" ;;
     *) fail "unknown command \"${1:-}\"; the first lines of this script list them all" ;;
   esac

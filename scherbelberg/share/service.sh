@@ -130,6 +130,11 @@ status() {
   if is_node && load_node && "${SUPERVISION}_running"; then echo running; else echo stopped; fi
 }
 
+log() {
+  load_node
+  "${SUPERVISION}_log"
+}
+
 # --- supervision by systemd ---
 
 unit() {

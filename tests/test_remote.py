@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""SSH and tunnels against a real SSH server: pinned keys, deadlines, lost connections."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from scherbelberg.errors import NodeUnreachable, WaitTimeout
+from scherbelberg.keys import make_ssh_pair
+from scherbelberg.remote import Remote
+from scherbelberg.sandbox.execution import Process, Where, serve
+from scherbelberg.sandbox.sshd import Sshd
+from scherbelberg.sandbox.standins import LOADED_KEYS
+from scherbelberg.tunnel import Tunnel
+from scherbelberg.waiting import until
+
+
+class Machine:
+    """An SSH server on the loopback, one of the sandbox's, that can crash and boot again on its port.
+
+    Args:
+        root: Its root folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.host_key = make_ssh_pair()
+        self.login = make_ssh_pair()
+        self.port = free_port()
+        self.logins = 0
+        self._home = root / "root"
+        self._sshd = Sshd(root, address="127.0.0.1", port=self.port, serve=self._serve)
+        (self._home / ".ssh").mkdir(parents=True)
+        (self._home / ".ssh/authorized_keys").write_text(self.login.public, encoding="utf-8")
+        loaded = root / LOADED_KEYS
+        loaded.parent.mkdir(parents=True, exist_ok=True)
+        loaded.write_text(self.host_key.private, encoding="utf-8")
+
+    async def _serve(self, process: Process) -> None:
+        self.logins += 1
+        await serve(process, Where(shell="/bin/sh", home=self._home, environment=os.environ))
+
+    def boot(self) -> None:
+        """Begin to listen."""
+        self._sshd.start()
+
+    async def crash(self) -> None:
+        """Stop listening and cut every connection."""
+        await self._sshd.stop()
+
+    def remote(self, *host_keys: str) -> Remote:
+        """Our side of it; accepts the machine's own host key unless told otherwise."""
+        accepted = host_keys or (self.host_key.public,)
+        return Remote(
+            node="worker000", host="127.0.0.1", port=self.port, key=self.login.private, host_keys=lambda: accepted
+        )
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    """A machine that is up."""
+    one = Machine(tmp_path)
+    one.boot()
+    yield one
+    await one.crash()
+
+
+@asynccontextmanager
+async def reached(machine: Machine) -> AsyncIterator[Remote]:
+    """A connection to a machine."""
+    remote = machine.remote()
+    await remote.reach(within_s=10)
+    try:
+        yield remote
+    finally:
+        await remote.close()
+
+
+async def test_impostor_is_never_accepted(machine: Machine) -> None:
+    """A host with another key is met with more tries until the deadline, and nothing is ever sent to it."""
+    remote = machine.remote(make_ssh_pair().public)
+    with pytest.raises(NodeUnreachable, match=r"worker000 at 127\.0\.0\.1 .*did not happen within 0\.6 s.*[Hh]ost key"):
+        await remote.reach(within_s=0.6)
+    assert machine.logins == 0
+
+
+async def test_machine_that_comes_late(tmp_path: Path) -> None:
+    """A machine that does not listen yet is waited for."""
+    machine = Machine(tmp_path)
+    remote = machine.remote()
+    waiting = asyncio.create_task(remote.reach(within_s=10))
+    await until(lambda: _tried(remote), every_s=0.01, within_s=5, what="a refused connection")
+    machine.boot()
+    await waiting
+    await remote.close()
+    await machine.crash()
+
+
+async def _tried(remote: Remote) -> bool | None:
+    return True if remote._last else None
+
+
+async def test_commands(machine: Machine) -> None:
+    """A command's exit status, output, complaints and input arrive, umlauts and all."""
+    async with reached(machine) as remote:
+        result = await remote.run("cat; echo grün >&2; exit 3", within_s=10, stdin="süß".encode())
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "süß", "grün\n")
+    assert result.tail == ("süßgrün",)
+
+
+async def test_conversation(machine: Machine) -> None:
+    """A script's questions are answered, and its other stream is heard."""
+    logged: list[str] = []
+    command = "echo log >&2; echo '@name?'; read -r name; echo \"@hello $name\"; exit 4"
+    asked: list[str] = []
+
+    def answer(line: str) -> str | None:
+        asked.append(line)
+        return "Dörte" if line == "@name?" else None
+
+    async with reached(machine) as remote:
+        code = await remote.converse(command, answer=answer, log=logged.append, within_s=10)
+    assert (code, asked, logged) == (4, ["@name?", "@hello Dörte"], ["log"])
+
+
+async def test_deadline_of_a_command(machine: Machine) -> None:
+    """A command that does not end is an error with its name and its deadline."""
+    async with reached(machine) as remote:
+        with pytest.raises(WaitTimeout, match=r"The end of 'read x' on worker000 did not happen within 0\.2 s"):
+            await remote.converse("read x", answer=lambda line: None, log=print, within_s=0.2)
+
+
+async def test_machine_that_dies(machine: Machine) -> None:
+    """A machine that vanishes during a command is an error that names it."""
+    async with reached(machine) as remote:
+        talking = asyncio.create_task(
+            remote.converse("echo here; read x", answer=lambda line: heard.set(), log=print, within_s=10)
+        )
+        heard = asyncio.Event()
+        await heard.wait()
+        await machine.crash()
+        with pytest.raises(NodeUnreachable, match=r"connection to node worker000 .* was lost"):
+            await talking
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[int]:
+    """A port that sends back what it gets."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(2**16):
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    await server.wait_closed()
+
+
+async def through(port: int, data: bytes) -> bytes:
+    """Send data to a port, say that this was all, and return what comes back."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(data)
+    writer.write_eof()
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_tunnel_carries_everything(machine: Machine, echo: int) -> None:
+    """Megabytes go through and come back whole, on several connections at once, and the end is passed on."""
+    data = bytes(range(256)) * 2**14
+    async with reached(machine) as remote:
+        tunnel = Tunnel(remote, "127.0.0.1", echo)
+        port = await tunnel.listen()
+        answers = await asyncio.wait_for(asyncio.gather(*(through(port, data) for _ in range(4))), 30)
+        await tunnel.close()
+    assert answers == [data] * 4
+
+
+async def test_tunnel_outlives_its_connection(machine: Machine, echo: int) -> None:
+    """When the machine is lost a tunnel's port stays, refuses at once, and leads to it again when it is back."""
+    async with reached(machine) as remote:
+        tunnel = Tunnel(remote, "127.0.0.1", echo)
+        port = await tunnel.listen()
+        assert await through(port, b"one") == b"one"
+        await machine.crash()
+        try:
+            answer = await asyncio.wait_for(through(port, b"two"), 20)
+        except OSError:
+            answer = b""  # whether one hears of a reset or of an end is a matter of moments
+        assert answer == b""
+        machine.boot()
+        assert await asyncio.wait_for(through(port, b"three"), 20) == b"three"
+        assert await tunnel.listen() == port
+        await tunnel.close()
