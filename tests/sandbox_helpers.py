@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import psutil
 import requests
 from attrs import frozen
 
-from scherbelberg.sandbox.server import SandboxSettings
+from scherbelberg.sandbox.server import SandboxSettings, sandbox_id
+from scherbelberg.sandbox.system import marked
 from scherbelberg.waiting import until
 
 Json = dict[str, Any]
@@ -172,3 +175,25 @@ def wait_for_ssh(machine: Machine) -> None:
             return probe.connect_ex((machine.ip, machine.port)) == 0
 
     Waiter().wait(answers, what="SSH")
+
+
+async def run(machine: Machine, command: str, **options: object) -> asyncssh.SSHCompletedProcess:
+    """Run one command over a connection of its own."""
+    async with machine.connect() as connection:
+        return await asyncio.wait_for(connection.run(command, **options), WITHIN_S)
+
+
+def commands(machine: Machine) -> list[str]:
+    """Names of all programs that run on a machine."""
+    names = []
+    for process in marked(f"{sandbox_id(machine.root.parents[1])}.{machine.row['id']}"):
+        try:
+            names.append(process.name())
+        except psutil.Error:
+            continue
+    return names
+
+
+async def running(machine: Machine, name: str) -> bool | None:
+    """Probe for a program on a machine."""
+    return True if name in commands(machine) else None

@@ -305,10 +305,9 @@ def test_request_of_garbage(request: bytes) -> None:
     """Whatever a node sends, the answer is our error or a certificate of the usual kind, never a crash."""
     try:
         certificate = _sign(_AUTHORITY, request)
-    except BootstrapFailed as error:
-        assert error.node == "worker000"
-    else:
-        assert _stated(certificate) == _expected(f"worker000.{UID}", [_CLIENT, _SERVER])
+    except BootstrapFailed:
+        return
+    assert _stated(certificate) == _expected(f"worker000.{UID}", [_CLIENT, _SERVER])
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl program")
@@ -318,7 +317,7 @@ def test_request_of_openssl(tmp_path: Path, shake: Handshake, authority: Certifi
     make_key = ["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key]
     make_request = ["openssl", "req", "-new", "-key", key, "-subj", "/CN=worker000", "-sha256", "-out", request]
     for command in (make_key, make_request):
-        subprocess.run(command, check=True, capture_output=True, timeout=20)
+        subprocess.run([str(word) for word in command], check=True, capture_output=True, timeout=20)
     now_s = time.time()
     node = Certified(key=key.read_bytes(), certificate=_sign(authority, request.read_bytes(), now_s=now_s))
     assert shake(node, make_client(authority, uid=UID, now_s=now_s))[0] == f"CN=worker000.{UID}"

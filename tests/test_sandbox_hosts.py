@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hosts of the sandbox: real logins, real processes, real ends; and the sandbox in the background."""
+"""Hosts of the sandbox: real logins, real processes, real ends."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import shutil
-import signal
 import socket
 import stat
 import subprocess
@@ -16,16 +15,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncssh
-import psutil
 import pytest
-from sandbox_helpers import WITHIN_S, Api, Machine, Waiter, cloud_config, new_key, public, rent, unique, wait_for_ssh
+from sandbox_helpers import (
+    WITHIN_S,
+    Api,
+    Machine,
+    cloud_config,
+    commands,
+    new_key,
+    public,
+    rent,
+    run,
+    running,
+    unique,
+    wait_for_ssh,
+)
 
 from scherbelberg.environment import lock_of
-from scherbelberg.errors import SandboxFailed
 from scherbelberg.interpreter import own_versions
-from scherbelberg.sandbox import daemon, state
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
-from scherbelberg.sandbox.standins import main as standin
 from scherbelberg.sandbox.system import marked
 from scherbelberg.waiting import until
 
@@ -67,12 +75,6 @@ def own(sandbox: SandboxThread, api: Api, folder: Path) -> Machine:
     return rent(api, folder)
 
 
-async def run(machine: Machine, command: str, **options: object) -> asyncssh.SSHCompletedProcess:
-    """Run one command over a connection of its own."""
-    async with machine.connect() as connection:
-        return await asyncio.wait_for(connection.run(command, **options), WITHIN_S)
-
-
 async def test_first_boot(machine: Machine) -> None:
     """A host is laid out as the image and the user data say, with private modes where they matter."""
     root = machine.root
@@ -103,7 +105,6 @@ async def test_environment_of_commands(machine: Machine, monkeypatch: pytest.Mon
     assert environment["TMPDIR"] == str(machine.root / "tmp")
     own, *_, last = environment["PATH"].split(os.pathsep)
     assert own == str(machine.root / "usr/bin")
-    assert sorted(path.name for path in Path(last).iterdir()) == ["openssl", "ssh-keygen"]
     made = await run(machine, f"'{last}/ssh-keygen' -q -t ed25519 -N '' -C mark -f made && cat made.pub")
     assert str(made.stdout).endswith(" mark\n")
     assert (environment["LANG"], environment["LC_ALL"]) == ("de_DE.UTF-8", "C.UTF-8")
@@ -176,22 +177,6 @@ async def read_until(process: asyncssh.SSHClientProcess[str], words: str) -> str
         while words not in shown:
             shown += await process.stdout.read(1024)
     return shown
-
-
-def commands(machine: Machine) -> list[str]:
-    """Names of all programs that run on a machine."""
-    names = []
-    for process in marked(f"{sandbox_id(machine.root.parents[1])}.{machine.row['id']}"):
-        try:
-            names.append(process.name())
-        except psutil.Error:
-            continue
-    return names
-
-
-async def running(machine: Machine, name: str) -> bool | None:
-    """Probe for a program on a machine."""
-    return True if name in commands(machine) else None
 
 
 async def test_lost_connection(own: Machine) -> None:
@@ -402,149 +387,3 @@ def test_machine_with_sessions_is_deleted(sandbox: SandboxThread, own: Machine) 
     asyncio.run(delete_under_way())
     assert commands(own) == []
     assert not own.root.exists()
-
-
-def test_standins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The programs that may be missing do what is asked of them, and fail loudly otherwise."""
-    from cryptography import x509
-
-    host_key, key, request = tmp_path / "host", tmp_path / "key", tmp_path / "csr"
-    assert standin("ssh-keygen", ["-q", "-t", "ed25519", "-N", "", "-C", "mark", "-f", str(host_key)]) == 0
-    made = asyncssh.read_private_key(str(host_key))
-    assert (tmp_path / "host.pub").read_text(encoding="utf-8").split() == [*public(made).split(), "mark"]
-    assert stat.S_IMODE(host_key.stat().st_mode) == 0o600
-    assert standin("openssl", ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key)]) == 0
-    call = ["req", "-new", "-key", str(key), "-subj", "/CN=worker000", "-sha256", "-out", str(request)]
-    assert standin("openssl", call) == 0
-    csr = x509.load_pem_x509_csr(request.read_bytes())
-    assert csr.is_signature_valid
-    assert csr.subject.rfc4514_string() == "CN=worker000"
-    for program, words in (("openssl", ["version"]), ("ssh-keygen", ["-l"]), ("systemctl", ["start", "ssh"])):
-        assert standin(program, words) == 1
-        assert program in capsys.readouterr().err
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Iterator[Path]:
-    """A folder for a sandbox in the background, which is ended whatever happens."""
-    place = tmp_path / "daemon über alles"
-    yield place
-    daemon.stop(place)
-
-
-def busy_machine(place: Path) -> Machine:
-    """A machine of a background sandbox, with a process that nobody waits for."""
-    settings = daemon.status(place)
-    assert settings
-    api = Api(settings)
-    machine = rent(api, place)
-    asyncio.run(run_in_background(machine))
-    api.close()
-    assert commands(machine)
-    return machine
-
-
-async def run_in_background(machine: Machine) -> None:
-    """Leave a daemon on a machine."""
-    assert (await run(machine, "setsid sleep 1000 >/dev/null 2>&1 </dev/null &")).exit_status == 0
-    await until(lambda: running(machine, "sleep"), every_s=0.02, within_s=WITHIN_S, what="the daemon")
-
-
-def test_daemon(place: Path) -> None:
-    """A background sandbox starts once, is found, and goes without a trace."""
-    settings = daemon.start(place, time_scale=SCALE)
-    assert daemon.start(place) == settings == daemon.status(place)
-    assert stat.S_IMODE((place / "sandbox.json").stat().st_mode) == 0o600
-    assert stat.S_IMODE(place.stat().st_mode) == 0o700
-    machine = busy_machine(place)
-    found = state.read_state(place)
-    assert found
-    assert daemon.stop(place)
-    assert found.process() is None
-    assert commands(machine) == []
-    assert not place.exists()
-    assert daemon.status(place) is None
-    assert not daemon.stop(place)
-
-
-def test_daemon_that_was_killed(place: Path) -> None:
-    """After kill -9 of the server, stop still ends its hosts' processes; so does the next start."""
-    for end in (daemon.stop, daemon.start):
-        daemon.start(place, time_scale=SCALE)
-        machine = busy_machine(place)
-        kill_server(place)
-        assert daemon.status(place) is None
-        assert commands(machine)
-        assert end(place)
-        assert commands(machine) == []
-        assert not machine.root.exists()
-
-
-def kill_server(place: Path) -> None:
-    """End a background sandbox the hard way."""
-    found = state.read_state(place)
-    assert found
-    os.kill(found.pid, signal.SIGKILL)
-    Waiter().wait(lambda: found.process() is None, what="the end of the server")
-
-
-def test_recycled_pid_is_left_alone(place: Path) -> None:
-    """A process that merely has the pid of a dead server is not touched."""
-    place.mkdir()
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        state.write_state(place, state.State(pid=stranger.pid, create_time=1.0))
-        assert daemon.status(place) is None
-        assert daemon.stop(place)
-        assert stranger.poll() is None
-        stranger.communicate(b"\n")
-    assert not place.exists()
-
-
-CLIENT = """
-import pathlib, sys
-from scherbelberg.sandbox import daemon
-with daemon.running(pathlib.Path(sys.argv[1]), time_scale=0.02):
-    print("up", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_sandbox_ends_with_its_client(place: Path) -> None:
-    """Kill -9 of the client that runs a sandbox leaves no process and no file."""
-    words = [sys.executable, "-c", CLIENT, str(place)]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as client:
-        assert client.stdout
-        assert client.stdout.readline() == b"up\n"
-        machine = busy_machine(place)
-        found = state.read_state(place)
-        client.kill()
-    assert found
-    Waiter().wait(lambda: found.process() is None, what="the end of the sandbox")
-    assert commands(machine) == []
-    assert not place.exists()
-
-
-def test_running_sandbox(place: Path) -> None:
-    """A sandbox for a block of code is there inside the block only."""
-    with daemon.running(place, time_scale=SCALE) as settings:
-        assert daemon.status(place) == settings
-        with pytest.raises(SandboxFailed, match="already"), daemon.running(place):
-            pass
-    assert not place.exists()
-
-
-def test_failed_start_tells_why(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sandbox that cannot start says so in one sentence, shows its log, and leaves nothing."""
-    place.mkdir()
-    (place / "thesis.txt").touch()
-    with pytest.raises(SandboxFailed, match="not empty"):
-        daemon.start(place)
-    (place / "thesis.txt").unlink()
-    monkeypatch.setenv("PATH", str(place))
-    with pytest.raises(SandboxFailed, match="need bash"):
-        daemon.start(place)
-    monkeypatch.undo()
-    with pytest.raises(SandboxFailed, match="did not start") as failed:
-        daemon.start(place, time_scale="slow")  # type: ignore[arg-type]
-    assert any("time-scale" in line for line in failed.value.log_tail)
-    assert not place.exists()

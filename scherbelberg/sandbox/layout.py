@@ -94,8 +94,7 @@ def make_standins(folder: Path) -> None:
 
 def _write_program(path: Path, name: str) -> None:
     words = [sys.executable, "-P", standins.__file__, name]
-    path.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
-    path.chmod(0o755)
+    write_private(path, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode(), mode=0o755)
 
 
 def host_environment(

@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The files for nodes that the package holds."""
+
+from __future__ import annotations
+
+import scherbelberg
+from scherbelberg.shipped import shipped_files
+
+
+def test_shipped_files() -> None:
+    """All files below share are shipped by their paths with slashes, byte by byte."""
+    from pathlib import Path
+
+    share = Path(scherbelberg.__file__).parent / "share"
+    expected = {path.relative_to(share).as_posix(): path.read_bytes() for path in share.rglob("*") if path.is_file()}
+    assert shipped_files() == expected
+    assert {"bootstrap.sh", "10-scherbelberg.conf", "units/scherbelberg-dask@.service"} <= set(expected)
+
+
+def test_shipped_text_is_for_unix() -> None:
+    """What is pushed to nodes is UTF-8 with Unix line ends, also when it was checked out on Windows."""
+    for path, content in shipped_files().items():
+        assert b"\r" not in content, path
+        assert content.decode().endswith("\n"), path
+
+
+def test_script_runs_nothing_before_its_last_line() -> None:
+    """A script that was cut off does nothing, since what starts it is its last line."""
+    script = shipped_files()["bootstrap.sh"].decode()
+    assert script.splitlines()[-1] == 'main "$@"'

@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""OpenSSH's command line, stated in full and read by OpenSSH itself."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from catalogues import manifest
+
+from scherbelberg.sshcommand import ssh_arguments
+
+_NODE = manifest().nodes[0]
+_SCRIPT = "env LC_ALL=C.UTF-8 bash scherbelberg-payload/bootstrap.sh"
+_FOLDER = Path("/home/änne müller/clusters/cluster-0a")
+_OPTIONS = [
+    "-F",
+    "none",
+    "-i",
+    "/home/änne müller/clusters/cluster-0a/id_ed25519",
+    "-p",
+    "2222",
+    "-o",
+    "IdentitiesOnly=yes",
+    "-o",
+    "IdentityAgent=none",
+    "-o",
+    "StrictHostKeyChecking=yes",
+    "-o",
+    "HostKeyAlias=scheduler",
+    "-o",
+    'UserKnownHostsFile="/home/änne müller/clusters/cluster-0a/known_hosts"',
+    "-o",
+    "GlobalKnownHostsFile=none",
+    "-o",
+    "UpdateHostKeys=no",
+    "-o",
+    "LogLevel=ERROR",
+    "-o",
+    "ServerAliveInterval=15",
+    "-o",
+    "ServerAliveCountMax=4",
+    "-o",
+    "ConnectTimeout=20",
+]
+
+pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="paths are stated as on Unix")
+
+
+def test_login() -> None:
+    """Without words the user gets a terminal in the cluster's environment; nothing of their own is used."""
+    assert ssh_arguments(_FOLDER, _NODE, port=2222, words=()) == [
+        *_OPTIONS,
+        "-t",
+        "root@198.51.100.1",
+        f"{_SCRIPT} enter",
+    ]
+
+
+def test_command() -> None:
+    """Words are joined with spaces for a shell of the node, as OpenSSH does it; no terminal is asked for."""
+    assert ssh_arguments(_FOLDER, _NODE, port=2222, words=("echo", "a b", "&&", "id")) == [
+        *_OPTIONS,
+        "root@198.51.100.1",
+        f"{_SCRIPT} enter bash -c 'echo a b && id'",
+    ]
+
+
+def test_percent_in_known_hosts() -> None:
+    """OpenSSH expands percent signs in this option, so they are doubled."""
+    arguments = ssh_arguments(Path("/a%h"), _NODE, port=22, words=())
+    assert 'UserKnownHostsFile="/a%%h/known_hosts"' in arguments
+
+
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's ssh")
+@pytest.mark.parametrize("words", [(), ("true",)])
+def test_openssh_understands(words: tuple[str, ...]) -> None:
+    """OpenSSH reads from the arguments what is meant, whatever the user's own configuration says."""
+    arguments = ssh_arguments(_FOLDER, _NODE, port=2222, words=words)
+    shown = subprocess.run(["ssh", "-G", *arguments], check=True, capture_output=True, text=True, timeout=20)
+    settings = dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
+    expected = {
+        "host": "198.51.100.1",
+        "user": "root",
+        "port": "2222",
+        "identityfile": f"{_FOLDER}/id_ed25519",
+        "identitiesonly": "yes",
+        "identityagent": "none",
+        "stricthostkeychecking": "true",
+        "hostkeyalias": "scheduler",
+        "userknownhostsfile": f"{_FOLDER}/known_hosts",
+        "globalknownhostsfile": "none",
+        "updatehostkeys": "false",
+        "serveraliveinterval": "15",
+        "serveralivecountmax": "4",
+        "connecttimeout": "20",
+        "requesttty": "auto" if words else "true",
+    }
+    assert {name: settings.get(name) for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("printf", "%s,", "a  b", "c"), "a,b,c,"),
+        (("printf", "%s,", "'a  b'", '"$X"'), "a  b,it's,"),
+        (("cd", "/;", "pwd"), "/\n"),
+        (("echo", "ä", "|", "cat"), "ä\n"),
+    ],
+)
+def test_words_on_the_node(words: tuple[str, ...], expected: str, tmp_path: Path) -> None:
+    """The node's login shell, the script and the inner shell together run what the user typed, once expanded."""
+    script = tmp_path / "scherbelberg-payload" / "bootstrap.sh"
+    script.parent.mkdir()
+    script.write_text('[[ $1 == enter ]] && shift && exec "$@"\n', encoding="utf-8")
+    inside = ssh_arguments(_FOLDER, _NODE, port=22, words=words)[-1]
+    environment = {"PATH": "/usr/bin:/bin", "X": "it's"}
+    ran = subprocess.run(
+        ["bash", "-c", inside], cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=20
+    )
+    assert ran.stdout.decode() == expected
