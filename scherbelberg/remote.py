@@ -90,7 +90,7 @@ class Remote:
                 connected,
                 every_s=0.25,
                 growth=1.3,
-                longest_s=3,
+                longest_s=1,
                 within_s=within_s,
                 what=f"SSH to node {self.node} at {self._host} port {self._port}",
                 node=self.node,

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import getpass
 import platform
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from catalogues import LABEL
 
-from scherbelberg import settings as module
 from scherbelberg.access import HETZNER, Access
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
@@ -146,7 +146,7 @@ def test_configuration_without_contexts(environ: Environ, hcloud: Path, content:
 def test_broken_configuration(environ: Environ, hcloud: Path, content: bytes) -> None:
     """A configuration that cannot be read is named, unless the token is found before."""
     hcloud.write_bytes(content)
-    with pytest.raises(BadInput, match="The hcloud CLI's configuration .*cli.toml cannot be read"):
+    with pytest.raises(BadInput, match=r"The hcloud CLI's configuration .*cli\.toml cannot be read"):
         read_settings(environ=environ)
     assert _from(read_settings(environ=environ | {"HCLOUD_TOKEN": "t"}))[0] == "t"
 
@@ -209,7 +209,11 @@ def test_space_around_a_token(environ: Environ, token: str) -> None:
     assert _from(read_settings(token=token, environ=environ))[0] == "abc"
 
 
-@pytest.mark.parametrize("token", ["", "  ", "\n", "ab geheim", "ab\ngeheim", "geheimä", "ab\0geheim", "ab\x7fgeheim"])
+@pytest.mark.parametrize(
+    "token",
+    ["", "  ", "\n", "ab geheim", "ab\ngeheim", "geheimä", "ab\0geheim", "ab\x7fgeheim"],
+    ids=range(8),
+)
 def test_bad_token(environ: Environ, token: str, tmp_path: Path) -> None:
     """What cannot be in a header is no token, wherever it is from, and is not repeated in the sentence."""
     file = tmp_path / "token"
@@ -233,7 +237,7 @@ def test_token_file_that_cannot_be_read(environ: Environ, tmp_path: Path) -> Non
     binary.write_bytes(b"\xff\x00")
     around = environ | {"HCLOUD_TOKEN": "t"}
     for path in (tmp_path / "missing", tmp_path, binary):
-        with pytest.raises(BadInput, match="The token file .* cannot be read"):
+        with pytest.raises(BadInput, match=r"The token file .* cannot be read"):
             read_settings(token_file=path, environ=around)
 
 
@@ -246,7 +250,7 @@ def test_ssh_port(environ: Environ, text: str, port: int) -> None:
 @pytest.mark.parametrize("text", ["0", "65536", "-1", "ssh", "22.0", " 22", "²"])
 def test_bad_ssh_port(environ: Environ, text: str) -> None:
     """What is no port is refused with the variable's name."""
-    with pytest.raises(BadInput, match="SCHERBELBERG_SSH_PORT is '.*', which is no port"):
+    with pytest.raises(BadInput, match=r"SCHERBELBERG_SSH_PORT is '.*', which is no port"):
         read_settings(token="t", environ=environ | {"SCHERBELBERG_SSH_PORT": text})
 
 
@@ -270,15 +274,13 @@ def test_user_without_a_name(environ: Environ, error: Exception, monkeypatch: py
     def fail() -> str:
         raise error
 
-    monkeypatch.setattr(module.getpass, "getuser", fail)
-    monkeypatch.setattr(module.platform, "node", lambda: "box")
+    monkeypatch.setattr(getpass, "getuser", fail)
+    monkeypatch.setattr(platform, "node", lambda: "box")
     assert read_settings(token="t", environ=environ).owner == "unknown_at_box"
 
 
 def test_own_owner_is_a_label(environ: Environ) -> None:
     """Whoever runs this, the owner is in label syntax."""
-    import re
-
     assert re.fullmatch(LABEL, read_settings(token="t", environ=environ).owner)
 
 

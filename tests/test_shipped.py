@@ -4,14 +4,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import scherbelberg
 from scherbelberg.shipped import shipped_files
 
 
 def test_shipped_files() -> None:
     """All files below share are shipped by their paths with slashes, byte by byte."""
-    from pathlib import Path
-
     share = Path(scherbelberg.__file__).parent / "share"
     expected = {path.relative_to(share).as_posix(): path.read_bytes() for path in share.rglob("*") if path.is_file()}
     assert shipped_files() == expected

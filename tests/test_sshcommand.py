@@ -77,21 +77,23 @@ def test_percent_in_known_hosts() -> None:
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's ssh")
 @pytest.mark.parametrize("words", [(), ("true",)])
-def test_openssh_understands(words: tuple[str, ...]) -> None:
+def test_openssh_understands(words: tuple[str, ...], home: Path) -> None:
     """OpenSSH reads from the arguments what is meant, whatever the user's own configuration says."""
-    arguments = ssh_arguments(_FOLDER, _NODE, port=2222, words=words)
+    home.mkdir()
+    (home / "id_ed25519").touch(mode=0o600)
+    arguments = ssh_arguments(home, _NODE, port=2222, words=words)
     shown = subprocess.run(["ssh", "-G", *arguments], check=True, capture_output=True, text=True, timeout=20)
     settings = dict(line.split(" ", 1) for line in shown.stdout.splitlines() if " " in line)
     expected = {
         "host": "198.51.100.1",
         "user": "root",
         "port": "2222",
-        "identityfile": f"{_FOLDER}/id_ed25519",
+        "identityfile": f"{home}/id_ed25519",
         "identitiesonly": "yes",
         "identityagent": "none",
         "stricthostkeychecking": "true",
         "hostkeyalias": "scheduler",
-        "userknownhostsfile": f"{_FOLDER}/known_hosts",
+        "userknownhostsfile": f"{home}/known_hosts",
         "globalknownhostsfile": "none",
         "updatehostkeys": "false",
         "serveraliveinterval": "15",

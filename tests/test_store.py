@@ -365,7 +365,7 @@ def test_values_are_hashable() -> None:
     """Records and keys can be members of a set."""
     assert len({manifest(), manifest()}) == 1
     keys = credentials()
-    assert len({keys, evolve(keys, planted={})}) == 1
+    assert hash(keys) == hash(evolve(keys))
 
 
 def test_no_secret_is_shown(folder: Folder) -> None:

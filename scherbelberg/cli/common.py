@@ -35,10 +35,15 @@ def err() -> Console:
     return Console(stderr=True)
 
 
+def say(text: str) -> None:
+    """Tell a person something that is no result."""
+    err().print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def where(token_file: Path | None) -> Settings:
     """Read the settings and say where we are, and where the token came from."""
     settings = read_settings(token_file=token_file)
     access = settings.access
     address = f" at {access.endpoint}" if access.is_sandbox else ""
-    err().print(f"{access.place}{address}, token from {access.token_source}", highlight=False, soft_wrap=True)
+    say(f"{access.place}{address}, token from {access.token_source}")
     return settings

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scherbelberg.cli.common import err, json_option, out, prefix_option, token_option, where
+from scherbelberg.cli.common import err, json_option, out, prefix_option, say, token_option, where
 from scherbelberg.spec import ClusterSpec
 
 
@@ -35,5 +35,5 @@ def create(*, prefix: str, workers: int, token_file: Path | None, as_json: bool,
 
     left(created(spec, settings, err()))
     described(prefix, settings, out(), as_json=as_json)
-    err().print(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()", highlight=False)
-    err().print(f"Give it back: scherbelberg destroy -p {prefix}", highlight=False)
+    say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
+    say(f"Give it back: scherbelberg destroy -p {prefix}")

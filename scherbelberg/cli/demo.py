@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from scherbelberg.cli.common import err, out
+from scherbelberg.cli.common import err, out, say
 from scherbelberg.cli.interrupts import raised
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
@@ -39,7 +39,7 @@ def demo(workers: int, time_scale: float) -> None:
 
     # A termination becomes an exception here, so that everything below is unwound whenever it comes.
     with raised(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:
-        err().print("Starting an emulated Hetzner Cloud on this computer ...")
+        say("Starting an emulated Hetzner Cloud on this computer ...")
         with daemon.running(Path(folder) / "sandbox", time_scale=time_scale) as sandbox:
             _rent_and_compute(sandbox, Path(folder), workers)
     out().print("The sandbox is stopped: no process, no file and no bill is left.")
@@ -54,7 +54,7 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
     settings = Settings(
         access=access, ssh_port=sandbox.ssh_port, network_range=sandbox.network_range, home=home, owner="demo"
     )
-    err().print(f"{access.place} at {access.endpoint}", highlight=False)
+    say(f"{access.place} at {access.endpoint}")
     spec = ClusterSpec(prefix=_PREFIX, workers=workers, network_range=sandbox.network_range)
     cluster = story.created(spec, settings, err())
     try:
@@ -62,7 +62,7 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
         _compute(cluster, out())
     finally:
         story.left(cluster)
-        err().print("Giving everything back ...")
+        say("Giving everything back ...")
         story.returned(_PREFIX, (cluster.uid,), settings, err())
     _show_nothing_left(settings)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import err, prefix_option, token_option, where
+from scherbelberg.cli.common import err, prefix_option, say, token_option, where
 from scherbelberg.errors import BadInput, ClusterNotFound
 from scherbelberg.spec import check_prefix
 
@@ -44,7 +44,7 @@ def nuke(prefix: str, yes: bool, token_file: Path | None) -> None:
     if not found:
         raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
     for kept in found:
-        err().print(f"To be deleted: {kept.holding.described(kept.now_s)}", highlight=False, markup=False)
+        say(f"To be deleted: {kept.holding.described(kept.now_s)}")
     if not yes and any(kept.folder is None for kept in found):
         _ask(prefix)
     returned(prefix, tuple(kept.holding.uid for kept in found), settings, err())

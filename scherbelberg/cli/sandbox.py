@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.common import err, json_option, out
+from scherbelberg.cli.common import json_option, out, say
 from scherbelberg.settings import home_folder
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def start(time_scale: float) -> None:
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
 
     settings = begin(_folder(), time_scale=time_scale)
-    err().print(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.", highlight=False)
+    say(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")
     for name, value in _variables(settings).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
@@ -45,7 +45,7 @@ def stop() -> None:
 
     settings = look(_folder())
     if not end(_folder()):
-        err().print("There was no sandbox.")
+        say("There was no sandbox.")
     if settings is not None:
         for folder in Store(home_folder()).folders(endpoint=settings.endpoint):
             folder.drop()  # its clusters are gone with it
