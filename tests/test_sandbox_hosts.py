@@ -91,8 +91,9 @@ async def test_first_boot(machine: Machine) -> None:
 
 
 async def test_environment_of_commands(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands see their host and the client's locale, and nothing else of the sandbox's environment."""
+    """Commands see their host, the client's locale and what Python needs, and nothing else of the sandbox's."""
     monkeypatch.setenv("HCLOUD_TOKEN", "secret")
+    monkeypatch.setenv("PYTHONPATH", "/modules")
     sent = {"LANG": "de_DE.UTF-8", "LC_ALL": "C.UTF-8", "FOO": "bar"}
     done = await run(machine, "pwd; env -0", env=sent)
     where, _, rest = str(done.stdout).partition("\n")
@@ -108,6 +109,7 @@ async def test_environment_of_commands(machine: Machine, monkeypatch: pytest.Mon
     made = await run(machine, f"'{last}/ssh-keygen' -q -t ed25519 -N '' -C mark -f made && cat made.pub")
     assert str(made.stdout).endswith(" mark\n")
     assert (environment["LANG"], environment["LC_ALL"]) == ("de_DE.UTF-8", "C.UTF-8")
+    assert environment["PYTHONPATH"] == "/modules"
     assert not {"FOO", "HCLOUD_TOKEN", "VIRTUAL_ENV"} & set(environment)
 
 

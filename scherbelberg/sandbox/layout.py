@@ -97,6 +97,10 @@ def _write_program(path: Path, name: str) -> None:
     write_private(path, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode(), mode=0o755)
 
 
+#: Without these, an interpreter may not start that does so for the user, for example one of an HPC module system.
+_PYTHON_NEEDS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+
+
 def host_environment(
     root: Path, *, mark: str, standins: Path, ours: Mapping[str, str], client: Mapping[str, str]
 ) -> dict[str, str]:
@@ -120,8 +124,7 @@ def host_environment(
         "SCHERBELBERG_SYSROOT": str(root),
         MARKER: mark,
     }
-    if "PYTHONPATH" in ours:
-        environment["PYTHONPATH"] = ours["PYTHONPATH"]
+    environment |= {name: ours[name] for name in _PYTHON_NEEDS if name in ours}
     environment |= {name: value for name, value in client.items() if name.startswith(_ACCEPTED)}
     return environment
 

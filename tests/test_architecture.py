@@ -1,0 +1,268 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The rules of the house: arrows go one way, a foreign library has one room, nothing ambient is touched elsewhere."""
+
+from __future__ import annotations
+
+import graphlib
+import sys
+
+import pytest
+from architecture import (
+    PACKAGE,
+    ROOT,
+    files_without_encoding,
+    imports,
+    is_in,
+    is_pure,
+    is_used,
+    own_imports,
+    package,
+    programs_without_encoding,
+    sources,
+    uses,
+)
+
+#: Each floor may import from those above it in this list, and from itself where that makes no circle.
+FLOORS = {
+    "words": {"errors", "spec", "access", "events", "waiting", "threadloop", "daskdoor"},
+    "thought": {
+        "pricing",
+        "catalog",
+        "choice",
+        "environment",
+        "keys",
+        "plan",
+        "payload",
+        "holdings",
+        "triage",
+        "sshcommand",
+    },
+    "hands": {"settings", "interpreter", "shipped", "cloud", "remote", "tunnel", "store", "daskclient"},
+    "work": {"links", "bootstrap", "teardown", "ordering"},
+    "story": {"making", "keeping", "cluster", "sync"},
+    "door": {"cli", "__main__"},
+}
+#: The demo's work runs on nodes by value: it imports nothing of ours, and the door alone imports it.
+BESIDE = {"libstats", "sandbox"}
+#: Imports that go down all the same, and why.
+EXCEPTIONS = {("sshcommand", "store")}  # names of files and the record of a node, which are values
+#: What the sandbox may know of the product.
+SANDBOX_KNOWS = {"errors", "environment", "interpreter", "waiting"}
+
+#: Foreign library to the rooms that may import it. attrs is everybody's.
+ROOMS = {
+    "asyncssh": {"remote", "sandbox"},
+    "attrs": {""},
+    "click": {"cli"},
+    "cloudpickle": {"cli.demo"},
+    "cryptography": {"keys", "sandbox"},
+    "dask": {"daskclient", "cli.demo"},
+    "distributed": {"daskclient", "cli.demo"},
+    "hcloud": {"cloud"},
+    "platformdirs": {"settings"},
+    "psutil": {"sandbox"},
+    "requests": {"cloud"},
+    "rich": {"cli"},
+    "tornado": {"sandbox"},
+    "yaml": {"sandbox"},
+}
+
+#: Name, or method with a dot before it, to the rooms that may use it.
+ONLY_IN: dict[str, set[str]] = {
+    "os.environ": {"settings", "sandbox"},
+    "os.environb": {"settings", "sandbox"},
+    "os.getenv": {"settings", "sandbox"},
+    "os.putenv": set(),
+    "os.kill": {"sandbox"},
+    "os.killpg": {"sandbox"},
+    "os.fork": {"sandbox"},
+    "os.forkpty": {"sandbox"},
+    "os.chmod": {"sandbox"},
+    "os.umask": {"sandbox"},
+    ".chmod": {"sandbox"},
+    ".add_signal_handler": {"sandbox"},
+    "fcntl": {"sandbox"},
+    "msvcrt": {"sandbox"},
+    "pty": {"sandbox"},
+    "termios": {"sandbox"},
+    "signal": {"cli.interrupts", "sandbox"},
+    "asyncio.sleep": {"waiting"},
+    "time.sleep": {"waiting"},
+    "logging.basicConfig": {"sandbox"},
+}
+
+#: What the floor of thought has no use for: everything that reaches out, and the clock.
+IMPURE = (
+    "asyncio",
+    "concurrent",
+    "getpass",
+    "glob",
+    "http",
+    "logging",
+    "multiprocessing",
+    "os",
+    "platform",
+    "random",
+    "secrets",
+    "select",
+    "shutil",
+    "signal",
+    "socket",
+    "subprocess",
+    "sys",
+    "tempfile",
+    "threading",
+    "time",
+    "urllib.request",
+    "open",
+    "print",
+    "input",
+    ".read_text",
+    ".read_bytes",
+    ".write_text",
+    ".write_bytes",
+    ".exists",
+    ".iterdir",
+    ".mkdir",
+    ".unlink",
+    "datetime.datetime.now",
+    "datetime.datetime.today",
+    "datetime.datetime.utcnow",
+    "datetime.date.today",
+)
+
+MOST_LINES = 350
+_SPDX = [
+    "# SPDX-FileCopyrightText: The scherbelberg authors",
+    "# SPDX-License-Identifier: BSD-3-Clause",
+]
+
+MODULES = package()
+ARROWS = own_imports(MODULES)
+
+
+def _top(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _floor(name: str) -> int:
+    return next((number for number, rooms in enumerate(FLOORS.values()) if _top(name) in rooms), -1)
+
+
+def test_every_module_has_a_floor() -> None:
+    """A new module is given its floor here before it is used."""
+    tops = {_top(name) for name in MODULES} - {""}
+    assert tops == set().union(*FLOORS.values()) | BESIDE
+
+
+def test_arrows_go_one_way() -> None:
+    """Nothing imports from a floor that stands on it."""
+    wrong = [
+        f"{name} -> {other}"
+        for name, others in ARROWS.items()
+        for other in sorted(others)
+        if _top(name) not in BESIDE and _top(other) not in BESIDE
+        if name and _floor(other) > _floor(name) and (name, other) not in EXCEPTIONS
+    ]
+    assert wrong == []
+
+
+def test_exceptions_are_needed() -> None:
+    """No exception outlives its reason."""
+    assert {(name, other) for name, other in EXCEPTIONS if other not in ARROWS[name]} == set()
+
+
+def test_no_circles() -> None:
+    """No module imports itself by way of others, not even in a function."""
+    try:
+        graphlib.TopologicalSorter(ARROWS).prepare()
+    except graphlib.CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    """Importing the package costs nothing; its names are loaded when they are used."""
+    assert ARROWS[""] == set()
+    assert {_top(name) for name in imports(MODULES[""], MODULES)} <= set(sys.stdlib_module_names)
+
+
+def test_only_the_door_imports_what_stands_beside() -> None:
+    """The product does not know that there is a sandbox or a demo."""
+    wrong = [
+        f"{name} -> {other}"
+        for name, others in ARROWS.items()
+        for other in sorted(others)
+        if _top(other) in BESIDE and _top(name) not in {"cli", _top(other)}
+    ]
+    assert wrong == []
+
+
+def test_what_stands_beside_knows_little() -> None:
+    """The sandbox uses four modules of the product's, and the demo's work none."""
+    known = {other for name, others in ARROWS.items() if _top(name) == "sandbox" for other in others}
+    assert {name for name in known if not is_in(name, {"sandbox"})} <= SANDBOX_KNOWS
+    assert ARROWS["libstats"] == set()
+
+
+def test_one_foreign_library_per_room() -> None:
+    """Every foreign library is imported in its room alone, and none that is not in the table."""
+    wrong = [
+        f"{name} imports {library}"
+        for name, tree in MODULES.items()
+        for library in sorted({_top(full) for full in imports(tree, MODULES)})
+        if library not in sys.stdlib_module_names and library != PACKAGE
+        if not ("" in ROOMS.get(library, ()) or is_in(name, ROOMS.get(library, ())))
+    ]
+    assert wrong == []
+
+
+def test_rooms_are_used() -> None:
+    """The table of foreign libraries names none that is not used."""
+    imported = {_top(full) for tree in MODULES.values() for full in imports(tree, MODULES)}
+    assert set(ROOMS) <= imported
+
+
+@pytest.mark.parametrize("name", sorted(FLOORS["thought"]))
+def test_thought_is_pure(name: str) -> None:
+    """What only thinks waits for nothing, asks no clock and reaches out to nothing."""
+    used = uses(MODULES[name])
+    assert is_pure(MODULES[name])
+    assert [wanted for wanted in IMPURE if is_used(wanted, used)] == []
+
+
+@pytest.mark.parametrize(("wanted", "rooms"), ONLY_IN.items())
+def test_only_in_its_room(wanted: str, rooms: set[str]) -> None:
+    """What depends on the surroundings or the operating system sits in one place."""
+    found = [name for name, tree in MODULES.items() if not is_in(name, rooms) and is_used(wanted, uses(tree))]
+    assert found == []
+
+
+ALL = sources(PACKAGE) | sources("tests")
+
+
+def test_licence() -> None:
+    """Every file begins with the two lines that say whose it is and under which licence."""
+    files = [ROOT / path for path in ALL] + [path for path in (ROOT / PACKAGE / "share").rglob("*") if path.is_file()]
+    texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").splitlines() for path in files}
+    begins = {path: [line for line in lines[:3] if not line.startswith("#!")][:2] for path, lines in texts.items()}
+    assert [path for path, lines in begins.items() if lines != _SPDX] == []
+
+
+@pytest.mark.parametrize("folder", [PACKAGE, "tests"])
+def test_length(folder: str) -> None:
+    """No file is longer than one wants to read."""
+    lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in sources(folder)}
+    assert {path: length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_encoding() -> None:
+    """Text is written and read as UTF-8 because it says so, not because the computer likes to."""
+    found = {path: files_without_encoding(tree) for path, tree in ALL.items()}
+    assert {path: lines for path, lines in found.items() if lines} == {}
+
+
+def test_encoding_of_programs() -> None:
+    """What other programs say is read in an encoding that is stated, or as bytes."""
+    found = {name: programs_without_encoding(tree) for name, tree in MODULES.items()}
+    assert {name: lines for name, lines in found.items() if lines} == {}

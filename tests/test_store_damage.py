@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Clusters' folders with something broken in them: it is said what, where, and how the cluster is given back."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from catalogues import credentials, manifest
+
+from scherbelberg.errors import StateDamaged
+from scherbelberg.store import Folder, Store
+
+
+@pytest.fixture
+def folder(home: Path) -> Folder:
+    """A cluster's folder with everything in it, in a home folder whose name is not plain."""
+    return Store(home).claim(manifest(), credentials())
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_failed_save_loses_nothing(folder: Folder, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    """When the disk is full, what was saved before is still there in full."""
+
+    def fail(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, step, fail)
+    with pytest.raises(OSError, match="No space left"):
+        folder.save(evolve(manifest(), state="creating"))
+    assert folder.read() == manifest()
+
+
+def _damaged(folder: Folder) -> str:
+    with pytest.raises(StateDamaged) as caught:
+        folder.read()
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"[]", b"{}", b"[" * 20, b"null,", b'{"schema": 1}', b'{"schema": "1"}']
+)
+def test_damaged_manifest(folder: Folder, content: bytes) -> None:
+    """A manifest that makes no sense is reported with its path and the way out, and is left as it is."""
+    path = folder.path / "manifest.json"
+    path.write_bytes(content)
+    said = _damaged(folder)
+    assert said.startswith(f"The record of cluster 'cluster' on this computer, {path}, cannot be read (")
+    assert said.endswith("); 'scherbelberg destroy -p cluster' still gives it back.")
+    assert path.read_bytes() == content
+
+
+def test_missing_manifest(folder: Folder) -> None:
+    """A manifest that is gone is reported in the same way."""
+    (folder.path / "manifest.json").unlink()
+    assert "FileNotFoundError" in _damaged(folder)
+
+
+def test_manifest_that_was_cut_off(folder: Folder) -> None:
+    """A manifest is never half read, wherever it was cut off."""
+    path = folder.path / "manifest.json"
+    whole = path.read_bytes()
+    for length in range(0, len(whole), 50):
+        path.write_bytes(whole[:length])
+        assert _damaged(folder)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("schema",), 2),
+        (("schema",), None),
+        (("identity",), None),
+        (("identity",), {}),
+        (("identity", "shoe_size"), 43),
+        (("spec",), []),
+        (("spec", "prefix"), "Größe"),
+        (("spec", "workers"), 0),
+        (("spec", "network_range"), "moon"),
+        (("spec", "ports"), None),
+        (("spec", "timeouts", "tea"), 5),
+        (("nodes",), None),
+        (("nodes",), [None]),
+        (("nodes",), [{}]),
+        (("colour",), "green"),
+    ],
+)
+def test_manifest_of_another_kind(folder: Folder, keys: tuple[str, ...], value: object) -> None:
+    """A manifest of another schema, with other fields or with values that cannot be is damaged."""
+    path = folder.path / "manifest.json"
+    document = json.loads(path.read_text(encoding="utf-8"))
+    inner = document
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(document), encoding="utf-8")
+    assert _damaged(folder)
+
+
+def test_other_schema_is_explained(folder: Folder) -> None:
+    """The record of another version says so."""
+    (folder.path / "manifest.json").write_text('{"schema": 99}', encoding="utf-8")
+    assert "it was written by another version of scherbelberg" in _damaged(folder)
+
+
+@pytest.mark.parametrize("name", sorted(_FILES - {"manifest.json", "known_hosts", "planted.json"}))
+def test_missing_key(folder: Folder, name: str) -> None:
+    """A key that is gone is reported with the way out; the manifest can be read all the same."""
+    (folder.path / name).unlink()
+    with pytest.raises(StateDamaged, match=r"The keys of cluster 'cluster' .* still gives it back\."):
+        folder.credentials()
+    assert folder.read() == manifest()
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"scheduler": []}', b'{"scheduler": ["a"]}'])
+def test_damaged_planted_keys(folder: Folder, content: bytes) -> None:
+    """Planted keys that make no sense are damage too, and are not shown."""
+    (folder.path / "planted.json").write_bytes(content)
+    with pytest.raises(StateDamaged, match="cannot be read"):
+        folder.credentials()
