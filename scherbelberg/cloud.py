@@ -1,24 +1,14 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Hetzner Cloud's API. The only module that knows hcloud; it hands out our values.
-
-hcloud is synchronous: its calls run on worker threads with a session each. Its own retries are switched off, since they
-send a POST again whose answer was lost; here such a request is followed up by name and labels instead.
-"""
+"""Hetzner Cloud as values: what can be rented, what is there, make, delete."""
 
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
-import threading
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
-import requests
 from attrs import frozen
-from hcloud import APIException, Client
 
 from scherbelberg.access import Access
 from scherbelberg.catalog import (
@@ -31,63 +21,19 @@ from scherbelberg.catalog import (
     read_resource,
     read_server_type,
 )
-from scherbelberg.errors import (
-    CloudError,
-    CloudUnreachable,
-    NameTaken,
-    NoCapacity,
-    QuotaReached,
-    ScherbelbergError,
-    TokenRefused,
-)
-from scherbelberg.triage import Verdict, triage
-from scherbelberg.waiting import Deadline, pause, until
+from scherbelberg.errors import CloudError, NameTaken
+from scherbelberg.transport import Busy, Gone, Passing, Transport
+from scherbelberg.waiting import Deadline, pause
 
-_THREADS = 16
 #: The API's largest page, and the most ids it takes in one question for actions.
 _PAGE = 50
 _IDS = 25
-_CONNECT_S = 5.0
 _SINGULAR: dict[Kind, str] = {
     "servers": "server",
     "networks": "network",
     "firewalls": "firewall",
     "ssh_keys": "ssh_key",
 }
-
-
-class _Bearer(requests.auth.AuthBase):
-    """Explicit authorization: without one, requests prefers what a ~/.netrc says and would send that out."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
-
-
-class _Passing(Exception):
-    """A fault that may pass.
-
-    Args:
-        message: What happened.
-        maybe_done: Whether the cloud may have done the work all the same.
-        refused: Whether there was no connection at all.
-    """
-
-    def __init__(self, message: str, *, maybe_done: bool, refused: bool = False) -> None:
-        super().__init__(message)
-        self.maybe_done = maybe_done
-        self.refused = refused
-
-
-class _Busy(_Passing):
-    """The resource is locked or in use."""
-
-
-class _Gone(CloudError):
-    """There is no such resource."""
 
 
 @frozen(kw_only=True)
@@ -113,23 +59,13 @@ class Hetzner:
     """
 
     def __init__(self, access: Access, *, request_s: float, patience_s: float) -> None:
-        self._access = access
-        self._request_s = request_s
         self._patience_s = patience_s
-        self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scherbelberg-cloud")
-        self._thread = threading.local()
-        self._clients: list[Client] = []
-        self._under_way: set[concurrent.futures.Future[Json]] = set()
-        self._clock: tuple[float, float] | None = None
-        self.requests = 0
+        self._transport = Transport(access, request_s=request_s, patience_s=patience_s)
 
     @property
     def now_s(self) -> float:
         """The API's clock, as epoch seconds; it was asked at least once by then."""
-        if self._clock is None:
-            raise ValueError("the API's clock is known after its first answer")
-        date_s, at_s = self._clock
-        return date_s + time.monotonic() - at_s
+        return self._transport.now_s
 
     async def catalog(self) -> Catalog:
         """Read what can be rented."""
@@ -137,7 +73,7 @@ class Hetzner:
             self._list("server_types"),
             self._list("images", {"type": ["system", "snapshot"], "status": "available"}),
             self._list("locations"),
-            self._call("GET", "/pricing"),
+            self._transport.call("GET", "/pricing"),
         )
         return Catalog(
             zones={row["name"]: row["network_zone"] for row in locations},
@@ -177,12 +113,12 @@ class Hetzner:
         deadline = Deadline(self._patience_s)
         while True:
             try:
-                answer = await self._call("POST", f"/{kind}", body=body)
-            except _Passing as fault:
+                answer = await self._transport.call("POST", f"/{kind}", body=body)
+            except Passing as fault:
                 if ours := await self._adopt(kind, body):
                     return ours
                 if not deadline.left_s:
-                    raise self._unreachable(fault) from fault
+                    raise self._transport.unreachable(fault) from fault
                 await pause(1.0)
             except NameTaken:
                 if ours := await self._adopt(kind, body):
@@ -217,16 +153,16 @@ class Hetzner:
             Whether the cloud took it on, or had it gone already; False if it is busy.
         """
         try:
-            await self._call("DELETE", f"/{resource.kind}/{resource.id}")
-        except _Gone:
+            await self._transport.call("DELETE", f"/{resource.kind}/{resource.id}")
+        except Gone:
             return True
-        except _Busy:
+        except Busy:
             return False
         return True
 
     async def set_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
         """Replace the labels of a resource."""
-        await self._call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
+        await self._transport.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
 
     async def failed_actions(self, ids: tuple[int, ...]) -> tuple[str, ...]:
         """Tell what went wrong with any of some actions.
@@ -252,133 +188,25 @@ class Hetzner:
         Raises:
             WaitTimeout: It passed.
         """
-
-        async def none_left() -> bool | None:
-            return True if not self._under_way else None
-
-        await until(none_left, every_s=0.02, within_s=within_s, what="the end of all requests to the cloud")
+        await self._transport.settled(within_s)
 
     def close(self) -> None:
         """Give back threads and connections."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
-        for client in self._clients:
-            client._client._session.close()  # noqa: SLF001 - hcloud has no public way
+        self._transport.close()
 
     async def _list(self, path: str, params: Mapping[str, Any] | None = None) -> list[Json]:
         rows: list[Json] = []
         page: int | None = 1
         while page is not None:
-            answer = await self._call("GET", f"/{path}", params={**(params or {}), "page": page, "per_page": _PAGE})
+            answer = await self._transport.call(
+                "GET", f"/{path}", params={**(params or {}), "page": page, "per_page": _PAGE}
+            )
             try:
                 rows += answer[path]
                 page = answer["meta"]["pagination"]["next_page"]
             except (KeyError, TypeError):
                 raise CloudError(
-                    f"What answers at {self._access.endpoint} is not Hetzner Cloud's API; check the endpoint.",
+                    f"What answers at {self._transport.access.endpoint} is not Hetzner's API; check the endpoint.",
                     api_code="not_the_api",
                 ) from None
         return rows
-
-    async def _call(self, method: str, path: str, *, body: Json | None = None, params: Json | None = None) -> Json:
-        """Send a request until it is answered; a POST whose work may be done is not sent again."""
-        deadline = Deadline(self._patience_s)
-        wait_s = 0.5
-        while True:
-            try:
-                return await self._once(method, path, body, params)
-            except _Passing as fault:
-                if fault.refused and self._clock is None:
-                    raise self._unreachable(fault) from fault
-                if (method == "POST" and fault.maybe_done) or (method == "DELETE" and isinstance(fault, _Busy)):
-                    raise
-                if deadline.left_s < wait_s:
-                    raise self._unreachable(fault) from fault
-            await pause(wait_s)
-            wait_s = min(wait_s * 2, 10.0)
-
-    async def _once(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
-        future = self._pool.submit(self._send, method, path, body, params)
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
-        return await asyncio.wrap_future(future)
-
-    def _send(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
-        """On a worker thread: one request, one answer or error of ours."""
-        self.requests += 1
-        try:
-            return self._client().request(method, path, json=body, params=params)
-        except APIException as error:
-            raise self._error(method, path, error) from None
-        except requests.ConnectTimeout as error:
-            raise _Passing(_words(error), maybe_done=False, refused=True) from None
-        except requests.ConnectionError as error:
-            refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
-            raise _Passing(_words(error), maybe_done=not refused, refused=refused) from None
-        except requests.RequestException as error:
-            raise _Passing(_words(error), maybe_done=True) from None
-
-    def _client(self) -> Client:
-        client: Client | None = getattr(self._thread, "client", None)
-        if client is None:
-            client = Client(
-                self._access.token,
-                api_endpoint=self._access.endpoint,
-                application_name="scherbelberg",
-                timeout=(_CONNECT_S, self._request_s),
-            )
-            inner = client._client  # noqa: SLF001 - hcloud has no public way to its session and its retries
-            inner._retry_max_retries = 0  # noqa: SLF001
-            session = inner._session  # noqa: SLF001
-            session.auth = _Bearer(self._access.token)
-            session.max_redirects = 0
-            session.trust_env = not self._access.is_sandbox  # no proxy between us and our own loopback
-            session.hooks["response"].append(self._note_clock)
-            self._thread.client = client
-            self._clients.append(client)
-        return client
-
-    def _note_clock(self, response: requests.Response, *args: object, **kwargs: object) -> None:
-        date = response.headers.get("Date")
-        if date:
-            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
-
-    def _error(self, method: str, path: str, error: APIException) -> Exception:
-        verdict = triage(error.code, error.message)
-        said = f"{error.message} ({error.code})"
-        if verdict is Verdict.RETRY:
-            return _Passing(said, maybe_done=error.code != "rate_limit_exceeded")
-        if verdict is Verdict.BUSY:
-            return _Busy(said, maybe_done=False)
-        return self._final(verdict, f"{method} {path}", said, error)
-
-    def _final(self, verdict: Verdict, request: str, said: str, error: APIException) -> ScherbelbergError:
-        data: dict[str, Any] = {"api_code": str(error.code), "correlation_id": error.correlation_id}
-        place = f"{self._access.place} refused {request}: {said}"
-        if verdict is Verdict.TOKEN:
-            source = self._access.token_source
-            return TokenRefused(f"{place}; check the token from {source} and that it may read and write.")
-        if verdict is Verdict.QUOTA:
-            limits = (error.details or {}).get("limits") or []
-            names = ", ".join(str(limit.get("name")) for limit in limits)
-            return QuotaReached(f"{place}; the account's limit {names} is reached, ask Hetzner to raise it.", **data)
-        if verdict is Verdict.CAPACITY:
-            return NoCapacity(f"{place}; try another --location or server type.", **data)
-        if verdict is Verdict.GONE:
-            return _Gone(f"{place}.", **data)
-        if verdict is Verdict.TAKEN:
-            return NameTaken(f"{place}; choose another prefix with -p.", **data)
-        return CloudError(f"{place}.", **data)
-
-    def _unreachable(self, fault: Exception) -> CloudUnreachable:
-        return CloudUnreachable(
-            f"{self._access.place} at {self._access.endpoint} does not answer as it should: {fault};"
-            " check the network and the endpoint, then try again."
-        )
-
-
-def _words(error: requests.RequestException) -> str:
-    """The innermost reason: the outer layers repeat it with object addresses."""
-    cause: BaseException = error
-    while (inner := cause.__context__ or cause.__cause__) is not None:
-        cause = inner
-    return str(cause) or type(cause).__name__

@@ -14,7 +14,7 @@ import asyncssh
 from attrs import frozen
 
 from scherbelberg.errors import NodeUnreachable, WaitTimeout
-from scherbelberg.waiting import until
+from scherbelberg.waiting import together, until
 
 _KEEPALIVE_S = 15
 _KEEPALIVES = 4
@@ -167,12 +167,7 @@ class Remote:
             async with asyncio.timeout(within_s):
                 connection = await self._connect()
                 async with connection.create_process(command, encoding="utf-8", errors="replace") as process:
-                    reading = asyncio.create_task(_tell_lines(process.stderr, log))
-                    async for line in _lines(process.stdout):
-                        reply = answer(line)
-                        if reply is not None:
-                            process.stdin.write(reply + "\n")
-                    await reading
+                    await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
                     done = await process.wait()
         except TimeoutError:
             raise WaitTimeout(
@@ -219,6 +214,13 @@ async def _lines(stream: asyncssh.SSHReader[str]) -> AsyncIterator[str]:
     async for line in stream:
         if line:
             yield line.rstrip("\n")
+
+
+async def _hold_talk(process: asyncssh.SSHClientProcess[str], answer: Callable[[str], str | None]) -> None:
+    async for line in _lines(process.stdout):
+        reply = answer(line)
+        if reply is not None:
+            process.stdin.write(reply + "\n")
 
 
 async def _tell_lines(stream: asyncssh.SSHReader[str], listener: Callable[[str], None]) -> None:

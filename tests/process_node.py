@@ -20,6 +20,7 @@ import psutil
 from attrs import field, frozen
 
 from scherbelberg.keys import Certified, make_authority, sign_request
+from scherbelberg.sandbox.layout import PYTHON_NEEDS
 from scherbelberg.shipped import shipped_files
 
 UID = "u1"
@@ -116,6 +117,7 @@ class Node:
             "SCHERBELBERG_SYSROOT": str(self.root),
             _MARK: self.mark,
         }
+        environment |= {name: os.environ[name] for name in PYTHON_NEEDS if name in os.environ}
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(
             _BASH, *words, cwd=self.root / "root", env=environment, stdin=pipe, stdout=pipe, stderr=pipe

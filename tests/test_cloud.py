@@ -202,7 +202,7 @@ async def test_quota_names_the_limit() -> None:
 
 @pytest.mark.parametrize(
     ("status", "body", "words"),
-    [(404, "<html>not here</html>", "refused GET /servers"), (200, "{}", "is not Hetzner Cloud's API")],
+    [(404, "<html>not here</html>", "refused GET /servers"), (200, "{}", "is not Hetzner's API")],
 )
 async def test_answer_that_is_not_the_apis(status: int, body: str, words: str) -> None:
     """A server that is no cloud is an error of ours, not a traceback."""

@@ -98,7 +98,7 @@ def _write_program(path: Path, name: str) -> None:
 
 
 #: Without these, an interpreter may not start that does so for the user, for example one of an HPC module system.
-_PYTHON_NEEDS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+PYTHON_NEEDS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 def host_environment(
@@ -124,7 +124,7 @@ def host_environment(
         "SCHERBELBERG_SYSROOT": str(root),
         MARKER: mark,
     }
-    environment |= {name: ours[name] for name in _PYTHON_NEEDS if name in ours}
+    environment |= {name: ours[name] for name in PYTHON_NEEDS if name in ours}
     environment |= {name: value for name, value in client.items() if name.startswith(_ACCEPTED)}
     return environment
 

@@ -1,0 +1,237 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Requests to Hetzner Cloud's API, and what their answers mean. The only module that knows hcloud.
+
+hcloud is synchronous: its calls run on worker threads with a session each. Its own retries are switched off, since they
+send a POST again whose answer was lost; whoever makes something follows such a request up instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+import time
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import requests
+from hcloud import APIException, Client
+
+from scherbelberg.access import Access
+from scherbelberg.catalog import Json
+from scherbelberg.errors import (
+    CloudError,
+    CloudUnreachable,
+    NameTaken,
+    NoCapacity,
+    QuotaReached,
+    ScherbelbergError,
+    TokenRefused,
+)
+from scherbelberg.triage import Verdict, triage
+from scherbelberg.waiting import Deadline, pause, until
+
+_THREADS = 16
+_CONNECT_S = 5.0
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Explicit authorization: without one, requests prefers what a ~/.netrc says and would send that out."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
+class Passing(Exception):
+    """A fault that may pass.
+
+    Args:
+        message: What happened.
+        maybe_done: Whether the cloud may have done the work all the same.
+        refused: Whether there was no connection at all.
+    """
+
+    def __init__(self, message: str, *, maybe_done: bool, refused: bool = False) -> None:
+        super().__init__(message)
+        self.maybe_done = maybe_done
+        self.refused = refused
+
+
+class Busy(Passing):
+    """The resource is locked or in use."""
+
+
+class Gone(CloudError):
+    """There is no such resource."""
+
+
+class Transport:
+    """Connections to the API.
+
+    Args:
+        access: Endpoint and token.
+        request_s: Deadline of one request in seconds.
+        patience_s: Seconds for which a passing fault is met with another try.
+    """
+
+    def __init__(self, access: Access, *, request_s: float, patience_s: float) -> None:
+        self.access = access
+        self._request_s = request_s
+        self._patience_s = patience_s
+        self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scherbelberg-cloud")
+        self._thread = threading.local()
+        self._clients: list[Client] = []
+        self._under_way: set[concurrent.futures.Future[Json]] = set()
+        self._clock: tuple[float, float] | None = None
+
+    @property
+    def now_s(self) -> float:
+        """The API's clock, as epoch seconds; it was asked at least once by then."""
+        if self._clock is None:
+            raise ValueError("the API's clock is known after its first answer")
+        date_s, at_s = self._clock
+        return date_s + time.monotonic() - at_s
+
+    async def call(self, method: str, path: str, *, body: Json | None = None, params: Json | None = None) -> Json:
+        """Send a request until it is answered; a POST whose work may be done is not sent again.
+
+        Args:
+            method: HTTP method.
+            path: Below the endpoint.
+            body: JSON.
+            params: Query.
+
+        Raises:
+            Passing: A POST may or may not have worked.
+            Busy: What is to be deleted is locked or in use.
+            Gone: There is no such resource.
+            CloudError: The API refuses; see also its subclasses.
+            CloudUnreachable: The API did not answer in time.
+        """
+        deadline = Deadline(self._patience_s)
+        wait_s = 0.5
+        while True:
+            try:
+                return await self._once(method, path, body, params)
+            except Passing as fault:
+                if fault.refused and self._clock is None:
+                    raise self.unreachable(fault) from fault
+                if (method == "POST" and fault.maybe_done) or (method == "DELETE" and isinstance(fault, Busy)):
+                    raise
+                if deadline.left_s < wait_s:
+                    raise self.unreachable(fault) from fault
+            await pause(wait_s)
+            wait_s = min(wait_s * 2, 10.0)
+
+    async def _once(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
+        future = self._pool.submit(self._send, method, path, body, params)
+        self._under_way.add(future)
+        future.add_done_callback(self._under_way.discard)
+        return await asyncio.wrap_future(future)
+
+    def _send(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
+        """On a worker thread: one request, one answer or error of ours."""
+        try:
+            return self._client().request(method, path, json=body, params=params)
+        except APIException as error:
+            raise self._error(method, path, error) from None
+        except requests.ConnectTimeout as error:
+            raise Passing(_words(error), maybe_done=False, refused=True) from None
+        except requests.ConnectionError as error:
+            refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
+            raise Passing(_words(error), maybe_done=not refused, refused=refused) from None
+        except requests.RequestException as error:
+            raise Passing(_words(error), maybe_done=True) from None
+
+    def _client(self) -> Client:
+        client: Client | None = getattr(self._thread, "client", None)
+        if client is None:
+            client = Client(
+                self.access.token,
+                api_endpoint=self.access.endpoint,
+                application_name="scherbelberg",
+                timeout=(_CONNECT_S, self._request_s),
+            )
+            inner = client._client  # noqa: SLF001 - hcloud has no public way to its session and its retries
+            inner._retry_max_retries = 0  # noqa: SLF001
+            session = inner._session  # noqa: SLF001
+            session.auth = _Bearer(self.access.token)
+            session.max_redirects = 0
+            session.trust_env = not self.access.is_sandbox  # no proxy between us and our own loopback
+            session.hooks["response"].append(self._note_clock)
+            self._thread.client = client
+            self._clients.append(client)
+        return client
+
+    def _note_clock(self, response: requests.Response, *args: object, **kwargs: object) -> None:
+        date = response.headers.get("Date")
+        if date:
+            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
+
+    def _error(self, method: str, path: str, error: APIException) -> Exception:
+        verdict = triage(error.code, error.message)
+        said = f"{error.message} ({error.code})"
+        if verdict is Verdict.RETRY:
+            return Passing(said, maybe_done=error.code != "rate_limit_exceeded")
+        if verdict is Verdict.BUSY:
+            return Busy(said, maybe_done=False)
+        return self._final(verdict, f"{method} {path}", said, error)
+
+    def _final(self, verdict: Verdict, request: str, said: str, error: APIException) -> ScherbelbergError:
+        data: dict[str, Any] = {"api_code": str(error.code), "correlation_id": error.correlation_id}
+        place = f"{self.access.place} refused {request}: {said}"
+        if verdict is Verdict.TOKEN:
+            source = self.access.token_source
+            return TokenRefused(f"{place}; check the token from {source} and that it may read and write.")
+        if verdict is Verdict.QUOTA:
+            limits = (error.details or {}).get("limits") or []
+            names = ", ".join(str(limit.get("name")) for limit in limits)
+            return QuotaReached(f"{place}; the account's limit {names} is reached, ask Hetzner to raise it.", **data)
+        if verdict is Verdict.CAPACITY:
+            return NoCapacity(f"{place}; try another --location or server type.", **data)
+        if verdict is Verdict.GONE:
+            return Gone(f"{place}.", **data)
+        if verdict is Verdict.TAKEN:
+            return NameTaken(f"{place}; choose another prefix with -p.", **data)
+        return CloudError(f"{place}.", **data)
+
+    def unreachable(self, fault: Exception) -> CloudUnreachable:
+        """An error for a fault that did not pass."""
+        return CloudUnreachable(
+            f"{self.access.place} at {self.access.endpoint} does not answer as it should: {fault};"
+            " check the network and the endpoint, then try again."
+        )
+
+    async def settled(self, within_s: float) -> None:
+        """Wait until no request is under way any more, those of cancelled coroutines included.
+
+        Args:
+            within_s: Deadline in seconds.
+
+        Raises:
+            WaitTimeout: It passed.
+        """
+
+        async def none_left() -> bool | None:
+            return True if not self._under_way else None
+
+        await until(none_left, every_s=0.02, within_s=within_s, what="the end of all requests to the cloud")
+
+    def close(self) -> None:
+        """Give back threads and connections."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for client in self._clients:
+            client._client._session.close()  # noqa: SLF001 - hcloud has no public way
+
+
+def _words(error: requests.RequestException) -> str:
+    """The innermost reason: the outer layers repeat it with object addresses."""
+    cause: BaseException = error
+    while (inner := cause.__context__ or cause.__cause__) is not None:
+        cause = inner
+    return str(cause) or type(cause).__name__
