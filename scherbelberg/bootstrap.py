@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from scherbelberg.errors import BootstrapFailed
+from scherbelberg.errors import BootstrapFailed, ScherbelbergError
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.payload import RemoteFile, command, pack, unpack_command
 from scherbelberg.remote import TAIL, Remote
@@ -131,6 +131,16 @@ async def bootstrap(
     """
     await _push(remote, files, listener, timeouts)
     talk = _Talk(remote.node, listener, answers)
+    try:
+        return await _run(remote, talk, answers=answers, timeouts=timeouts, digest=digest)
+    except ScherbelbergError as error:
+        if error.phase is None and talk.phase is not None:
+            error.phase = talk.phase.value
+        error.log_tail = error.log_tail or tuple(talk.log)
+        raise
+
+
+async def _run(remote: Remote, talk: _Talk, *, answers: Answers, timeouts: Timeouts, digest: str) -> NodeFacts:
     code = await remote.converse(command("up"), answer=talk.answer, log=talk.log.append, within_s=timeouts.bootstrap)
     if code != 0:
         raise _failed(talk, talk.failure or f"the script ended with exit status {code}")

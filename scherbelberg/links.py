@@ -17,7 +17,8 @@ from scherbelberg.tunnel import Tunnel
 class Links:
     """Connections to one cluster. Use it on the private loop only.
 
-    It also holds the newest manifest, since host keys are pinned there, and saves what changes.
+    It also holds the newest manifest, since host keys are pinned there. Only what a later try could not find out again
+    is written down at once.
 
     Args:
         folder: The cluster's folder.
@@ -33,10 +34,9 @@ class Links:
         self._tunnels: list[Tunnel] = []
         self._door: Door | None = None
 
-    def save(self, manifest: Manifest) -> None:
-        """Take over a changed manifest and write it down."""
-        self.manifest = manifest
-        self._folder.save(manifest)
+    def save(self) -> None:
+        """Write the manifest down."""
+        self._folder.save(self.manifest)
 
     def node(self, name: str) -> NodeRecord:
         """What is remembered of a node.
@@ -48,7 +48,7 @@ class Links:
 
     def pin(self, name: str, host_keys: tuple[str, ...]) -> None:
         """Accept these host keys of a node and no others."""
-        self.save(self.manifest.with_node(evolve(self.node(name), host_keys=host_keys)))
+        self.manifest = self.manifest.with_node(evolve(self.node(name), host_keys=host_keys))
 
     def remote(self, name: str) -> Remote:
         """A node over SSH; connects when it is first used.

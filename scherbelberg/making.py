@@ -96,7 +96,8 @@ class _Making:
         await self._prove()
         network = (await self._hetzner.find("networks", selector(uid=self._plan.identity.uid)))[0]
         await self._hetzner.set_labels(network, network_labels(self._plan.identity, "ready"))
-        self.links.save(evolve(self.links.manifest, state="ready", phases=self._watch.seconds))
+        self.links.manifest = evolve(self.links.manifest, state="ready", phases=self._watch.seconds)
+        self.links.save()
         self._order.folder.forget_planted()
 
     async def _make_shared(self) -> dict[str, int]:
@@ -127,7 +128,7 @@ class _Making:
         if not isinstance(created.resource, Server):
             raise TypeError("what is made among the servers is a server")
         record = self.links.node(node.name)
-        self.links.save(self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip)))
+        self.links.manifest = self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip))
         self._tell(Phase.REACH, "start", node)
         remote = self.links.remote(node.name)
         await remote.reach(within_s=self._timeouts.reach)
@@ -156,11 +157,11 @@ class _Making:
                 now_s=self._hetzner.now_s,
             )
 
-        return Answers(
-            pin=lambda key: self.links.pin(node.name, _distinct(*self.links.node(node.name).host_keys, key)),
-            pin_only=lambda key: self.links.pin(node.name, (key,)),
-            sign=sign,
-        )
+        def pin(key: str) -> None:
+            self.links.pin(node.name, _distinct(*self.links.node(node.name).host_keys, key))
+            self.links.save()  # before sshd uses it: without it nobody gets in again
+
+        return Answers(pin=pin, pin_only=lambda key: self.links.pin(node.name, (key,)), sign=sign)
 
     async def _watch_servers(self) -> None:
         """Look at all servers together until each runs and has its private address."""
@@ -191,7 +192,7 @@ class _Making:
         if node is None or server.status != "running" or server.private_ip is None or self._private[node.name].done():
             return
         record = evolve(self.links.node(node.name), private_ip=server.private_ip)
-        self.links.save(self.links.manifest.with_node(record))
+        self.links.manifest = self.links.manifest.with_node(record)
         self._private[node.name].set_result(server.private_ip)
         self._tell(Phase.RENT, "done", node, detail=f"{server.public_ip}, {server.private_ip}")
 
@@ -215,20 +216,20 @@ class _Making:
         except WaitTimeout as error:
             error.log_tail = await self._service_logs([name for name in workers if name in error.last])
             raise
-        self.links.save(evolve(self.links.manifest, versions=versions))
+        self.links.manifest = evolve(self.links.manifest, versions=versions)
         self._tell(Phase.PROOF, "done", detail=f"{len(workers)} workers compute")
 
     async def _service_logs(self, names: Iterable[str]) -> tuple[str, ...]:
         """The last lines of the services' logs of some nodes, as far as they can be had quickly."""
-        lines: list[str] = []
-        for name in names:
-            try:
-                result = await self.links.remote(name).run(command("log"), within_s=self._timeouts.logs)
-            except ScherbelbergError as error:
-                lines.append(f"{name}: {error.message}")
-            else:
-                lines += [f"{name}: {line}" for line in result.tail]
-        return tuple(lines)
+        tails = await together(*(self._service_log(name) for name in names))
+        return tuple(line for tail in tails for line in tail)
+
+    async def _service_log(self, name: str) -> tuple[str, ...]:
+        try:
+            result = await self.links.remote(name).run(command("log"), within_s=self._timeouts.logs)
+        except ScherbelbergError as error:
+            return (f"{name}: {error.message}",)
+        return tuple(f"{name}: {line}" for line in result.tail)
 
     def _tell(self, phase: Phase, state: State, node: NodePlan | None = None, *, detail: str = "") -> None:
         self._watch(Event(phase=phase, state=state, node=node.name if node else None, detail=detail))

@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from asyncio import CancelledError
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP
 
 
 class Interrupted(Exception):
-    """A signal ended what was being done, and what was begun is undone.
+    """A signal ended what was being done.
 
     Args:
         number: The signal.
@@ -61,6 +61,7 @@ def run(
     *,
     on_first: str = "Interrupted, stopping ...",
     if_abandoned: str = "Left before the end was proven.",
+    too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None,
 ) -> T:
     """Run a coroutine on the private loop; signals cancel it and wait until it has cleaned up.
 
@@ -68,19 +69,23 @@ def run(
         work: The coroutine.
         on_first: What is said at the first signal.
         if_abandoned: What is said when a second Ctrl-C at a terminal ends the program at once.
+        too_late: Undoes the work when the signal came after its end.
 
     Raises:
-        Interrupted: A signal came, and the coroutine ended by it.
+        Interrupted: A signal came.
     """
     job = private_loop().submit(work)
     watch = _Watch(job, on_first, if_abandoned)
     with _handled_by(watch):
-        while not job.wait(0.5):
-            pass
         try:
-            return job.result()
+            result = job.result()
         except CancelledError:
             raise Interrupted(watch.first or signal.SIGINT) from None
+        if watch.first is not None:
+            if too_late is not None:
+                private_loop().submit(too_late(result)).result()
+            raise Interrupted(watch.first)
+        return result
 
 
 @contextmanager

@@ -51,9 +51,8 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Instead of those of the process.
     """
     try:
-        group.main(args=arguments, prog_name="scherbelberg", standalone_mode=False)
-    except click.exceptions.Exit as end:
-        sys.exit(end.exit_code)
+        # Without click's own ending, a command's Exit comes back as its exit code.
+        code = group.main(args=arguments, prog_name="scherbelberg", standalone_mode=False)
     except click.Abort:
         _complain("Stopped.")
         sys.exit(130)
@@ -61,16 +60,19 @@ def main(arguments: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except Interrupted as end:
-        _complain(f"{end} What was begun is undone.")
+        _complain(str(end))
         sys.exit(end.exit_code)
     except ScherbelbergError as error:
         for line in error.log_tail:
             _complain(f"  | {line}")
-        _complain(f"Error: {error.message}")
+        where = f" (phase {error.phase})" if error.phase and error.phase not in error.message else ""
+        _complain(f"Error: {error.message}{where}")
         sys.exit(int(error.exit_code))
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         sys.exit(1)
+    if isinstance(code, int):
+        sys.exit(code)
 
 
 def _complain(text: str) -> None:

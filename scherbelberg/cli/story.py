@@ -26,6 +26,7 @@ def created(spec: ClusterSpec, settings: Settings, console: Console) -> Cluster:
             Cluster.from_new(spec, settings=settings, listen=listen),
             on_first="Interrupted: giving everything back ...",
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {spec.prefix}",
+            too_late=Cluster.destroy,
         )
 
 

@@ -10,7 +10,6 @@ import os
 import secrets
 import signal
 import socket
-import termios
 from collections.abc import Callable
 from pathlib import Path
 
@@ -189,5 +188,7 @@ def resize(terminal: int, *, columns: int, rows: int) -> None:
         columns: Characters in a line.
         rows: Lines.
     """
+    import termios  # noqa: PLC0415 - Windows has none, and is to hear a sentence instead of a traceback
+
     with contextlib.suppress(OSError, termios.error):
         termios.tcsetwinsize(terminal, (rows, columns))
