@@ -78,6 +78,7 @@ def test_life(shell: Shell) -> None:
     )
     assert (code, output.strip()) == (0, shown["versions"]["dask"]), complaints
     assert shell("ssh", "-p", "tour", "scheduler", "exit 7")[0] == 7
+    assert shell("ssh", "-p", "tour", "scheduler", "--", "ls", "-a", "/")[1].split()[:2] == [".", ".."]
 
     code, _, complaints = shell("ssh", "-p", "tour", "worker001")
     assert (code, "has no node 'worker001'" in complaints) == (10, True)

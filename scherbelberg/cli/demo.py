@@ -83,7 +83,9 @@ def _compute(cluster: Cluster, console: Console) -> None:
         client.close()
     here = libstats.total(libstats.measure(name) for name in names)
     _show_counts(there, console)
-    console.print(f"On the cluster {middle - begin:.1f} s, the same here {time.monotonic() - middle:.1f} s.")
+    console.print(
+        f"On the cluster {middle - begin:.1f} s, the same here {time.monotonic() - middle:.1f} s.", highlight=False
+    )
     if here != there:
         raise ScherbelbergError(f"The cluster's result is wrong: it counted {there}, this computer {here}.")
     console.print("The cluster's result and this computer's own are equal.")

@@ -33,8 +33,9 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     program = shutil.which("ssh")
     if program is None:
         raise ScherbelbergError("There is no program 'ssh' on this computer: install OpenSSH's client.")
+    words = command[1:] if command[:1] == ("--",) else command
     folder = folder_of(prefix)
     manifest = folder.read()
-    arguments = ssh_arguments(folder.path, find_node(manifest, node), port=manifest.ssh_port, words=command)
+    arguments = ssh_arguments(folder.path, find_node(manifest, node), port=manifest.ssh_port, words=words)
     with left_to_child():
         sys.exit(subprocess.run([program, *arguments], check=False).returncode)
