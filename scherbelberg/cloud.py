@@ -10,7 +10,6 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.access import Access
 from scherbelberg.catalog import (
     Catalog,
     Json,
@@ -49,23 +48,8 @@ class Created:
     actions: tuple[int, ...]
 
 
-class Hetzner:
-    """The API of one project.
-
-    Args:
-        access: Endpoint and token.
-        request_s: Deadline of one request in seconds.
-        patience_s: Seconds for which a passing fault is met with another try.
-    """
-
-    def __init__(self, access: Access, *, request_s: float, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self._transport = Transport(access, request_s=request_s, patience_s=patience_s)
-
-    @property
-    def now_s(self) -> float:
-        """The API's clock, as epoch seconds; it was asked at least once by then."""
-        return self._transport.now_s
+class Hetzner(Transport):
+    """What can be asked of one project's API; see `Transport` for the arguments."""
 
     async def catalog(self) -> Catalog:
         """Read what can be rented."""
@@ -73,7 +57,7 @@ class Hetzner:
             self._list("server_types"),
             self._list("images", {"type": ["system", "snapshot"], "status": "available"}),
             self._list("locations"),
-            self._transport.call("GET", "/pricing"),
+            self.call("GET", "/pricing"),
         )
         return Catalog(
             zones={row["name"]: row["network_zone"] for row in locations},
@@ -113,12 +97,12 @@ class Hetzner:
         deadline = Deadline(self._patience_s)
         while True:
             try:
-                answer = await self._transport.call("POST", f"/{kind}", body=body)
+                answer = await self.call("POST", f"/{kind}", body=body)
             except Passing as fault:
                 if ours := await self._adopt(kind, body):
                     return ours
                 if not deadline.left_s:
-                    raise self._transport.unreachable(fault) from fault
+                    raise self.unreachable(fault) from fault
                 await pause(1.0)
             except NameTaken:
                 if ours := await self._adopt(kind, body):
@@ -153,7 +137,7 @@ class Hetzner:
             Whether the cloud took it on, or had it gone already; False if it is busy.
         """
         try:
-            await self._transport.call("DELETE", f"/{resource.kind}/{resource.id}")
+            await self.call("DELETE", f"/{resource.kind}/{resource.id}")
         except Gone:
             return True
         except Busy:
@@ -162,7 +146,7 @@ class Hetzner:
 
     async def set_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
         """Replace the labels of a resource."""
-        await self._transport.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
+        await self.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
 
     async def failed_actions(self, ids: tuple[int, ...]) -> tuple[str, ...]:
         """Tell what went wrong with any of some actions.
@@ -179,34 +163,17 @@ class Hetzner:
             texts += [f"{row['command']}: {row['error']['message']}" for row in rows if row["status"] == "error"]
         return tuple(texts)
 
-    async def settled(self, within_s: float) -> None:
-        """Wait until no request is under way any more, those of cancelled coroutines included.
-
-        Args:
-            within_s: Deadline in seconds.
-
-        Raises:
-            WaitTimeout: It passed.
-        """
-        await self._transport.settled(within_s)
-
-    def close(self) -> None:
-        """Give back threads and connections."""
-        self._transport.close()
-
     async def _list(self, path: str, params: Mapping[str, Any] | None = None) -> list[Json]:
         rows: list[Json] = []
         page: int | None = 1
         while page is not None:
-            answer = await self._transport.call(
-                "GET", f"/{path}", params={**(params or {}), "page": page, "per_page": _PAGE}
-            )
+            answer = await self.call("GET", f"/{path}", params={**(params or {}), "page": page, "per_page": _PAGE})
             try:
                 rows += answer[path]
                 page = answer["meta"]["pagination"]["next_page"]
             except (KeyError, TypeError):
                 raise CloudError(
-                    f"What answers at {self._transport.access.endpoint} is not Hetzner's API; check the endpoint.",
+                    f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.",
                     api_code="not_the_api",
                 ) from None
         return rows

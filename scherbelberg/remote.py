@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 
 import asyncssh
 from attrs import frozen
@@ -131,19 +132,9 @@ class Remote:
             NodeUnreachable: The connection was lost.
             WaitTimeout: The deadline passed.
         """
-        try:
-            async with asyncio.timeout(within_s):
-                connection = await self._connect()
-                done = await connection.run(command, input=stdin, encoding=None)
-        except TimeoutError:
-            raise WaitTimeout(
-                what=f"The end of '{command}' on {self.node}", within_s=within_s, node=self.node
-            ) from None
-        except (OSError, asyncssh.Error) as error:
-            raise self._lost(error) from error
-        if done.exit_status is None:
-            raise self._lost("the command ended without an exit status")
-        return CommandResult(exit_code=done.exit_status, stdout=_text(done.stdout), stderr=_text(done.stderr))
+        async with self._connected(command, within_s) as connection:
+            done = await connection.run(command, input=stdin, encoding=None)
+        return CommandResult(exit_code=self._status(done), stdout=_text(done.stdout), stderr=_text(done.stderr))
 
     async def converse(
         self, command: str, *, answer: Callable[[str], str | None], log: Callable[[str], None], within_s: float
@@ -163,18 +154,29 @@ class Remote:
             NodeUnreachable: The connection was lost.
             WaitTimeout: The deadline passed.
         """
+        async with (
+            self._connected(command, within_s) as connection,
+            connection.create_process(command, encoding="utf-8", errors="replace") as process,
+        ):
+            await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
+            done = await process.wait()
+        return self._status(done)
+
+    @asynccontextmanager
+    async def _connected(self, command: str, within_s: float) -> AsyncIterator[asyncssh.SSHClientConnection]:
+        """The connection, with a deadline for what is done with it, and errors of ours."""
         try:
-            async with asyncio.timeout(within_s):
-                connection = await self._connect()
-                async with connection.create_process(command, encoding="utf-8", errors="replace") as process:
-                    await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
-                    done = await process.wait()
-        except TimeoutError:
-            raise WaitTimeout(
-                what=f"The end of '{command}' on {self.node}", within_s=within_s, node=self.node
-            ) from None
+            async with asyncio.timeout(within_s) as limit:
+                yield await self._connect()
+        except TimeoutError as error:
+            if not limit.expired():
+                raise self._lost(error) from error
+            what = f"The end of '{command}' on {self.node}"
+            raise WaitTimeout(what=what, within_s=within_s, node=self.node) from None
         except (OSError, asyncssh.Error) as error:
             raise self._lost(error) from error
+
+    def _status(self, done: asyncssh.SSHCompletedProcess) -> int:
         if done.exit_status is None:
             raise self._lost("the command ended without an exit status")
         return done.exit_status
