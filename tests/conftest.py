@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sandbox_helpers import Api, Machine, rent
 from surroundings import settings_for
 
-from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.server import Faults, SandboxThread, sandbox_id
+from scherbelberg.sandbox.system import marked
 from scherbelberg.settings import Settings
 
 #: Fast, but slow enough that things still happen one after the other.
@@ -34,3 +36,41 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxThread]:
 def settings(sandbox: SandboxThread, home: Path) -> Settings:
     """Settings that lead to the test's own cloud."""
     return settings_for(sandbox, home)
+
+
+@pytest.fixture(scope="module")
+def emulated_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the module's emulated cloud lives."""
+    return tmp_path_factory.mktemp("cloud") / "größe und leer"
+
+
+@pytest.fixture(scope="module")
+def emulated(emulated_folder: Path) -> Iterator[SandboxThread]:
+    """An emulated cloud for all tests of a module, which leaves no process and no file."""
+    with SandboxThread(emulated_folder, time_scale=0.02) as running:
+        yield running
+    assert marked(f"{sandbox_id(emulated_folder)}.") == []
+    assert not emulated_folder.exists()
+
+
+@pytest.fixture
+def api(emulated: SandboxThread) -> Iterator[Api]:
+    """Requests to it, with no faults set."""
+    emulated.set_faults(Faults())
+    client = Api(emulated.settings)
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="module")
+def machine(emulated: SandboxThread, emulated_folder: Path) -> Iterator[Machine]:
+    """A machine there for tests that leave it as it was."""
+    client = Api(emulated.settings)
+    yield rent(client, emulated_folder)
+    client.close()
+
+
+@pytest.fixture
+def own(api: Api, emulated_folder: Path) -> Machine:
+    """A machine there of the test's own."""
+    return rent(api, emulated_folder)

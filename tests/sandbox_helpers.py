@@ -197,3 +197,20 @@ def commands(machine: Machine) -> list[str]:
 async def running(machine: Machine, name: str) -> bool | None:
     """Probe for a program on a machine."""
     return True if name in commands(machine) else None
+
+
+def make_network(api: Api, *, zone: str = "eu-central") -> Json:
+    """A network over the whole range of the sandbox."""
+    ip_range = api.settings.network_range
+    body = {
+        "name": unique("network"),
+        "ip_range": ip_range,
+        "subnets": [{"type": "cloud", "ip_range": ip_range, "network_zone": zone}],
+    }
+    return dict(api("POST", "/networks", body).body["network"])
+
+
+def make_firewall(api: Api) -> Json:
+    """A firewall that lets SSH in."""
+    rule = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0", "::/0"]}
+    return dict(api("POST", "/firewalls", {"name": unique("firewall"), "rules": [rule]}).body["firewall"])

@@ -141,5 +141,3 @@ def test_killed_create_is_nuked_from_anywhere(settings: Settings) -> None:
     assert nuked.returncode == 0, nuked.stderr
     assert "To be deleted: 'signal' of " in nuked.stderr
     assert held(settings) == []
-
-

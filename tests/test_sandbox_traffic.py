@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Faults on request, the limit of requests, and sandboxes side by side."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from sandbox_helpers import (
+    Api,
+    Waiter,
+    make_firewall,
+    unique,
+)
+
+from scherbelberg.sandbox.addresses import claim
+from scherbelberg.sandbox.server import Faults, SandboxThread
+from scherbelberg.sandbox.traffic import Bucket
+
+
+def test_fault_error(emulated: SandboxThread, api: Api) -> None:
+    """Request k answers the error that was asked for, does nothing, and is the only one."""
+    name = unique("firewall")
+    emulated.set_faults(Faults(fail_request=2, status=503, code="unavailable"))
+    assert api("GET", "/firewalls").status == 200
+    answer = api("POST", "/firewalls", {"name": name})
+    assert (answer.status, answer.error["code"]) == (503, "unavailable")
+    assert api("GET", "/firewalls", name=name).body["firewalls"] == []
+    assert api("POST", "/firewalls", {"name": name}).status == 201
+
+
+@pytest.mark.parametrize(("how", "made"), [("drop_before", 0), ("drop_after", 1)])
+def test_fault_drop(emulated: SandboxThread, api: Api, how: Any, made: int) -> None:
+    """A dropped connection answers nothing, with the work undone or done."""
+    name = unique("firewall")
+    emulated.set_faults(Faults(fail_request=1, how=how))
+    with pytest.raises(requests.ConnectionError):
+        api("POST", "/firewalls", {"name": name})
+    assert len(api("GET", "/firewalls", name=name).body["firewalls"]) == made
+
+
+def test_fault_slow(emulated: SandboxThread, api: Api) -> None:
+    """A slow answer meets an impatient client, and its work is done all the same."""
+    name = unique("firewall")
+    emulated.set_faults(Faults(slow_s=0.5))
+    headers = {"Authorization": f"Bearer {api.settings.token}"}
+    with pytest.raises(requests.ReadTimeout):
+        requests.post(api.settings.endpoint + "/firewalls", json={"name": name}, headers=headers, timeout=0.1)
+    emulated.set_faults(Faults())
+    Waiter().wait(lambda: api("GET", "/firewalls", name=name).body["firewalls"], what="the slow work")
+
+
+def test_requests_are_recorded(emulated: SandboxThread, api: Api) -> None:
+    """Tests can see what a client sent."""
+    before = len(emulated.sandbox.requests)
+    api("GET", "/servers", name="x")
+    assert emulated.sandbox.requests[before:] == [("GET", "/v1/servers")]
+
+
+def test_rate_limit(emulated: SandboxThread, api: Api) -> None:
+    """An empty bucket answers 429 with the time of full recovery."""
+    door = emulated.sandbox._door
+    assert door
+    empty = Bucket()
+    while empty.take():
+        pass
+    door.bucket, full = empty, door.bucket
+    try:
+        answer = api("GET", "/servers")
+    finally:
+        door.bucket = full
+    assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
+    assert answer.headers["RateLimit-Remaining"] == "0"
+    assert int(answer.headers["RateLimit-Reset"]) > time.time() + 3000
+
+
+def test_two_sandboxes_coexist(emulated: SandboxThread, tmp_path: Path) -> None:
+    """Two sandboxes share no address, no token and no resource, and one that ends frees its own."""
+    with SandboxThread(tmp_path / "other", time_scale=0.02) as other:
+        mine, theirs = emulated.settings, other.settings
+        assert mine.endpoint != theirs.endpoint
+        assert mine.network_range != theirs.network_range
+        first, second = Api(mine), Api(theirs)
+        make_firewall(first)
+        assert second("GET", "/firewalls").body["firewalls"] == []
+        assert Api(theirs, token=mine.token)("GET", "/firewalls").status == 401
+        number = int(theirs.network_range.split(".")[1])
+        taken = claim(number)
+        assert taken.number != number
+        taken.close()
+        second.close()
+        first.close()
+    assert not (tmp_path / "other").exists()
+    again = claim(number)
+    assert again.number == number
+    again.close()
