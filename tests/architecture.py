@@ -116,6 +116,18 @@ def is_pure(tree: ast.AST) -> bool:
     return not any(isinstance(node, waiting) for node in walk(tree))
 
 
+def attrs_classes(tree: ast.AST) -> dict[str, str]:
+    """List the classes that attrs makes, and how."""
+    makers = {"attrs.frozen", "attrs.define", "attrs.mutable", "attr.s", "frozen", "define", "mutable"}
+    return {
+        node.name: ast.unparse(how)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+        for how in node.decorator_list
+        if _dotted(how.func if isinstance(how, ast.Call) else how) in makers
+    }
+
+
 def files_without_encoding(tree: ast.AST) -> list[int]:
     """List the lines on which a file is opened, read or written as text in whatever encoding the computer prefers."""
     return [call.lineno for call in _calls_without_encoding(tree) if _is_of_text(call)]

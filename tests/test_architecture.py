@@ -11,6 +11,7 @@ import pytest
 from architecture import (
     PACKAGE,
     ROOT,
+    attrs_classes,
     files_without_encoding,
     imports,
     is_in,
@@ -236,6 +237,18 @@ def test_only_in_its_room(wanted: str, rooms: set[str]) -> None:
     """What depends on the surroundings or the operating system sits in one place."""
     found = [name for name, tree in MODULES.items() if not is_in(name, rooms) and is_used(wanted, uses(tree))]
     assert found == []
+
+
+def test_values_are_frozen() -> None:
+    """The product's values cannot be changed, and are made by naming their fields."""
+    wrong = [
+        f"{name}.{kind}: {how}"
+        for name, tree in MODULES.items()
+        if not is_in(name, {"sandbox"})
+        for kind, how in attrs_classes(tree).items()
+        if how != "frozen(kw_only=True)"
+    ]
+    assert wrong == []
 
 
 ALL = sources(PACKAGE) | sources("tests")

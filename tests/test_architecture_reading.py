@@ -8,6 +8,7 @@ import ast
 
 import pytest
 from architecture import (
+    attrs_classes,
     files_without_encoding,
     imports,
     is_pure,
@@ -116,3 +117,9 @@ def test_reading_of_programs() -> None:
     """The reader of calls sees programs whose words are taken for text in no encoding that is said."""
     source = "run(c, text=True)\nrun(c)\nrun(c, text=True, encoding='utf-8')\nrun(c, universal_newlines=True)"
     assert programs_without_encoding(ast.parse(source)) == [1, 4]
+
+
+def test_reading_of_values() -> None:
+    """The reader of classes sees those that attrs makes, and how."""
+    source = "@frozen(kw_only=True)\nclass A: pass\n@define\nclass B: pass\n@other\nclass C: pass\nclass D: pass"
+    assert attrs_classes(ast.parse(source)) == {"A": "frozen(kw_only=True)", "B": "define"}

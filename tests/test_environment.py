@@ -57,6 +57,11 @@ def test_lock() -> None:
     assert lock.versions.packages == shuffled
 
 
+def test_locks_are_hashable() -> None:
+    """Locks can be members of a set, though they hold tables."""
+    assert len({lock_of(_CLIENT), lock_of(_with())}) == 1
+
+
 @CALM
 @given(_VERSIONS, _VERSIONS)
 def test_lock_and_table_agree(one: Versions, other: Versions) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from scherbelberg.threadloop import Job, ThreadLoop, private_loop
+from scherbelberg.threadloop import Job, ThreadLoop, carried, private_loop
+from scherbelberg.waiting import together
 
 #: For whatever a test waits for, in seconds.
 WITHIN_S = 20.0
@@ -154,8 +155,15 @@ def test_cancel_waits_for_the_clean_up(loop: ThreadLoop, work: _Work) -> None:
 
 def test_cancel_at_once(loop: ThreadLoop) -> None:
     """A job that is cancelled before it began ends as cancelled."""
+    gate = threading.Event()
+
+    async def hold_up() -> None:
+        gate.wait(WITHIN_S)  # noqa: ASYNC251 - what follows is to find the loop busy
+
+    loop.submit(hold_up())
     job = loop.submit(_where())
     job.cancel()
+    gate.set()
     with pytest.raises(asyncio.CancelledError):
         job.result()
 
@@ -245,6 +253,33 @@ def test_interrupt_of_a_waiting_thread(loop: ThreadLoop, work: _Work, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         job.result()
     assert work.cleaned
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), _Broken()])
+def test_function_that_ends_programs(loop: ThreadLoop, error: BaseException) -> None:
+    """What a caller's function raises reaches the caller as it is, even SystemExit, and the loop lives on."""
+
+    def listener(event: str) -> None:
+        raise error
+
+    async def tell() -> None:
+        carried(listener)("event")
+
+    async def tell_among_others() -> None:
+        await together(tell(), asyncio.Event().wait())
+
+    for work in (tell, tell_among_others):
+        with pytest.raises(type(error)) as caught:
+            loop.submit(work()).result()
+        assert caught.value is error
+    assert loop.submit(_where()).result() == "scherbelberg"
+
+
+def test_function_that_does_its_work() -> None:
+    """A caller's function gets what it is told."""
+    heard: list[str] = []
+    carried(heard.append)("event")
+    assert heard == ["event"]
 
 
 def test_stop_ends_the_thread() -> None:
