@@ -158,7 +158,7 @@ def test_cancel_at_once(loop: ThreadLoop) -> None:
     gate = threading.Event()
 
     async def hold_up() -> None:
-        gate.wait(WITHIN_S)  # noqa: ASYNC251 - what follows is to find the loop busy
+        gate.wait(WITHIN_S)  # blocks on purpose: what follows is to find the loop busy
 
     loop.submit(hold_up())
     job = loop.submit(_where())
