@@ -155,12 +155,14 @@ def test_cancel_waits_for_the_clean_up(loop: ThreadLoop, work: _Work) -> None:
 
 def test_cancel_at_once(loop: ThreadLoop) -> None:
     """A job that is cancelled before it began ends as cancelled."""
-    gate = threading.Event()
+    busy, gate = threading.Event(), threading.Event()
 
     async def hold_up() -> None:
+        busy.set()
         gate.wait(WITHIN_S)  # blocks on purpose: what follows is to find the loop busy
 
     loop.submit(hold_up())
+    assert busy.wait(WITHIN_S)
     job = loop.submit(_where())
     job.cancel()
     gate.set()
