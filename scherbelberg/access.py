@@ -61,12 +61,23 @@ def check_endpoint(endpoint: str) -> str:
     Raises:
         BadInput: It is no URL, or plain http to another computer.
     """
-    parts = urlsplit(endpoint)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    if not _is_plain_url(endpoint):
         raise BadInput(f"The endpoint '{endpoint}' is no address of an API; Hetzner's is {HETZNER}.")
-    if parts.scheme == "http" and not _is_loopback(endpoint):
+    if urlsplit(endpoint).scheme == "http" and not _is_loopback(endpoint):
         raise BadInput(
             f"The endpoint {endpoint} is plain http, which would send your token in the clear; use https"
             " (plain http is for a sandbox on this computer's loopback)."
         )
     return endpoint.rstrip("/")
+
+
+def _is_plain_url(text: str) -> bool:
+    """Whether every reader of URLs sees the same host in it: libraries differ over backslashes, users and spaces."""
+    if not text.isascii() or not text.isprintable() or any(character in text for character in "\\ @"):
+        return False
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0

@@ -59,10 +59,11 @@ def candidates(spec: ClusterSpec, catalog: Catalog) -> tuple[Candidate, ...]:
         BadInput: Type or location unknown, or nothing fits.
     """
     locations = _locations(spec, catalog)
+    architectures = _architectures(spec, catalog)
     found = []
     for location in locations:
-        scheduler = _pick_type(spec.scheduler, location, catalog)
-        worker = _pick_type(spec.worker, location, catalog)
+        scheduler = _pick_type(spec.scheduler, location, catalog, architectures)
+        worker = _pick_type(spec.worker, location, catalog, architectures)
         if scheduler and worker:
             found.append(_candidate(location, scheduler, worker))
     if not found:
@@ -88,7 +89,18 @@ def _locations(spec: ClusterSpec, catalog: Catalog) -> tuple[str, ...]:
     return (spec.location,)
 
 
-def _pick_type(name: str | None, location: str, catalog: Catalog) -> tuple[ServerType, Offer] | None:
+def _architectures(spec: ClusterSpec, catalog: Catalog) -> set[str]:
+    """What a type that nobody named may be: as the type that was named, and as there are images."""
+    named = {find_type(name, catalog).architecture for name in (spec.scheduler, spec.worker) if name is not None}
+    if named:
+        return named
+    fitting = {image.architecture for image in catalog.images if _is_wanted(spec.image, image)}
+    return fitting or {kind.architecture for kind in catalog.server_types}
+
+
+def _pick_type(
+    name: str | None, location: str, catalog: Catalog, architectures: set[str]
+) -> tuple[ServerType, Offer] | None:
     if name is not None:
         server_type = find_type(name, catalog)
         offer = server_type.offer(location, now_s=catalog.now_s)
@@ -96,7 +108,8 @@ def _pick_type(name: str | None, location: str, catalog: Catalog) -> tuple[Serve
     fitting = [
         (kind, offer)
         for kind in catalog.server_types
-        if kind.cores >= LEAST_CORES
+        if kind.architecture in architectures
+        and kind.cores >= LEAST_CORES
         and kind.memory_bytes >= LEAST_MEMORY_BYTES
         and (offer := kind.offer(location, now_s=catalog.now_s))
     ]
@@ -146,16 +159,17 @@ def pick_image(name: str | None, architecture: str, catalog: Catalog) -> Image:
         BadInput: There is none for this architecture.
     """
     fitting = [image for image in catalog.images if image.architecture == architecture]
+    wanted = [image for image in fitting if _is_wanted(name, image)]
+    if wanted:
+        return max(wanted, key=lambda image: image.version or "")
     if name is None:
-        releases = [image for image in fitting if _is_lts(image)]
-        if not releases:
-            raise BadInput(f"The cloud offers no Ubuntu LTS image for {architecture}; name another with --image.")
-        return max(releases, key=lambda image: image.version or "")
-    for image in fitting:
-        if name in {image.name, str(image.id)}:
-            return image
+        raise BadInput(f"The cloud offers no Ubuntu LTS image for {architecture}; name another with --image.")
     names = [image.name or str(image.id) for image in fitting]
     raise BadInput(f"There is no image '{name}' for {architecture}{_hint(name, names)}")
+
+
+def _is_wanted(name: str | None, image: Image) -> bool:
+    return _is_lts(image) if name is None else name in {image.name, str(image.id)}
 
 
 def _is_lts(image: Image) -> bool:

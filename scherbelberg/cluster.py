@@ -20,9 +20,9 @@ from scherbelberg.events import Listener, ignore
 from scherbelberg.keeping import Kept, find_own, give_back, opened
 from scherbelberg.links import Links
 from scherbelberg.making import make
+from scherbelberg.record import Manifest, NodeRecord
 from scherbelberg.settings import Settings, read_settings
 from scherbelberg.spec import ClusterSpec
-from scherbelberg.store import Manifest, NodeRecord
 from scherbelberg.threadloop import carried, private_loop
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Cluster:
     ) -> Cluster:
         """Rent and start a new cluster; it is proven to compute when this returns.
 
-        Cancelling gives everything back before the cancellation is raised.
+        Cancelling gives everything back before the cancellation is raised; if that fails, LeftOver is raised instead.
 
         Args:
             spec: What is wanted, or
@@ -129,7 +129,7 @@ class Cluster:
             ScherbelbergError: It could not be made; everything was given back.
         """
         around = settings or read_settings(token=token, endpoint=endpoint)
-        return await private_loop().submit(_new(spec, around, listen, fields)).join()
+        return await private_loop().submit(_new(spec, around, listen, fields), too_late=Cluster._end).join()
 
     @classmethod
     async def from_existing(

@@ -8,6 +8,7 @@ Every error carries the exit code of the command line and a stable ``code`` for 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -54,10 +55,20 @@ class ScherbelbergError(Exception):
         self.phase = phase
         self.log_tail = log_tail
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let errors travel between processes with their data."""
+        return _restored, (type(self), self.args, self.__dict__)
+
     @property
     def message(self) -> str:
         """The one sentence for the user."""
         return str(self.args[0])
+
+
+def _restored(kind: type[ScherbelbergError], args: tuple[Any, ...], data: dict[str, Any]) -> ScherbelbergError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(data)
+    return error
 
 
 class BadInput(ScherbelbergError):

@@ -44,7 +44,7 @@ class Holding:
         Args:
             now_s: The API's clock, epoch seconds.
         """
-        return words_for(now_s - self.created_s)
+        return words_for(now_s - self.created_s) if self.created_s else "unknown time"
 
     def described(self, now_s: float) -> str:
         """Name, owner, age and machines in one phrase.

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import ClusterNotFound, StateMissing
+from scherbelberg.errors import ClusterNotFound, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.settings import Settings
@@ -99,7 +99,7 @@ async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
 
 
 def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:
-    """Find the folder of a name on this computer without asking the cloud; the newest of several.
+    """Find the folder of a name on this computer without asking the cloud; the newest of those that can be read.
 
     Args:
         home: Folder for what is kept on this computer.
@@ -107,10 +107,18 @@ def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:
         prefix: The name.
 
     Raises:
-        StateDamaged: It cannot be read.
+        StateDamaged: There are some, and none can be read.
     """
-    folders = Store(home).folders(prefix=prefix, endpoint=endpoint)
-    return max(folders, key=lambda folder: folder.read().identity.created_s, default=None)
+    ages: dict[Folder, int] = {}
+    damage: StateDamaged | None = None
+    for folder in Store(home).folders(prefix=prefix, endpoint=endpoint):
+        try:
+            ages[folder] = folder.read().identity.created_s
+        except StateDamaged as error:
+            damage = error
+    if damage is not None and not ages:
+        raise damage
+    return max(ages, key=ages.__getitem__, default=None)
 
 
 async def give_back(

@@ -118,7 +118,9 @@ def sign_request(authority: Certified, request: bytes, *, node: str, role: Role,
             f"Node {node} sent a certificate request that cannot be read: {error}.", node=node
         ) from None
     if not valid or not isinstance(public, ec.EllipticCurvePublicKey):
-        raise BootstrapFailed(f"Node {node} sent a certificate request that its key did not sign.", node=node)
+        raise BootstrapFailed(
+            f"Node {node} sent a certificate request that is not signed by an elliptic curve key of its own.", node=node
+        )
     return _sign(authority, public, f"{node}.{uid}", role, now_s)
 
 

@@ -9,8 +9,9 @@ from attrs import evolve
 from scherbelberg.daskdoor import Door
 from scherbelberg.errors import NodeNotFound, NodeUnreachable
 from scherbelberg.plan import dashboard_host
+from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
 from scherbelberg.remote import Remote
-from scherbelberg.store import AUTHORITY, CLIENT, CLIENT_KEY, Folder, Manifest, NodeRecord
+from scherbelberg.store import Folder
 from scherbelberg.tunnel import Tunnel
 
 

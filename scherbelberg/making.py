@@ -107,7 +107,7 @@ class _Making:
         network = await self._ensure("networks", network_request(plan))
         key, firewall = await together(
             self._ensure("ssh_keys", ssh_key_request(plan, self._order.credentials.ssh.public)),
-            self._ensure("firewalls", firewall_request(plan)),
+            self._ensure("firewalls", firewall_request(plan, self.links.manifest.ssh_port)),
         )
         self._tell(Phase.NETWORK, "done")
         return {one.resource.kind: one.resource.id for one in (network, key, firewall)}

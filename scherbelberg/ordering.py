@@ -18,9 +18,10 @@ from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, make_identity, make_plan
+from scherbelberg.record import Credentials, Manifest, NodeRecord
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec
-from scherbelberg.store import Credentials, Folder, Manifest, NodeRecord, Store
+from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import inventory
 
 _UID_BYTES = 5

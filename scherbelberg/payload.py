@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import shlex
 import tarfile
 from collections.abc import Mapping
@@ -98,7 +99,7 @@ def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, di
         "CORES": str(node.server_type.cores),
         "MEMORY_BYTES": str(node.server_type.memory_bytes),
         "MEMORY_PERCENT": str(MEMORY_PERCENT),
-        "WAIT_S": f"{plan.spec.timeouts.node_wait:.0f}",
+        "WAIT_S": str(math.ceil(plan.spec.timeouts.node_wait)),
     }
 
 

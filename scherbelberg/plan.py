@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import field, frozen, validators
 
 from scherbelberg.catalog import Catalog, Image, ServerType
 from scherbelberg.choice import Candidate, candidates, pick_image
+from scherbelberg.errors import BadInput
 from scherbelberg.pricing import Bill, Price, bill
 from scherbelberg.spec import ClusterSpec
 
@@ -36,8 +37,8 @@ class Identity:
     prefix: str
     uid: str
     owner: str
-    created_s: int
-    deadline_s: int | None
+    created_s: int = field(validator=validators.instance_of(int))
+    deadline_s: int | None = field(validator=validators.optional(validators.instance_of(int)))
 
     def labels(self, role: str) -> dict[str, str]:
         """Labels of a resource; times are epoch seconds since labels take no colons."""
@@ -159,8 +160,14 @@ def _node(name: str, spec: ClusterSpec, catalog: Catalog, best: Candidate) -> No
         server_name=f"{spec.prefix}-{name}",
         server_type=server_type,
         image=pick_image(spec.image, server_type.architecture, catalog),
-        hourly=offer.hourly + catalog.ipv4[best.location],
+        hourly=offer.hourly + _ipv4_price(best.location, catalog),
     )
+
+
+def _ipv4_price(location: str, catalog: Catalog) -> Price:
+    if location not in catalog.ipv4:
+        raise BadInput(f"The cloud names no price of an IPv4 address in {location}; choose another --location.")
+    return catalog.ipv4[location]
 
 
 def network_request(plan: ClusterPlan) -> dict[str, Any]:
@@ -184,13 +191,13 @@ def ssh_key_request(plan: ClusterPlan, public_key: str) -> dict[str, Any]:
     return {"name": plan.spec.prefix, "public_key": public_key, "labels": plan.identity.labels("ssh-key")}
 
 
-def firewall_request(plan: ClusterPlan) -> dict[str, Any]:
+def firewall_request(plan: ClusterPlan, ssh_port: int) -> dict[str, Any]:
     """Body of POST /firewalls: SSH from anywhere, with keys only; all else that comes in is dropped."""
     rule = {
         "description": "SSH",
         "direction": "in",
         "protocol": "tcp",
-        "port": str(plan.spec.ports.ssh),
+        "port": str(ssh_port),
         "source_ips": ["0.0.0.0/0", "::/0"],
     }
     return {"name": plan.spec.prefix, "rules": [rule], "labels": plan.identity.labels("firewall")}

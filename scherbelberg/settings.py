@@ -18,8 +18,9 @@ from attrs import frozen
 from scherbelberg.access import HETZNER, Access, check_endpoint
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.plan import owner_label
-from scherbelberg.spec import Ports
 
+#: Where servers take SSH.
+SSH_PORT = 22
 _TOKEN_VARIABLES = ("HCLOUD_TOKEN", "HETZNER")
 
 
@@ -49,7 +50,7 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
         environ: Environment variables; SCHERBELBERG_HOME wins over the platform's place.
     """
     given = environ.get("SCHERBELBERG_HOME")
-    return Path(given) if given else platformdirs.user_data_path("scherbelberg", appauthor=False)
+    return Path(given).absolute() if given else platformdirs.user_data_path("scherbelberg", appauthor=False)
 
 
 def endpoint_in(environ: Mapping[str, str] = os.environ) -> str:
@@ -137,7 +138,10 @@ def _from_context(environ: Mapping[str, str]) -> tuple[str, str] | None:
     except (OSError, ValueError) as error:
         raise BadInput(f"The hcloud CLI's configuration {path} cannot be read: {error}.") from None
     active = environ.get("HCLOUD_CONTEXT") or config.get("active_context")
-    for context in config.get("contexts", []):
+    contexts = config.get("contexts", [])
+    if not isinstance(contexts, list) or not all(isinstance(context, dict) for context in contexts):
+        raise BadInput(f"The hcloud CLI's configuration {path} has no list of contexts.")
+    for context in contexts:
         if context.get("name") == active and context.get("token"):
             source = f"the hcloud CLI's context '{active}'"
             return _checked(str(context["token"]), source), source
@@ -152,7 +156,7 @@ def _hcloud_folder(environ: Mapping[str, str]) -> Path:
 
 def _port(text: str | None) -> int:
     if not text:
-        return Ports().ssh
+        return SSH_PORT
     if not text.isdecimal() or not 0 < int(text) < 2**16:
         raise BadInput(f"SCHERBELBERG_SSH_PORT is '{text}', which is no port: use a number from 1 to 65535.")
     return int(text)

@@ -24,7 +24,7 @@ def suggest_prefix(text: str) -> str:
     """Turn any text into the nearest prefix that is allowed, or ``cluster`` if nothing of it can stay."""
     spelled = unicodedata.normalize("NFC", text).lower().translate(_SPELLED_OUT)
     plain = unicodedata.normalize("NFKD", spelled).encode("ascii", "ignore").decode()
-    words = re.sub(r"[^a-z0-9]+", "-", plain).strip("-0123456789")[:LONGEST_PREFIX].strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", plain).lstrip("-0123456789")[:LONGEST_PREFIX].strip("-")
     return words or "cluster"
 
 
@@ -53,11 +53,16 @@ def _check_prefix(instance: object, attribute: object, value: str) -> None:
 
 
 def _check_workers(instance: object, attribute: object, value: int) -> None:
-    if not 1 <= value <= MOST_WORKERS:
+    if not isinstance(value, int) or not 1 <= value <= MOST_WORKERS:
         raise BadInput(
             f"{value} workers cannot be: ask for 1 to {MOST_WORKERS}, because a Hetzner network holds"
             f" {MOST_WORKERS + 1} machines and the scheduler is one of them."
         )
+
+
+def _check_ttl(instance: object, attribute: object, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or value <= 0):
+        raise BadInput(f"A time to live of {value} s cannot be: use a whole number of seconds above 0, or none.")
 
 
 def check_network_range(text: str) -> str:
@@ -76,6 +81,8 @@ def check_network_range(text: str) -> str:
         network = ipaddress.IPv4Network(text)
     except ValueError as error:
         raise BadInput(f"The network range '{text}' is not an IPv4 network such as 10.0.0.0/16: {error}.") from None
+    if str(network) != text or not network.is_private:
+        raise BadInput(f"The network range '{text}' is not a private IPv4 network such as 10.0.0.0/16.")
     if network.prefixlen > 24:
         raise BadInput(f"The network range {text} is too small: Hetzner takes /24 at the least, use 10.0.0.0/16.")
     return text
@@ -86,18 +93,24 @@ class Ports:
     """TCP ports on the nodes.
 
     Args:
-        ssh: The only port open to the world.
         scheduler: Dask's TLS port, on the private address.
         dashboard: The dashboard, on the scheduler's loopback.
         worker: The worker process, on the private address.
         nanny: The worker's nanny, on the private address.
+
+    Raises:
+        BadInput: One is no port, or two are the same.
     """
 
-    ssh: int = 22
     scheduler: int = 8786
     dashboard: int = 8787
     worker: int = 8788
     nanny: int = 8789
+
+    def __attrs_post_init__(self) -> None:
+        ports = (self.scheduler, self.dashboard, self.worker, self.nanny)
+        if len(set(ports)) < len(ports) or not all(isinstance(port, int) and 1024 <= port < 2**16 for port in ports):
+            raise BadInput(f"The ports {ports} cannot be: use four different numbers from 1024 to 65535.")
 
 
 @frozen(kw_only=True)
@@ -154,6 +167,6 @@ class ClusterSpec:
     location: str | None = None
     image: str | None = None
     network_range: str = field(default="10.0.0.0/16", converter=check_network_range)
-    ttl_s: int | None = 12 * 3600
+    ttl_s: int | None = field(default=12 * 3600, validator=_check_ttl)
     ports: Ports = Ports()
     timeouts: Timeouts = Timeouts()

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scherbelberg.errors import BadInput, NodeUnreachable
 from scherbelberg.payload import command
-from scherbelberg.store import KNOWN_HOSTS, SSH_KEY, NodeRecord
+from scherbelberg.record import KNOWN_HOSTS, SSH_KEY, NodeRecord
 
 
 def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[str, ...]) -> list[str]:
@@ -21,10 +22,16 @@ def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[s
         record: The node.
         port: Where it takes SSH.
         words: The command, joined with spaces for the node's shell as OpenSSH does; none for a login.
+
+    Raises:
+        NodeUnreachable: The node has no address yet.
+        BadInput: OpenSSH cannot be told of the folder.
     """
+    if record.public_ip is None:
+        raise NodeUnreachable(f"Node {record.name} has no public address yet.", node=record.name)
     inside = command("enter", "bash", "-c", " ".join(words)) if words else command("enter")
     return [
-        *("-F", "none", "-i", str(folder / SSH_KEY), "-p", str(port)),
+        *("-F", "none", "-p", str(port), "-o", f"IdentityFile={_quoted(folder / SSH_KEY)}"),
         *("-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "StrictHostKeyChecking=yes"),
         *("-o", f"HostKeyAlias={record.name}", "-o", f"UserKnownHostsFile={_quoted(folder / KNOWN_HOSTS)}"),
         *("-o", "GlobalKnownHostsFile=none", "-o", "UpdateHostKeys=no", "-o", "LogLevel=ERROR"),
@@ -36,5 +43,8 @@ def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[s
 
 
 def _quoted(path: Path) -> str:
-    """A path as an option's value: OpenSSH splits it at spaces and expands percent signs."""
-    return '"' + str(path).replace("%", "%%") + '"'
+    """A path as an option's value: OpenSSH splits it at spaces and expands percent signs and variables."""
+    text = str(path)
+    if '"' in text or "${" in text:
+        raise BadInput(f"OpenSSH cannot be told of {text}: its name has a quotation mark or a variable in it.")
+    return '"' + text.replace("%", "%%") + '"'

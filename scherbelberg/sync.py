@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,7 +65,7 @@ class Cluster:
         making = cluster.Cluster.from_new(
             spec, listen=listen, token=token, endpoint=endpoint, settings=settings, **fields
         )
-        return cls(_wait(making))
+        return cls(_wait(making, too_late=cluster.Cluster.destroy))
 
     @classmethod
     def from_existing(
@@ -104,6 +104,6 @@ class Cluster:
         self.close()
 
 
-def _wait(work: Coroutine[Any, Any, T]) -> T:
+def _wait(work: Coroutine[Any, Any, T], too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None) -> T:
     """Block until a coroutine of the other face is done; it runs on the private loop, so any thread may wait."""
-    return private_loop().submit(work).result()
+    return private_loop().submit(work, too_late=too_late).result()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import functools
 import threading
 from collections.abc import Callable, Coroutine
@@ -18,6 +19,12 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 E = TypeVar("E")
+
+
+#: How long a thread waits before it looks for an interrupt.
+_GLANCE_S = 1.0
+_STOP_S = 5.0
+_STARTING = threading.Lock()
 
 
 class _Carried(Exception):
@@ -40,28 +47,42 @@ def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
     return call
 
 
+async def _guarded(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise _Carried from error
+
+
 class Job(Generic[T]):
     """A coroutine that runs on the private loop.
 
     Args:
         loop: The private loop.
         work: The coroutine.
+        too_late: Undoes the work, given its result, when it is abandoned but has succeeded already.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T]) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+        too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+    ) -> None:
         self._loop = loop
+        self._too_late = too_late
         self._outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._task: asyncio.Task[T] | None = None
         loop.call_soon_threadsafe(self._start, work)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(work)
+        self._task = self._loop.create_task(_guarded(work))
         self._task.add_done_callback(self._finish)
 
     def _finish(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
             self._outcome.set_exception(asyncio.CancelledError())
-        elif error := task.exception():
+        elif (error := task.exception()) is not None:
             inner = error.__cause__ if isinstance(error, _Carried) else None
             self._outcome.set_exception(inner or error)
         else:
@@ -75,6 +96,23 @@ class Job(Generic[T]):
         if self._task is not None:
             self._task.cancel()
 
+    def abandon(self) -> concurrent.futures.Future[None]:
+        """Stop the coroutine, or undo what it did if it has succeeded all the same.
+
+        Returns:
+            Done when nothing of it is left; holds the error of a clean-up that failed.
+        """
+        self.cancel()
+        return asyncio.run_coroutine_threadsafe(self._undo(), self._loop)
+
+    async def _undo(self) -> None:
+        try:
+            result = await asyncio.wrap_future(self._outcome)
+        except asyncio.CancelledError:
+            return
+        if self._too_late is not None:
+            await self._too_late(result)
+
     def wait(self, within_s: float) -> bool:
         """Block this thread until the outcome is there or the time is over.
 
@@ -83,42 +121,63 @@ class Job(Generic[T]):
 
         Returns:
             Whether the outcome is there.
+
+        Raises:
+            RuntimeError: This is the private loop's own thread, which would wait for itself.
         """
-        return bool(concurrent.futures.wait([self._outcome], timeout=within_s).done)
+        return _wait(self._loop, self._outcome, within_s)
 
     def result(self) -> T:
         """Block this thread until the outcome is there, and return or raise it.
 
+        An interrupt of this thread abandons the work; an error of the clean-up wins over the interrupt.
+
         The wait is made of short ones, since Windows delivers no Ctrl-C to a thread that waits for a lock.
         """
         try:
-            while not self.wait(1.0):
+            while not self.wait(_GLANCE_S):
                 pass
-        except BaseException:
-            # An interrupt in the caller's thread: what was begun must be undone before it goes on.
-            self.cancel()
-            while not self.wait(1.0):
+        except (KeyboardInterrupt, SystemExit) as interrupt:
+            end = self.abandon()
+            while not _wait(self._loop, end, _GLANCE_S):
                 pass
+            if error := end.exception():
+                raise error from interrupt
             raise
         return self._outcome.result()
 
     async def join(self) -> T:
-        """Wait on the caller's loop. Cancelling this cancels the coroutine and waits until it has cleaned up."""
-        outcome = asyncio.wrap_future(self._outcome)
+        """Wait on the caller's loop for the outcome, and return or raise it.
+
+        Cancelling this abandons the work and waits until nothing of it is left; an error of the clean-up wins over the
+        cancellation.
+        """
         try:
-            return await asyncio.shield(outcome)
-        except asyncio.CancelledError:
-            if outcome.done():
+            return await asyncio.shield(asyncio.wrap_future(self._outcome))
+        except asyncio.CancelledError as cancelled:
+            if self._outcome.done() and isinstance(self._outcome.exception(), asyncio.CancelledError):
                 raise
-            self.cancel()
-            while not outcome.done():
-                try:
-                    await asyncio.wait([outcome])
-                except asyncio.CancelledError:
-                    continue  # the clean-up has its own deadline; more impatience does not shorten it
-            if not outcome.cancelled():
-                outcome.exception()  # looked at: the caller gets the cancellation
+            end = asyncio.wrap_future(self.abandon())
+            while not end.done():
+                # The clean-up has its own deadline; more impatience does not shorten it.
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait([end])
+            if error := end.exception():
+                raise error from cancelled
             raise
+
+
+def _wait(loop: asyncio.AbstractEventLoop, future: concurrent.futures.Future[Any], within_s: float) -> bool:
+    if _running_loop() is loop:
+        raise RuntimeError("Blocking on the library's own thread would wait for itself: a listener must not block.")
+    return bool(concurrent.futures.wait([future], timeout=within_s).done)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 class ThreadLoop:
@@ -134,19 +193,32 @@ class ThreadLoop:
         self._loop.run_forever()
         self._loop.close()
 
-    def submit(self, work: Coroutine[Any, Any, T]) -> Job[T]:
-        """Start a coroutine on this loop; for any thread."""
-        return Job(self._loop, work)
+    def submit(
+        self, work: Coroutine[Any, Any, T], *, too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None
+    ) -> Job[T]:
+        """Start a coroutine on this loop; for any thread.
+
+        Args:
+            work: The coroutine.
+            too_late: Undoes the work, given its result, when it is abandoned but has succeeded already.
+        """
+        return Job(self._loop, work, too_late)
 
     def stop(self) -> None:
         """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(timeout=5)
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=_STOP_S)
 
 
 @functools.cache
-def private_loop() -> ThreadLoop:
-    """The one private loop of this process, started when it is first needed."""
+def _the_loop() -> ThreadLoop:
     loop = ThreadLoop()
     atexit.register(loop.stop)
     return loop
+
+
+def private_loop() -> ThreadLoop:
+    """The one private loop of this process, started when it is first needed."""
+    with _STARTING:
+        return _the_loop()

@@ -40,6 +40,16 @@ _VERDICTS = {
     "token_readonly": Verdict.TOKEN,
     "forbidden": Verdict.TOKEN,
 }
+#: Of answers that carry no code of the API's, for example a proxy's.
+_STATUSES = {
+    401: Verdict.TOKEN,
+    403: Verdict.TOKEN,
+    404: Verdict.GONE,
+    408: Verdict.RETRY,
+    409: Verdict.BUSY,
+    423: Verdict.BUSY,
+    429: Verdict.RETRY,
+}
 #: Said as ``invalid_input``, meant as "not sold here".
 _NOT_SOLD = ("unsupported location for server type", "is deprecated")
 
@@ -52,7 +62,7 @@ def triage(code: str | int, message: str) -> Verdict:
         message: The API's words.
     """
     if isinstance(code, int):
-        return Verdict.RETRY if code >= 500 else Verdict.FINAL
+        return Verdict.RETRY if code >= 500 else _STATUSES.get(code, Verdict.FINAL)
     if code == "invalid_input" and any(words in message for words in _NOT_SOLD):
         return Verdict.CAPACITY
     return _VERDICTS.get(code, Verdict.FINAL)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, TypeVar
 
 from scherbelberg.errors import WaitTimeout
@@ -100,11 +100,35 @@ async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
     """
     tasks = [asyncio.create_task(work) for work in works]
     try:
-        return list(await asyncio.gather(*tasks))
+        if tasks:
+            # Not gather: cancelled twice, it would also interrupt the others' clean-up.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+        return [task.result() for task in tasks]
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        cancelled = await _all_ended(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # looked at: one error is enough
+        if cancelled is not None:
+            raise cancelled
+
+
+async def _all_ended(tasks: Iterable[asyncio.Task[Any]]) -> asyncio.CancelledError | None:
+    """Wait for the end of tasks, whatever happens to the caller; returns its cancellation if there was one."""
+    cancelled: asyncio.CancelledError | None = None
+    left = set(tasks)
+    while left:
+        try:
+            _, left = await asyncio.wait(left)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            left = {task for task in left if not task.done()}
+    return cancelled
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
@@ -114,12 +138,7 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
         work: The coroutine; it has deadlines of its own.
     """
     task = asyncio.create_task(work)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancelled = error
+    cancelled = await _all_ended([task])
     if cancelled is not None and not task.cancelled() and task.exception() is None:
         raise cancelled
     return task.result()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.keeping import Kept
-from scherbelberg.store import Manifest, NodeRecord
+from scherbelberg.record import Manifest, NodeRecord
 
 SCHEMA = 1
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from asyncio import CancelledError
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,6 +14,8 @@ from typing import Any, TypeVar
 from scherbelberg.threadloop import Job, private_loop
 
 T = TypeVar("T")
+#: How long the main thread waits before it looks for a signal, in seconds: on Windows, a lock is deaf to Ctrl-C.
+_GLANCE_S = 0.5
 #: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, and Windows has none.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -74,18 +75,15 @@ def run(
     Raises:
         Interrupted: A signal came.
     """
-    job = private_loop().submit(work)
+    job = private_loop().submit(work, too_late=too_late)
     watch = _Watch(job, on_first, if_abandoned)
     with _handled_by(watch):
-        try:
-            result = job.result()
-        except CancelledError:
-            raise Interrupted(watch.first or signal.SIGINT) from None
-        if watch.first is not None:
-            if too_late is not None:
-                private_loop().submit(too_late(result)).result()
-            raise Interrupted(watch.first)
-        return result
+        while not job.wait(_GLANCE_S):
+            pass
+        if watch.first is None:
+            return job.result()
+        job.abandon().result()
+    raise Interrupted(watch.first)
 
 
 @contextmanager

@@ -14,9 +14,10 @@ from scherbelberg.cli.progress import shown
 from scherbelberg.cluster import Cluster
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.keeping import Kept, find_own, give_back, remembered_folder
+from scherbelberg.record import Manifest
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec import ClusterSpec, Timeouts
-from scherbelberg.store import Folder, Manifest
+from scherbelberg.store import Folder
 
 
 def created(spec: ClusterSpec, settings: Settings, console: Console) -> Cluster:

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What this computer remembers of a cluster, as values, and in which files of the cluster's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import evolve, field, frozen
+
+from scherbelberg.keys import Certified, SshPair
+from scherbelberg.plan import ClusterState, Identity, NodeRole
+from scherbelberg.spec import ClusterSpec
+
+SCHEMA = 1
+ENDPOINT = "endpoint"
+MANIFEST = "manifest.json"
+KNOWN_HOSTS = "known_hosts"
+SSH_KEY = "id_ed25519"
+AUTHORITY = "ca.pem"
+AUTHORITY_KEY = "ca-key.pem"
+CLIENT = "client.pem"
+CLIENT_KEY = "client-key.pem"
+PLANTED = "planted.json"
+
+
+@frozen(kw_only=True)
+class NodeRecord:
+    """A node as this computer remembers it.
+
+    Args:
+        name: As users know it.
+        role: What it does.
+        server_type: What is rented, by name.
+        host_keys: Public host keys that may be met, one line each.
+        public_ip: Address for SSH, or None while unknown.
+        private_ip: Address in the cluster's network, or None while unknown.
+        hourly_net: Price per hour without VAT, IPv4 included, as decimal text.
+        hourly_gross: The same with VAT.
+    """
+
+    name: str
+    role: NodeRole
+    server_type: str
+    host_keys: tuple[str, ...]
+    public_ip: str | None = None
+    private_ip: str | None = None
+    hourly_net: str = "0"
+    hourly_gross: str = "0"
+
+
+@frozen(kw_only=True)
+class Manifest:
+    """What this computer remembers of a cluster.
+
+    Args:
+        identity: Who it is.
+        endpoint: The API where it lives.
+        state: How far its making came.
+        spec: What the user wanted.
+        ssh_port: Port on which its nodes take SSH.
+        location: Where it is.
+        currency: Of the prices, ISO 4217 code.
+        lock_digest: Digest of the environment of its nodes.
+        nodes: Its nodes.
+        phases: Phase to seconds that it took.
+        versions: Package to version, equal on client and nodes as proven at the end of its making.
+    """
+
+    identity: Identity
+    endpoint: str
+    state: ClusterState
+    spec: ClusterSpec
+    ssh_port: int
+    location: str
+    currency: str
+    lock_digest: str
+    nodes: tuple[NodeRecord, ...]
+    phases: Mapping[str, float] = field(factory=dict, hash=False)
+    versions: Mapping[str, str] = field(factory=dict, hash=False)
+
+    def with_node(self, record: NodeRecord) -> Manifest:
+        """The same with one node's record replaced."""
+        return evolve(self, nodes=tuple(record if node.name == record.name else node for node in self.nodes))
+
+    def node(self, name: str) -> NodeRecord | None:
+        """The record of a node, or None."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+
+@frozen(kw_only=True)
+class Credentials:
+    """All keys of a cluster that live on this computer.
+
+    Args:
+        ssh: Logs in as root.
+        authority: Signs certificates.
+        client: The client's own.
+        planted: First host key by node name.
+    """
+
+    ssh: SshPair
+    authority: Certified
+    client: Certified
+    planted: Mapping[str, SshPair] = field(repr=False, hash=False)
