@@ -21,7 +21,11 @@ _BLOCK = 64 * 1024
 _LAST_WORDS_S = 0.3
 #: Makes the terminal on fd 0 the controlling one of a new session, then becomes the command. A program of its own,
 #: since code between fork and exec is not safe in a process with threads.
-_LOGIN = "import os,sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+#: A session begins with the usual signals, also where the sandbox was started with some ignored, as by nohup or in CI.
+_LOGIN = (
+    "import os, signal as s, sys; os.login_tty(0); [s.signal(n, s.SIG_DFL) for n in (s.SIGHUP, s.SIGINT, s.SIGQUIT)];"
+    " os.execv(sys.argv[1], sys.argv[1:])"
+)
 _LOST = (OSError, asyncssh.Error)
 
 Process = asyncssh.SSHServerProcess[bytes]
