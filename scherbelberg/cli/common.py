@@ -26,13 +26,13 @@ token_option = click.option(
 
 def out() -> Console:
     """Results go here; as wide as they are when nobody looks."""
-    console = Console()
-    return console if console.is_terminal else Console(width=200)
+    console = Console(emoji=False)
+    return console if console.is_terminal else Console(emoji=False, width=200)
 
 
 def err() -> Console:
     """All else goes here."""
-    return Console(stderr=True)
+    return Console(stderr=True, emoji=False)
 
 
 def say(text: str) -> None:

@@ -25,7 +25,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
 
     documents = [cluster_document(kept, remembered(kept)) for kept in run(overview(settings))]
     if as_json:
-        print_json({"schema": SCHEMA, "clusters": documents}, out())
+        print_json({"schema": SCHEMA, "clusters": documents})
     else:
         print_overview(documents, out())
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.common import json_option, out, say
+from scherbelberg.cli.common import json_option, say
 from scherbelberg.settings import home_folder
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def status(as_json: bool) -> None:
 
     settings = look(_folder())
     if as_json:
-        print_json({"schema": 1, "running": settings is not None, "endpoint": settings and settings.endpoint}, out())
+        print_json({"schema": 1, "running": settings is not None, "endpoint": settings and settings.endpoint})
     else:
         click.echo(f"The sandbox runs at {settings.endpoint}." if settings else "The sandbox does not run.")
     if settings is None:

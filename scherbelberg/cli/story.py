@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 
+import click
 from rich.console import Console
 
 from scherbelberg.cli.documents import cluster_document, print_cluster
@@ -36,7 +37,7 @@ def described(prefix: str, settings: Settings, console: Console, *, as_json: boo
     kept = run(find_own(settings, prefix))
     document = cluster_document(kept, remembered(kept))
     if as_json:
-        print_json(document, console)
+        print_json(document)
     else:
         print_cluster(document, console)
 
@@ -73,6 +74,6 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
         )
 
 
-def print_json(document: object, console: Console) -> None:
+def print_json(document: object) -> None:
     """Print a document for programs."""
-    console.print(json.dumps(document, indent=2, ensure_ascii=False), highlight=False, markup=False, soft_wrap=True)
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
