@@ -103,22 +103,27 @@ class Remote:
     async def _connect(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
             if self._connection is None or self._connection.is_closed():
-                trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]
-                self._connection = await asyncssh.connect(
-                    self._host,
-                    self._port,
-                    username="root",
-                    client_keys=[self._key],
-                    known_hosts=(trusted, [], []),
-                    config=None,
-                    agent_path=None,
-                    preferred_auth="publickey",
-                    connect_timeout=_CONNECT_S,
-                    login_timeout=_LOGIN_S,
-                    keepalive_interval=_KEEPALIVE_S,
-                    keepalive_count_max=_KEEPALIVES,
-                )
+                self._connection = await self._open_connection()
             return self._connection
+
+    async def _open_connection(self) -> asyncssh.SSHClientConnection:
+        trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]
+        # Not asyncssh's connect_timeout: before Python 3.12, what it is made of may swallow a cancellation.
+        async with asyncio.timeout(_CONNECT_S + _LOGIN_S):
+            return await asyncssh.connect(
+                self._host,
+                self._port,
+                username="root",
+                client_keys=[self._key],
+                known_hosts=(trusted, [], []),
+                config=None,
+                agent_path=None,
+                preferred_auth="publickey",
+                connect_timeout=None,
+                login_timeout=_LOGIN_S,
+                keepalive_interval=_KEEPALIVE_S,
+                keepalive_count_max=_KEEPALIVES,
+            )
 
     async def run(self, command: str, *, within_s: float, stdin: bytes = b"") -> CommandResult:
         """Run a command to its end.

@@ -12,6 +12,8 @@ from typing import Any, TypeVar
 from scherbelberg.errors import WaitTimeout
 
 T = TypeVar("T")
+#: How long a cancelled coroutine may clean up before it is reminded.
+_AGAIN_S = 10.0
 
 
 class Deadline:
@@ -81,12 +83,20 @@ async def until(
             if not limit.expired():
                 raise
             answer = None
+        _heed_cancellation()
         if answer is not None:
             return answer
         if not deadline.left_s:
             raise WaitTimeout(what=what, within_s=within_s, last=last(), node=node)
         await pause(min(wait_s, deadline.left_s))
         wait_s = min(wait_s * growth, longest_s)
+
+
+def _heed_cancellation() -> None:
+    """Raise a cancellation that the probe has swallowed, as asyncio.wait_for does now and then before Python 3.12."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
@@ -108,9 +118,7 @@ async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
                 task.result()
         return [task.result() for task in tasks]
     finally:
-        for task in tasks:
-            task.cancel()
-        cancelled = await _all_ended(tasks)
+        cancelled = await _all_ended(tasks, cancel_every_s=_AGAIN_S)
         for task in tasks:
             if not task.cancelled():
                 task.exception()  # looked at: one error is enough
@@ -118,13 +126,25 @@ async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
             raise cancelled
 
 
-async def _all_ended(tasks: Iterable[asyncio.Task[Any]]) -> asyncio.CancelledError | None:
-    """Wait for the end of tasks, whatever happens to the caller; returns its cancellation if there was one."""
+async def _all_ended(
+    tasks: Iterable[asyncio.Task[Any]], *, cancel_every_s: float | None = None
+) -> asyncio.CancelledError | None:
+    """Wait for the end of tasks, whatever happens to the caller; returns its cancellation if there was one.
+
+    Args:
+        tasks: Which.
+        cancel_every_s: Cancel them, at once and again after so many seconds, in case something swallows that.
+    """
     cancelled: asyncio.CancelledError | None = None
     left = set(tasks)
+    due = Deadline(0)
     while left:
+        if cancel_every_s is not None and not due.left_s:
+            due = Deadline(cancel_every_s)
+            for task in left:
+                task.cancel()
         try:
-            _, left = await asyncio.wait(left)
+            _, left = await asyncio.wait(left, timeout=None if cancel_every_s is None else due.left_s)
         except asyncio.CancelledError as error:
             cancelled = error
             left = {task for task in left if not task.done()}
