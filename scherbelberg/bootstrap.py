@@ -22,6 +22,7 @@ from scherbelberg.spec import Timeouts
 
 #: A node that was just reached answers again at once, unless something is wrong.
 _AGAIN_S = 60.0
+_PHASES = {phase.value for phase in Phase}
 
 
 @frozen(kw_only=True)
@@ -70,7 +71,11 @@ class _Talk:
         self._answers = answers
 
     def answer(self, line: str) -> str | None:
-        """Take a line of the script's standard output and return what it waits for, or None."""
+        """Take a line of the script's standard output and return what it waits for, or None.
+
+        Raises:
+            BootstrapFailed: The line makes no sense.
+        """
         word, _, rest = line.partition(" ")
         if word == "@phase":
             self._note_phase(rest)
@@ -84,23 +89,32 @@ class _Talk:
             self._answers.pin(self.host_key)
             return "pinned"
         elif word == "@csr":
-            certificate = self._answers.sign(base64.b64decode(rest))
+            certificate = self._answers.sign(self._request(rest))
             return f"certificate {base64.b64encode(certificate).decode()}"
         else:
             self.log.append(line)
         return None
 
+    def _request(self, text: str) -> bytes:
+        try:
+            return base64.b64decode(text, validate=True)
+        except ValueError:
+            raise self._nonsense("a certificate request that is not base64") from None
+
     def _note_phase(self, rest: str) -> None:
-        name, state, *detail = rest.split(" ", 2)
-        if state not in {"start", "done", "skipped"}:
-            raise BootstrapFailed(
-                f"Node {self.node} speaks of a phase in a state unknown here: {rest}.", node=self.node
-            )
+        name, state, detail = (*rest.split(" ", 2), "", "")[:3]
+        if name not in _PHASES or state not in {"start", "done", "skipped"}:
+            raise self._nonsense(f"the phase '{rest}'")
         self.phase = Phase(name)
-        self._listener(Event(node=self.node, phase=self.phase, state=state, detail=" ".join(detail)))  # type: ignore[arg-type] # checked above
+        self._listener(Event(node=self.node, phase=self.phase, state=state, detail=detail))  # type: ignore[arg-type] # checked above
+
+    def _nonsense(self, what: str) -> BootstrapFailed:
+        return BootstrapFailed(f"Node {self.node} sent {what}, which makes no sense here.", node=self.node)
 
     def _fail(self, rest: str) -> None:
         name, _, self.failure = rest.partition(" ")
+        if name not in _PHASES:
+            raise self._nonsense(f"the phase '{name}'")
         self.phase = Phase(name)
         self._listener(Event(node=self.node, phase=self.phase, state="failed", detail=self.failure))
 

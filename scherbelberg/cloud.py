@@ -148,20 +148,21 @@ class Hetzner(Transport):
         """Replace the labels of a resource."""
         await self.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
 
-    async def failed_actions(self, ids: tuple[int, ...]) -> tuple[str, ...]:
+    async def failed_actions(self, ids: tuple[int, ...]) -> dict[int, str]:
         """Tell what went wrong with any of some actions.
 
         Args:
             ids: Their numbers.
 
         Returns:
-            One text for each that ended in error.
+            Number to text, of those that ended in error.
         """
-        texts = []
+        texts: dict[int, str] = {}
         for start in range(0, len(ids), _IDS):
             rows = await self._list("actions", {"id": list(ids[start : start + _IDS])})
-            texts += [f"{row['command']}: {row['error']['message']}" for row in rows if row["status"] == "error"]
-        return tuple(texts)
+            failed = [row for row in rows if row["status"] == "error"]
+            texts |= {row["id"]: f"{row['command']}: {row['error']['message']}" for row in failed}
+        return texts
 
     async def _list(self, path: str, params: Mapping[str, Any] | None = None) -> list[Json]:
         rows: list[Json] = []

@@ -12,17 +12,19 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from scherbelberg.daskdoor import Door
-from scherbelberg.errors import StateMissing
+from scherbelberg.environment import Versions, compare
+from scherbelberg.errors import ClusterBroken, StateMissing
 from scherbelberg.events import Listener, ignore
+from scherbelberg.interpreter import own_versions
 from scherbelberg.keeping import Kept, find_own, give_back, opened
 from scherbelberg.links import Links
 from scherbelberg.making import make
 from scherbelberg.record import Manifest, NodeRecord
 from scherbelberg.settings import Settings, read_settings
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.spec import DEFAULT_RANGE, ClusterSpec
 from scherbelberg.threadloop import carried, private_loop
 
 if TYPE_CHECKING:
@@ -115,8 +117,8 @@ class Cluster:
         Cancelling gives everything back before the cancellation is raised; if that fails, LeftOver is raised instead.
 
         Args:
-            spec: What is wanted, or
-            fields: the fields of `ClusterSpec` by name.
+            spec: What is wanted.
+            fields: Fields of `ClusterSpec` by name, which win.
             listen: Is called with each `Event`, on the library's own thread.
             token: The API token, or what returns it.
             endpoint: URL of the API.
@@ -152,6 +154,7 @@ class Cluster:
 
         Raises:
             ClusterNotFound: There is none of this name.
+            ClusterBroken: It is half made, or its scheduler is gone.
             StateMissing: Its keys are not on this computer.
             StateDamaged: Its folder on this computer cannot be read.
         """
@@ -165,8 +168,10 @@ class Cluster:
             asynchronous: Whether the client is to be used with await on the running loop.
 
         Raises:
+            VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
+        compare(own_versions(), {"scheduler": _proven(self._manifest)})
         door = await private_loop().submit(self._open_door()).join()
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
@@ -209,6 +214,11 @@ class Cluster:
         await self.close()
 
 
+def _proven(manifest: Manifest) -> Versions:
+    packages = dict(manifest.versions)
+    return Versions(python=packages.pop("python"), packages=packages)
+
+
 def _node(record: NodeRecord) -> Node:
     return Node(
         name=record.name,
@@ -220,7 +230,10 @@ def _node(record: NodeRecord) -> Node:
 
 
 async def _new(spec: ClusterSpec | None, settings: Settings, listen: Listener, fields: dict[str, Any]) -> Cluster:
-    wanted = spec or ClusterSpec(**{"network_range": settings.network_range} | fields)
+    # Where the surroundings have a range of their own, as a sandbox does, no other one is of any use.
+    if (spec is None or spec.network_range == DEFAULT_RANGE) and "network_range" not in fields:
+        fields = fields | {"network_range": settings.network_range}
+    wanted = evolve(spec or ClusterSpec(), **fields)
     async with opened(settings, wanted.timeouts) as hetzner:
         links = await make(hetzner, settings, wanted, carried(listen))
     return Cluster(settings, links, listen)
@@ -228,6 +241,11 @@ async def _new(spec: ClusterSpec | None, settings: Settings, listen: Listener, f
 
 async def _existing(prefix: str, settings: Settings, listen: Listener) -> Cluster:
     kept = await find_own(settings, prefix)
+    if kept.holding.state != "ready":
+        raise ClusterBroken(
+            f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
+            f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
+        )
     return Cluster(settings, _open_links(kept), listen)
 
 

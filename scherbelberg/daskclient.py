@@ -4,15 +4,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from distributed import Client, Security
+from distributed.client import FutureCancelledError
 
 from scherbelberg.daskdoor import Door
-from scherbelberg.environment import Versions, differences
-from scherbelberg.errors import VersionMismatch
+from scherbelberg.environment import Versions, compare
+from scherbelberg.errors import NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.waiting import until
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
@@ -59,13 +62,37 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
 
 
 def connect(door: Door) -> Client:
-    """Connect a client for blocking use, with a loop of its own; blocks while it connects."""
-    return TunnelClient(door)
+    """Connect a client for blocking use, with a loop of its own; blocks while it connects.
+
+    Raises:
+        NodeUnreachable: The scheduler does not answer as it should.
+    """
+    with _translated():
+        return TunnelClient(door)
 
 
 async def connect_async(door: Door) -> Client:
-    """Connect a client for use with await, on the running loop."""
-    return await TunnelClient(door, asynchronous=True)
+    """Connect a client for use with await, on the running loop.
+
+    Raises:
+        NodeUnreachable: The scheduler does not answer as it should.
+    """
+    with _translated():
+        return await TunnelClient(door, asynchronous=True)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Turn distributed's errors, which often say nothing, into ours."""
+    try:
+        yield
+    except (OSError, TimeoutError, FutureCancelledError) as error:
+        reason = str(error).strip("()'\" ") or type(error).__name__
+        raise NodeUnreachable(
+            f"Dask's scheduler does not answer through the tunnel as it should ({reason}); its log is on the node:"
+            " 'scherbelberg ssh scheduler bash scherbelberg-payload/bootstrap.sh log'.",
+            node="scheduler",
+        ) from error
 
 
 async def prove(door: Door, *, workers: tuple[str, ...], ours: Versions, within_s: float) -> dict[str, str]:
@@ -75,31 +102,40 @@ async def prove(door: Door, *, workers: tuple[str, ...], ours: Versions, within_
         door: Where the scheduler is found.
         workers: Names of the planned workers.
         ours: The client's versions.
-        within_s: Deadline in seconds for the workers to be there.
+        within_s: Deadline in seconds for the workers to be there, and again for the sums.
 
     Returns:
         Package to version, as on all of them.
 
     Raises:
-        WaitTimeout: Workers are missing.
+        NodeUnreachable: The scheduler does not answer as it should.
+        WaitTimeout: Workers are missing, or do not compute.
         VersionMismatch: Versions differ; the rows say where.
     """
-    async with TunnelClient(door, asynchronous=True, set_as_default=False) as client:
-        addresses = await _joined(client, workers, within_s)
-        versions = await client.get_versions()
-        theirs = {"scheduler": _versions(versions["scheduler"])}
-        theirs |= {name: _versions(versions["workers"][address]) for name, address in addresses.items()}
-        if rows := differences(ours, theirs):
-            node, package, here, there = rows[0]
-            raise VersionMismatch(
-                f"{package} is {here} on this computer and {there} on node {node}"
-                f" ({len(rows)} differences in all); client and nodes must run the same versions.",
-                differences=rows,
-            )
-        futures = [client.submit(operator.add, 1, 1, workers=[name], pure=False) for name in workers]
-        if await client.gather(futures) != [2] * len(workers):
-            raise VersionMismatch("A worker did not find that 1 + 1 is 2.", differences=())
+    with _translated():
+        async with TunnelClient(door, asynchronous=True, set_as_default=False) as client:
+            addresses = await _joined(client, workers, within_s)
+            try:
+                async with asyncio.timeout(max(within_s, _CONNECT_S)):
+                    await _check_versions(client, addresses, ours)
+                    await _check_sums(client, workers)
+            except TimeoutError:
+                last = f"missing {', '.join(workers)}"
+                raise WaitTimeout(what="A sum on each worker", within_s=within_s, last=last) from None
     return {"python": ours.python_minor, **dict(ours.packages)}
+
+
+async def _check_versions(client: Client, addresses: Mapping[str, str], ours: Versions) -> None:
+    versions = await client.get_versions()
+    theirs = {"scheduler": _versions(versions["scheduler"])}
+    theirs |= {name: _versions(versions["workers"].get(address)) for name, address in addresses.items()}
+    compare(ours, theirs)
+
+
+async def _check_sums(client: Client, workers: tuple[str, ...]) -> None:
+    futures = [client.submit(operator.add, 1, 1, workers=[name], pure=False) for name in workers]
+    if await client.gather(futures) != [2] * len(workers):
+        raise VersionMismatch("A worker did not find that 1 + 1 is 2.", differences=())
 
 
 async def _joined(client: Client, workers: tuple[str, ...], within_s: float) -> dict[str, str]:
@@ -125,6 +161,8 @@ async def _joined(client: Client, workers: tuple[str, ...], within_s: float) -> 
     )
 
 
-def _versions(row: Mapping[str, Any]) -> Versions:
+def _versions(row: Mapping[str, Any] | None) -> Versions:
+    if row is None:
+        return Versions(python="-", packages={})
     packages = {name: version for name, version in row["packages"].items() if version and name != "python"}
     return Versions(python=".".join(row["host"]["python"].split(".")[:3]), packages=packages)

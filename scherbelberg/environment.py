@@ -12,6 +12,8 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
+from scherbelberg.errors import VersionMismatch
+
 #: Must be equal everywhere: they speak to each other or unpickle each other's objects.
 REQUIRED = ("dask", "distributed", "cloudpickle", "msgpack", "toolz", "tornado")
 #: Must be equal where the client has them.
@@ -77,3 +79,22 @@ def differences(client: Versions, nodes: Mapping[str, Versions]) -> tuple[tuple[
             if ours != theirs.packages.get(name):
                 rows.append((node, name, ours or "-", theirs.packages.get(name, "-")))
     return tuple(rows)
+
+
+def compare(ours: Versions, theirs: Mapping[str, Versions]) -> None:
+    """Refuse versions that differ.
+
+    Args:
+        ours: The client's.
+        theirs: By node.
+
+    Raises:
+        VersionMismatch: They differ; the rows say where.
+    """
+    if rows := differences(ours, theirs):
+        node, package, here, there = rows[0]
+        raise VersionMismatch(
+            f"{package} is {here} on this computer and {there} on node {node}"
+            f" ({len(rows)} differences in all); client and nodes must run the same versions.",
+            differences=rows,
+        )

@@ -170,6 +170,13 @@ class ClusterNotFound(ScherbelbergError):
     code = "cluster_not_found"
 
 
+class ClusterBroken(ScherbelbergError):
+    """The cluster exists, but is half made or has lost its scheduler."""
+
+    exit_code = ExitCode.NODE
+    code = "cluster_broken"
+
+
 class NodeNotFound(ScherbelbergError):
     """The cluster has no node of this name."""
 

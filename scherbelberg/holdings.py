@@ -21,7 +21,7 @@ class Holding:
         uid: Its uid.
         owner: Who created it.
         created_s: When, as epoch seconds of the API's clock; 0 if no label says.
-        state: ``ready``, ``creating``, or ``broken`` when its network is gone.
+        state: ``ready``, ``creating``, or ``broken`` when its network or its scheduler is gone.
         resources: All of it.
     """
 
@@ -87,6 +87,9 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
     labels = group[0].labels
     created = labels.get("created", "")
     states = [resource.labels.get("state", "creating") for resource in group if resource.kind == "networks"]
+    roles = {resource.labels.get("role") for resource in group if resource.kind == "servers"}
+    if "ready" in states and "scheduler" not in roles:
+        states = []
     return Holding(
         prefix=labels["prefix"],
         uid=uid,

@@ -11,13 +11,14 @@ from pathlib import Path
 from attrs import frozen
 
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import ClusterNotFound, StateDamaged, StateMissing
+from scherbelberg.errors import ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.settings import Settings
 from scherbelberg.spec import Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import delete_all, inventory
+from scherbelberg.waiting import finish
 
 
 @frozen(kw_only=True)
@@ -136,12 +137,21 @@ async def give_back(
     Raises:
         LeftOver: Something was still there at the deadline.
     """
+    failure: LeftOver | None = None
     async with opened(settings, timeouts) as hetzner:
         for uid in uids:
-            await delete_all(hetzner, selector(prefix=prefix, uid=uid), listener=listener, timeouts=timeouts)
-    for folder in _folders(settings, prefix):
-        if folder.uid in uids:
-            folder.drop()
+            wanted = selector(prefix=prefix, uid=uid)
+            try:
+                # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
+                await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts))
+            except LeftOver as error:
+                failure = error
+                continue
+            for folder in _folders(settings, prefix):
+                if folder.uid == uid:
+                    folder.drop()
+    if failure is not None:
+        raise failure
 
 
 def _folders(settings: Settings, prefix: str | None) -> tuple[Folder, ...]:

@@ -61,9 +61,12 @@ async def make(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener
     making = _Making(hetzner, order, watch)
     try:
         async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts):
+            watch(Event(phase=Phase.CREDENTIALS, state="done"))
             await making.run()
+            order.folder.end_making()
     except BaseException as error:
         await finish(making.links.close())
+        order.folder.end_making()
         if not isinstance(error, LeftOver):
             order.folder.drop()
         raise
@@ -200,9 +203,10 @@ class _Making:
         return [name for name, address in self._private.items() if not address.done()]
 
     async def _check_actions(self) -> None:
-        for name in self._unattached():
-            for reason in await self._hetzner.failed_actions(self._actions.get(name, ())):
-                raise CloudError(f"The cloud could not start node {name}: {reason}.", api_code="action_failed")
+        owners = {number: name for name in self._unattached() for number in self._actions.get(name, ())}
+        for number, reason in (await self._hetzner.failed_actions(tuple(owners))).items():
+            node = owners[number]
+            raise CloudError(f"The cloud could not start node {node}: {reason}.", api_code="action_failed")
 
     async def _prove(self) -> None:
         from scherbelberg.daskclient import prove  # noqa: PLC0415 - heavy, and loaded in a thread by now

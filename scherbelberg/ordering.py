@@ -73,10 +73,10 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listene
         identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
         plan = make_plan(spec, catalog, identity)
         _check_environment(plan, settings)
-        listener(Event(phase=Phase.CREDENTIALS, state="start"))
-        order = _claim(plan, settings, store)
-        listener(Event(phase=Phase.CREDENTIALS, state="done"))
-    listener(Event(phase=Phase.PLAN, state="done", detail=describe(order.plan)))
+        listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
+        return _claim(plan, settings, store)
+    listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
+    order.folder.begin_making()
     return order
 
 
@@ -93,8 +93,14 @@ def describe(plan: ClusterPlan) -> str:
 def _resumable(found: tuple[Holding, ...], folders: Mapping[str, Folder], now_s: float) -> Holding | None:
     """What of this name the cloud holds and this computer began and did not end; None if the name is free."""
     for holding in found:
-        if holding.uid in folders and holding.state == "creating" and folders[holding.uid].read().state == "creating":
-            return holding
+        folder = folders.get(holding.uid)
+        if folder is None or holding.state != "creating" or folder.read().state != "creating":
+            continue
+        if folder.maker is not None:
+            raise ClusterExists(
+                f"Cluster '{holding.prefix}' is being made right now, by process {folder.maker.split()[0]}."
+            )
+        return holding
     for holding in found:
         prefix = holding.prefix
         if holding.uid in folders:

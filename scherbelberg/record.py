@@ -14,6 +14,7 @@ from scherbelberg.spec import ClusterSpec
 
 SCHEMA = 1
 ENDPOINT = "endpoint"
+MAKER = "maker"
 MANIFEST = "manifest.json"
 KNOWN_HOSTS = "known_hosts"
 SSH_KEY = "id_ed25519"

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 import asyncssh
 from attrs import frozen
 
-from scherbelberg.errors import NodeUnreachable, WaitTimeout
+from scherbelberg.errors import NodeUnreachable, StateDamaged, WaitTimeout
 from scherbelberg.waiting import together, until
 
 _KEEPALIVE_S = 15
@@ -54,13 +54,16 @@ class Remote:
         port: Where it takes SSH.
         key: Our private key, in OpenSSH's format.
         host_keys: Returns the public host keys that are accepted at the time of asking.
+
+    Raises:
+        StateDamaged: The key is none.
     """
 
     def __init__(self, *, node: str, host: str, port: int, key: str, host_keys: Callable[[], Iterable[str]]) -> None:
         self.node = node
         self._host = host
         self._port = port
-        self._key = asyncssh.import_private_key(key)
+        self._key = _read_key(key)
         self._host_keys = host_keys
         self._connection: asyncssh.SSHClientConnection | None = None
         self._connecting = asyncio.Lock()
@@ -159,20 +162,27 @@ class Remote:
             NodeUnreachable: The connection was lost.
             WaitTimeout: The deadline passed.
         """
-        async with (
-            self._connected(command, within_s) as connection,
-            connection.create_process(command, encoding="utf-8", errors="replace") as process,
-        ):
+        async with self._connected(command, within_s) as connection:
+            process = await connection.create_process(command, encoding="utf-8", errors="replace")
             await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
             done = await process.wait()
         return self._status(done)
 
     @asynccontextmanager
     async def _connected(self, command: str, within_s: float) -> AsyncIterator[asyncssh.SSHClientConnection]:
-        """The connection, with a deadline for what is done with it, and errors of ours."""
+        """The connection, with a deadline for what is done with it, and errors of ours.
+
+        What does not end well takes the connection with it: to close it politely, a machine that stands still would
+        have to answer, and whoever is cancelled has deletions to send.
+        """
+        limit = asyncio.timeout(within_s)
         try:
-            async with asyncio.timeout(within_s) as limit:
-                yield await self._connect()
+            async with limit:
+                try:
+                    yield await self._connect()
+                except BaseException:
+                    self._abort()
+                    raise
         except TimeoutError as error:
             if not limit.expired():
                 raise self._lost(error) from error
@@ -180,6 +190,10 @@ class Remote:
             raise WaitTimeout(what=what, within_s=within_s, node=self.node) from None
         except (OSError, asyncssh.Error) as error:
             raise self._lost(error) from error
+
+    def _abort(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
 
     def _status(self, done: asyncssh.SSHCompletedProcess) -> int:
         if done.exit_status is None:
@@ -233,6 +247,13 @@ async def _hold_talk(process: asyncssh.SSHClientProcess[str], answer: Callable[[
 async def _tell_lines(stream: asyncssh.SSHReader[str], listener: Callable[[str], None]) -> None:
     async for line in _lines(stream):
         listener(line)
+
+
+def _read_key(key: str) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_private_key(key)
+    except asyncssh.KeyImportError as error:
+        raise StateDamaged(f"The cluster's SSH key on this computer cannot be read: {error}.") from None
 
 
 def _text(output: object) -> str:

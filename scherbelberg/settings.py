@@ -18,6 +18,7 @@ from attrs import frozen
 from scherbelberg.access import HETZNER, Access, check_endpoint
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.plan import owner_label
+from scherbelberg.spec import DEFAULT_RANGE
 
 #: Where servers take SSH.
 SSH_PORT = 22
@@ -89,7 +90,7 @@ def read_settings(
     return Settings(
         access=Access(endpoint=where, token=found, token_source=source),
         ssh_port=_port(environ.get("SCHERBELBERG_SSH_PORT")),
-        network_range=environ.get("SCHERBELBERG_NETWORK") or "10.0.0.0/16",
+        network_range=environ.get("SCHERBELBERG_NETWORK") or DEFAULT_RANGE,
         home=home_folder(environ),
         owner=owner_label(_login(), platform.node()),
     )

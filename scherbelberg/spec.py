@@ -16,6 +16,8 @@ from scherbelberg.errors import BadInput
 MOST_WORKERS = 99
 #: Labels take 63 characters, and so does a server name with a role behind the prefix.
 LONGEST_PREFIX = 40
+#: Hetzner's networks are apart from each other, so all clusters can have the same range.
+DEFAULT_RANGE = "10.0.0.0/16"
 _PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
 
@@ -166,7 +168,7 @@ class ClusterSpec:
     scheduler: str | None = None
     location: str | None = None
     image: str | None = None
-    network_range: str = field(default="10.0.0.0/16", converter=check_network_range)
+    network_range: str = field(default=DEFAULT_RANGE, converter=check_network_range)
     ttl_s: int | None = field(default=12 * 3600, validator=_check_ttl)
     ports: Ports = Ports()
     timeouts: Timeouts = Timeouts()

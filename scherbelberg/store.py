@@ -19,6 +19,7 @@ from attrs import asdict
 from scherbelberg.errors import StateDamaged
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import Identity
+from scherbelberg.processes import is_alive, own_name
 from scherbelberg.record import (
     AUTHORITY,
     AUTHORITY_KEY,
@@ -26,6 +27,7 @@ from scherbelberg.record import (
     CLIENT_KEY,
     ENDPOINT,
     KNOWN_HOSTS,
+    MAKER,
     MANIFEST,
     PLANTED,
     SCHEMA,
@@ -123,6 +125,23 @@ class Folder:
         except (OSError, ValueError):
             return None
 
+    def begin_making(self) -> None:
+        """Note that this process makes the cluster."""
+        _write(self.path / MAKER, own_name().encode())
+
+    def end_making(self) -> None:
+        """Note that nobody makes the cluster any more."""
+        (self.path / MAKER).unlink(missing_ok=True)
+
+    @property
+    def maker(self) -> str | None:
+        """The living process that makes the cluster, this one included, or None."""
+        try:
+            name = self._text(MAKER)
+        except (OSError, ValueError):
+            return None
+        return name if is_alive(name) else None
+
     def drop(self) -> None:
         """Delete the folder.
 
@@ -159,14 +178,21 @@ class Store:
         self._clusters = home / "clusters"
 
     def claim(self, manifest: Manifest, credentials: Credentials) -> Folder:
-        """Make a cluster's folder, before anything is rented."""
-        name = f"{manifest.identity.prefix}-{manifest.identity.uid}"
-        folder = Folder(self._clusters / name)
-        for path in (self._clusters.parent, self._clusters, folder.path):
-            _private_folder(path)
-        _write(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
-        folder.save_credentials(credentials)
-        folder.save(manifest)
+        """Make a cluster's folder, before anything is rented, and note that this process makes the cluster.
+
+        Raises:
+            StateDamaged: It cannot be made.
+        """
+        folder = Folder(self._clusters / f"{manifest.identity.prefix}-{manifest.identity.uid}")
+        try:
+            for path in (self._clusters.parent, self._clusters, folder.path):
+                _private_folder(path)
+            _write(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
+            folder.begin_making()
+            folder.save_credentials(credentials)
+            folder.save(manifest)
+        except OSError as error:
+            raise StateDamaged(f"The cluster's folder {folder.path} cannot be written: {error}.") from None
         return folder
 
     def folders(self, *, prefix: str | None = None, endpoint: str | None = None) -> tuple[Folder, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from scherbelberg import cluster
 from scherbelberg.cluster import Node, Token
 from scherbelberg.events import Listener, ignore
-from scherbelberg.settings import Settings
+from scherbelberg.settings import Settings, read_settings
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.threadloop import private_loop
 
@@ -62,9 +62,10 @@ class Cluster:
         **fields: Any,
     ) -> Cluster:
         """Rent and start a new cluster; see `scherbelberg.Cluster.from_new`. An interrupt gives everything back."""
-        making = cluster.Cluster.from_new(
-            spec, listen=listen, token=token, endpoint=endpoint, settings=settings, **fields
-        )
+        around = settings or read_settings(
+            token=token, endpoint=endpoint
+        )  # in the caller's thread, as it may ask a GUI
+        making = cluster.Cluster.from_new(spec, listen=listen, settings=around, **fields)
         return cls(_wait(making, too_late=cluster.Cluster.destroy))
 
     @classmethod
@@ -78,9 +79,8 @@ class Cluster:
         settings: Settings | None = None,
     ) -> Cluster:
         """Attach to a cluster that was made on this computer; see `scherbelberg.Cluster.from_existing`."""
-        finding = cluster.Cluster.from_existing(
-            prefix, listen=listen, token=token, endpoint=endpoint, settings=settings
-        )
+        around = settings or read_settings(token=token, endpoint=endpoint)
+        finding = cluster.Cluster.from_existing(prefix, listen=listen, settings=around)
         return cls(_wait(finding))
 
     def get_client(self) -> Client:

@@ -7,14 +7,17 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Mapping
 
-from scherbelberg.catalog import KINDS, Kind, Resource
+from scherbelberg.catalog import KINDS, Resource
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import LeftOver, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import selector
 from scherbelberg.plan import Identity
 from scherbelberg.spec import Timeouts
-from scherbelberg.waiting import finish, together, until
+from scherbelberg.waiting import Deadline, finish, together, until
+
+#: A deletion that the cloud took on is not asked for again before so many seconds.
+_ASK_AGAIN_S = 20.0
 
 
 async def inventory(hetzner: Hetzner, wanted: Mapping[str, str]) -> tuple[Resource, ...]:
@@ -32,63 +35,103 @@ async def delete_all(hetzner: Hetzner, wanted: Mapping[str, str], *, listener: L
     """Delete everything that carries certain labels, and prove that nothing is left.
 
     The first deletions go out at once. Requests that are still under way then, for example of an interrupted create,
-    are waited for, since what they make has to go too.
+    are waited for, since what they make has to go too. One resource that cannot go does not keep the others.
 
     Args:
         hetzner: The project.
         wanted: The labels.
-        listener: Is told how much is left.
+        listener: Is told how much is left; what it raises is ignored.
         timeouts: Deadlines in seconds.
 
     Raises:
-        LeftOver: Something was still there at the deadline.
+        LeftOver: Something is still there, at the deadline or because the cloud refuses to delete it.
     """
-    left = await inventory(hetzner, wanted)
-    total = len(left)
-    listener(Event(phase=Phase.DELETE, state="start", done=0, total=total))
+    tell = _deaf(listener)
+    deletion = _Deletion(hetzner, wanted, await inventory(hetzner, wanted))
+    total = len(deletion.left)
+    tell(Event(phase=Phase.DELETE, state="start", done=0, total=total))
 
-    async def empty() -> bool | None:
-        nonlocal left
-        await _delete_what_may_go(hetzner, left)
-        await hetzner.settled(timeouts.request * 2)
-        left = await _still_there(hetzner, wanted, left)
-        gone = max(0, total - len(left))
-        listener(Event(phase=Phase.DELETE, state="progress", done=gone, total=total))
-        return None if left else True
+    async def ended() -> bool | None:
+        await deletion.ask()
+        if not await _quiet(hetzner, timeouts.request):
+            return None
+        await deletion.look()
+        tell(Event(phase=Phase.DELETE, state="progress", done=max(0, total - len(deletion.left)), total=total))
+        return True if deletion.is_over else None
 
+    with contextlib.suppress(WaitTimeout):
+        await until(ended, every_s=0.2, growth=1.5, longest_s=3, within_s=timeouts.delete, what="The deletion")
+    if deletion.left:
+        raise deletion.left_over()
+    tell(Event(phase=Phase.DELETE, state="done", done=total, total=total))
+    tell(Event(phase=Phase.EMPTY, state="done", detail="nothing is left"))
+
+
+async def _quiet(hetzner: Hetzner, within_s: float) -> bool:
     try:
-        await until(
-            empty, every_s=0.2, growth=1.5, longest_s=3, within_s=timeouts.delete, what="The end of all resources"
-        )
+        await hetzner.settled(within_s)
     except WaitTimeout:
-        names = tuple(f"{resource.kind[:-1]} {resource.name}" for resource in left)
-        raise LeftOver(
-            f"After {timeouts.delete:g} s the cloud still lists {', '.join(names)}; {_how_to_nuke(wanted)}.",
+        return False
+    return True
+
+
+class _Deletion:
+    """What is left of some resources, what was asked of the cloud, and what it refused."""
+
+    def __init__(self, hetzner: Hetzner, wanted: Mapping[str, str], left: tuple[Resource, ...]) -> None:
+        self.left = left
+        self._hetzner = hetzner
+        self._wanted = wanted
+        self._asked: dict[tuple[str, int], Deadline] = {}
+        self._refused: dict[tuple[str, int], str] = {}
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left, or nothing that may still go: what servers use stays as long as they do."""
+        return all((resource.kind, resource.id) in self._refused for resource in self._due())
+
+    def _due(self) -> tuple[Resource, ...]:
+        """The servers, or, when there are none any more, what they used."""
+        return tuple(resource for resource in self.left if resource.kind == "servers") or self.left
+
+    async def ask(self) -> None:
+        """Ask for the end of what may go and was not asked for in the last seconds."""
+        await together(*(self._ask_for(resource) for resource in self._due()))
+
+    async def _ask_for(self, resource: Resource) -> None:
+        key = (resource.kind, resource.id)
+        if key in self._refused or (key in self._asked and self._asked[key].left_s):
+            return
+        try:
+            if await self._hetzner.delete(resource):
+                self._asked[key] = Deadline(_ASK_AGAIN_S)
+        except CloudError as error:
+            self._refused[key] = error.message
+        except CloudUnreachable:
+            return  # asked again until the deadline
+
+    async def look(self) -> None:
+        """List again: servers alone while there are any, since nothing else can go before them."""
+        if any(resource.kind == "servers" for resource in self.left):
+            servers = await self._hetzner.find("servers", self._wanted)
+            if servers:
+                self.left = servers + tuple(resource for resource in self.left if resource.kind != "servers")
+                return
+        self.left = await inventory(self._hetzner, self._wanted)
+
+    def left_over(self) -> LeftOver:
+        """The error that names what is left, and why as far as the cloud said."""
+        names = tuple(f"{resource.kind[:-1]} {resource.name}" for resource in self.left)
+        reasons = " ".join(dict.fromkeys(self._refused.values()))
+        why = f" {reasons}" if reasons else ""
+        return LeftOver(
+            f"The cloud still lists {', '.join(names)}.{why} To try again: {_how_to_nuke(self._wanted)}.",
             left_over=names,
-        ) from None
-    listener(Event(phase=Phase.DELETE, state="done", done=total, total=total))
-    listener(Event(phase=Phase.EMPTY, state="done", detail="nothing is left"))
-
-
-async def _delete_what_may_go(hetzner: Hetzner, left: tuple[Resource, ...]) -> None:
-    """Ask for the end of the servers, or, when there are none any more, of what they used."""
-    servers = tuple(resource for resource in left if resource.kind == "servers")
-    await together(*(hetzner.delete(resource) for resource in servers or left))
-
-
-async def _still_there(hetzner: Hetzner, wanted: Mapping[str, str], left: tuple[Resource, ...]) -> tuple[Resource, ...]:
-    """List again: servers alone while there are any, since nothing else can go before them."""
-    if any(resource.kind == "servers" for resource in left):
-        only: Kind = "servers"
-        servers = await hetzner.find(only, wanted)
-        if servers:
-            return servers + tuple(resource for resource in left if resource.kind != only)
-    return await inventory(hetzner, wanted)
+        )
 
 
 def _how_to_nuke(wanted: Mapping[str, str]) -> str:
-    prefix = wanted.get("prefix")
-    return f"run 'scherbelberg nuke -p {prefix}' to try again" if prefix else "run 'scherbelberg nuke' to try again"
+    return f"'scherbelberg nuke -p {wanted['prefix']}'"
 
 
 @contextlib.asynccontextmanager
@@ -111,13 +154,13 @@ async def undone_on_failure(
     except BaseException as cause:
         wanted = selector(prefix=identity.prefix, uid=identity.uid)
         try:
-            await finish(delete_all(hetzner, wanted, listener=_deaf(listener), timeouts=timeouts))
+            await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts))
         except LeftOver as error:
             raise error from cause
         except ScherbelbergError as error:
             raise LeftOver(
                 f"The clean-up after a failure ({cause}) failed itself: {error.message} Something may be left;"
-                f" {_how_to_nuke(wanted)}.",
+                f" to try again: {_how_to_nuke(wanted)}.",
                 left_over=(),
             ) from cause
         raise

@@ -13,6 +13,7 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
@@ -78,6 +79,8 @@ class Job(Generic[T]):
     def _start(self, work: Coroutine[Any, Any, T]) -> None:
         self._task = self._loop.create_task(_guarded(work))
         self._task.add_done_callback(self._finish)
+        # Cancelled before its first step, a task leaves what it was to await unfinished.
+        self._task.add_done_callback(lambda task: work.close())
 
     def _finish(self, task: asyncio.Task[T]) -> None:
         if task.cancelled():
@@ -139,8 +142,10 @@ class Job(Generic[T]):
                 pass
         except (KeyboardInterrupt, SystemExit) as interrupt:
             end = self.abandon()
-            while not _wait(self._loop, end, _GLANCE_S):
-                pass
+            while not end.done():
+                # The clean-up has its own deadline; more impatience does not shorten it.
+                with contextlib.suppress(KeyboardInterrupt):
+                    _wait(self._loop, end, _GLANCE_S)
             if error := end.exception():
                 raise error from interrupt
             raise
@@ -152,8 +157,10 @@ class Job(Generic[T]):
         Cancelling this abandons the work and waits until nothing of it is left; an error of the clean-up wins over the
         cancellation.
         """
+        outcome = asyncio.wrap_future(self._outcome)
+        outcome.add_done_callback(_look_at)
         try:
-            return await asyncio.shield(asyncio.wrap_future(self._outcome))
+            return await asyncio.shield(outcome)
         except asyncio.CancelledError as cancelled:
             if self._outcome.done() and isinstance(self._outcome.exception(), asyncio.CancelledError):
                 raise
@@ -165,6 +172,12 @@ class Job(Generic[T]):
             if error := end.exception():
                 raise error from cancelled
             raise
+
+
+def _look_at(future: asyncio.Future[Any]) -> None:
+    """Keep asyncio from complaining of an outcome that nobody waits for any more."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _wait(loop: asyncio.AbstractEventLoop, future: concurrent.futures.Future[Any], within_s: float) -> bool:
@@ -213,9 +226,19 @@ class ThreadLoop:
 
 @functools.cache
 def _the_loop() -> ThreadLoop:
-    loop = ThreadLoop()
-    atexit.register(loop.stop)
-    return loop
+    return ThreadLoop()
+
+
+def _stop_the_loop() -> None:
+    if _the_loop.cache_info().currsize:
+        _the_loop().stop()
+
+
+# Registered when this is imported, so that it runs after what the user registers to clean up.
+atexit.register(_stop_the_loop)
+if hasattr(os, "register_at_fork"):
+    # A forked child inherits the loop without its thread: it gets one of its own when it needs one.
+    os.register_at_fork(after_in_child=_the_loop.cache_clear)
 
 
 def private_loop() -> ThreadLoop:

@@ -34,6 +34,16 @@ from scherbelberg.waiting import Deadline, pause, until
 
 _THREADS = 16
 _CONNECT_S = 5.0
+#: An empty bucket of requests fills again by one a second; a hundred that wait for it need their time.
+_LIMITED_S = 600.0
+#: Repeating these changes nothing.
+_FINAL = (
+    requests.exceptions.SSLError,
+    requests.exceptions.TooManyRedirects,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidHeader,
+    requests.exceptions.InvalidSchema,
+)
 
 
 class _Bearer(requests.auth.AuthBase):
@@ -54,12 +64,14 @@ class Passing(Exception):
         message: What happened.
         maybe_done: Whether the cloud may have done the work all the same.
         refused: Whether there was no connection at all.
+        limited: Whether there were too many requests.
     """
 
-    def __init__(self, message: str, *, maybe_done: bool, refused: bool = False) -> None:
+    def __init__(self, message: str, *, maybe_done: bool, refused: bool = False, limited: bool = False) -> None:
         super().__init__(message)
         self.maybe_done = maybe_done
         self.refused = refused
+        self.limited = limited
 
 
 class Busy(Passing):
@@ -113,7 +125,7 @@ class Transport:
             CloudError: The API refuses; see also its subclasses.
             CloudUnreachable: The API did not answer in time.
         """
-        deadline = Deadline(self._patience_s)
+        deadline, limited = Deadline(self._patience_s), Deadline(_LIMITED_S)
         wait_s = 0.5
         while True:
             try:
@@ -123,7 +135,7 @@ class Transport:
                     raise self.unreachable(fault) from fault
                 if (method == "POST" and fault.maybe_done) or (method == "DELETE" and isinstance(fault, Busy)):
                     raise
-                if deadline.left_s < wait_s:
+                if (limited if fault.limited else deadline).left_s < wait_s:
                     raise self.unreachable(fault) from fault
             await pause(wait_s)
             wait_s = min(wait_s * 2, 10.0)
@@ -140,6 +152,9 @@ class Transport:
             return self._client().request(method, path, json=body, params=params)
         except APIException as error:
             raise self._error(method, path, error) from None
+        except _FINAL as error:
+            place = f"{self.access.place} at {self.access.endpoint}"
+            raise CloudUnreachable(f"{place} cannot be talked to: {_words(error)}; check the endpoint.") from None
         except requests.ConnectTimeout as error:
             raise Passing(_words(error), maybe_done=False, refused=True) from None
         except requests.ConnectionError as error:
@@ -177,7 +192,8 @@ class Transport:
         verdict = triage(error.code, error.message)
         said = f"{error.message} ({error.code})"
         if verdict is Verdict.RETRY:
-            return Passing(said, maybe_done=error.code != "rate_limit_exceeded")
+            limited = error.code in {"rate_limit_exceeded", 429}
+            return Passing(said, maybe_done=not limited, limited=limited)
         if verdict is Verdict.BUSY:
             return Busy(said, maybe_done=False)
         return self._final(verdict, f"{method} {path}", said, error)

@@ -53,7 +53,7 @@ class Tunnel:
             return
         try:
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-        except (OSError, EOFError, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError):  # noqa: BLE001, S110 - SSH has errors of its own kinds
             pass  # one side broke off, or the tunnel is closed, which alone cancels this; both ends are told below
         finally:
             writer.close()

@@ -13,8 +13,8 @@ from scherbelberg.catalog import Catalog, Image, Offer, Resource, Server, Server
 from scherbelberg.keys import Certified, SshPair, make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, Identity, make_plan
 from scherbelberg.pricing import Price
+from scherbelberg.record import Credentials, Manifest, NodeRecord
 from scherbelberg.spec import ClusterSpec
-from scherbelberg.store import Credentials, Manifest, NodeRecord
 
 #: The API's clock, in the autumn of 2026.
 NOW_S = 1_795_000_000.0

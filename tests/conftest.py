@@ -21,8 +21,8 @@ TIME_SCALE = 0.05
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    """A home folder with a space and umlauts in its name."""
-    return tmp_path / "Häuser & Höfe"
+    """A home folder with spaces, umlauts and what OpenSSH would expand in its name."""
+    return tmp_path / "Häuser & Höfe 100%h"
 
 
 @pytest.fixture

@@ -35,11 +35,9 @@ def test_good_endpoint(endpoint: str, expected: str) -> None:
         "http://0.0.0.0/v1",
         "http://127.0.0.1.example/v1",
         "http://localhost.example/v1",
-        "http://127.0.0.1@evil.example/v1",
-        "http://127.0.0.1:80@evil.example/v1",
         "http://evil.example/127.0.0.1",
         "http://evil.example?http://127.0.0.1",
-        "http://evil.example#@127.0.0.1",
+        "http://evil.example#127.0.0.1",
         "http://2130706433/v1",
         "http://[2001:db8::1]/v1",
     ],
@@ -52,7 +50,22 @@ def test_plain_http_off_the_loopback(endpoint: str) -> None:
 
 @pytest.mark.parametrize(
     "endpoint",
-    ["", "api.hetzner.cloud/v1", "ftp://127.0.0.1/v1", "file:///etc/passwd", "https://", "https:///v1", "//x/v1"],
+    [
+        "",
+        "api.hetzner.cloud/v1",
+        "ftp://127.0.0.1/v1",
+        "file:///etc/passwd",
+        "https://",
+        "https:///v1",
+        "//x/v1",
+        "http://[bad/v1",
+        "http://127.0.0.1:abc/v1",
+        "http://127.0.0.1:99999/v1",
+        "http://127.0.0.1:0/v1",
+        "https://ho st/v1",
+        "https://clöud.example/v1",
+        "https://cloud.example/v1\n",
+    ],
 )
 def test_no_endpoint(endpoint: str) -> None:
     """What is no URL of an API is refused, and the sentence shows a good one."""
@@ -61,6 +74,24 @@ def test_no_endpoint(endpoint: str) -> None:
     assert caught.value.message == (
         f"The endpoint '{endpoint}' is no address of an API; Hetzner's is https://api.hetzner.cloud/v1."
     )
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "http://127.0.0.1@evil.example/v1",
+        "http://127.0.0.1:80@evil.example/v1",
+        "http://evil.example@127.0.0.1/v1",
+        "http://evil.example\\@127.0.0.1/v1",
+        "http://127.0.0.1\\.evil.example/v1",
+        "http://evil.example#@127.0.0.1",
+        "https://user:password@cloud.example/v1",
+    ],
+)
+def test_endpoint_that_readers_differ_over(endpoint: str) -> None:
+    """What one library takes for the host and another for a user's name is refused: the token may go to neither."""
+    with pytest.raises(BadInput, match="is no address of an API"):
+        check_endpoint(endpoint)
 
 
 @pytest.mark.parametrize(

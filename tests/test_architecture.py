@@ -37,6 +37,7 @@ FLOORS = {
         "payload",
         "holdings",
         "triage",
+        "record",
         "sshcommand",
     },
     "hands": {"settings", "interpreter", "shipped", "transport", "cloud", "remote", "tunnel", "store", "daskclient"},
@@ -46,8 +47,6 @@ FLOORS = {
 }
 #: The demo's work runs on nodes by value: it imports nothing of ours, and the door alone imports it.
 BESIDE = {"libstats", "sandbox"}
-#: Imports that go down all the same, and why.
-EXCEPTIONS = {("sshcommand", "store")}  # names of files and the record of a node, which are values
 #: What the sandbox may know of the product.
 SANDBOX_KNOWS = {"errors", "environment", "interpreter", "waiting"}
 
@@ -164,14 +163,9 @@ def test_arrows_go_one_way() -> None:
         for name, others in ARROWS.items()
         for other in sorted(others)
         if _top(name) not in BESIDE and _top(other) not in BESIDE
-        if name and _floor(other) > _floor(name) and (name, other) not in EXCEPTIONS
+        if name and _floor(other) > _floor(name)
     ]
     assert wrong == []
-
-
-def test_exceptions_are_needed() -> None:
-    """No exception outlives its reason."""
-    assert {(name, other) for name, other in EXCEPTIONS if other not in ARROWS[name]} == set()
 
 
 def test_no_circles() -> None:

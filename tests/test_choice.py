@@ -71,11 +71,34 @@ def test_availability_sorts_and_never_filters() -> None:
     assert _rows(ClusterSpec(worker="cx23")) == [
         ("fsn1", CX23, CX23, True, Decimal("0.0176")),
         ("nbg1", CX23, CX23, True, Decimal("0.0176")),
-        ("hel1", CAX11, CX23, False, Decimal("0.0184")),
+        ("hel1", CX23, CX23, False, Decimal("0.0176")),
     ]
     assert _rows(ClusterSpec(scheduler="ccx63", worker="ccx63")) == [
         ("hel1", CCX63, CCX63, False, Decimal("2.7356")),
     ]
+
+
+@pytest.mark.parametrize(
+    "spec", [ClusterSpec(worker="cax11", location="nbg1"), ClusterSpec(scheduler="cax11", location="nbg1")]
+)
+def test_unnamed_type_is_of_the_named_ones_architecture(spec: ClusterSpec) -> None:
+    """Whoever names one type gets no other architecture beside it, however cheap: environments would differ."""
+    assert _rows(spec) == [("nbg1", CAX11, CAX11, True, Decimal("0.0192"))]
+
+
+def test_both_named_types_are_taken_as_they_are() -> None:
+    """Whoever names two architectures gets them."""
+    assert _rows(ClusterSpec(scheduler="cx23", worker="cax11")) == [
+        ("nbg1", CX23, CAX11, True, Decimal("0.0184")),
+        ("hel1", CX23, CAX11, False, Decimal("0.0184")),
+    ]
+
+
+def test_types_without_an_image_are_not_chosen() -> None:
+    """An architecture for which the cloud has no image that would do is not chosen, even where it alone is in stock."""
+    catalog = evolve(CATALOG, images=tuple(one for one in IMAGES if one.architecture == "x86"))
+    assert _rows(ClusterSpec(location="hel1"), catalog) == [("hel1", CX23, CX23, False, Decimal("0.0176"))]
+    assert _rows(ClusterSpec(location="hel1", image="ubuntu-24.04")) == _rows(ClusterSpec(location="hel1"))
 
 
 def test_availability_sorts_types_before_prices() -> None:

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import pickle
+from typing import Any
 
 import pytest
 
@@ -106,6 +109,35 @@ def test_data_of_special_errors() -> None:
     assert mismatch.differences == (("worker000", "dask", "1", "2"),)
     assert left.left_over == ("server cluster-scheduler",)
     assert (refused.node, refused.phase, refused.log_tail) == (None, None, ())
+
+
+_FOR_CLOUD = {"api_code": "invalid_input", "correlation_id": "c0ffee"}
+#: What some classes are made with, beside their sentence.
+_DATA: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(("CloudError", "QuotaReached", "NoCapacity", "NameTaken"), _FOR_CLOUD),
+    "VersionMismatch": {"differences": (("worker000", "dask", "1", "2"),)},
+    "LeftOver": {"left_over": ("server cluster-scheduler",)},
+}
+
+
+def _example(name: str) -> ScherbelbergError:
+    if name == "WaitTimeout":
+        return WaitTimeout(what="The end", within_s=2.5, last="nothing", node="scheduler")
+    error: ScherbelbergError = getattr(errors, name)("It fäiled.", **_DATA.get(name, {}))
+    return error
+
+
+@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_errors_travel(name: str, protocol: int) -> None:
+    """An error keeps its class, sentence, data and notes on its way to another process."""
+    error = _example(name)
+    error.node, error.phase, error.log_tail = "worker000", "tls", ("one", "two")
+    error.add_note("seen twice")
+    for arrived in (pickle.loads(pickle.dumps(error, protocol)), copy.copy(error), copy.deepcopy(error)):
+        assert type(arrived) is type(error)
+        assert (arrived.message, str(arrived), arrived.args) == (error.message, str(error), error.args)
+        assert vars(arrived) == vars(error)
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,7 @@ def test_missing_owner() -> None:
     del labels["owner"], labels["created"]
     (found,) = holdings([server("x", labels)])
     assert (found.owner, found.created_s) == ("unknown", 0)
+    assert found.described(NOW_S) == "'cluster' of unknown, unknown time old, 1 machine, broken"
 
 
 @CALM

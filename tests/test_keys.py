@@ -144,7 +144,7 @@ def test_request_of_somebody_elses_key() -> None:
     der = bytearray(request.public_bytes(serialization.Encoding.DER))
     der[-1] ^= 1  # the signature's last byte
     forged = x509.load_der_x509_csr(bytes(der)).public_bytes(serialization.Encoding.PEM)
-    with pytest.raises(BootstrapFailed, match="its key did not sign"):
+    with pytest.raises(BootstrapFailed, match="is not signed by an elliptic curve key of its own"):
         sign(make_authority(uid=UID, now_s=NOW_S), forged)
 
 

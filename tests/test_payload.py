@@ -53,7 +53,9 @@ def test_user_data() -> None:
 def test_node_settings() -> None:
     """All that the script reads, for a worker of a certain plan."""
     spec = ClusterSpec(
-        worker="cx33", ports=Ports(scheduler=1, dashboard=2, worker=3, nanny=4), timeouts=Timeouts(node_wait=90)
+        worker="cx33",
+        ports=Ports(scheduler=2001, dashboard=2002, worker=2003, nanny=2004),
+        timeouts=Timeouts(node_wait=90),
     )
     made = plan(spec)
     assert node_settings(made, made.nodes[2], _ADDRESSES, digest="d" * 64) == {
@@ -63,11 +65,11 @@ def test_node_settings() -> None:
         "ENV_DIGEST": "d" * 64,
         "PRIVATE_IP": "10.0.0.3",
         "SCHEDULER_IP": "10.0.0.2",
-        "SCHEDULER_PORT": "1",
+        "SCHEDULER_PORT": "2001",
         "DASHBOARD_HOST": "127.0.0.1",
-        "DASHBOARD_PORT": "2",
-        "WORKER_PORT": "3",
-        "NANNY_PORT": "4",
+        "DASHBOARD_PORT": "2002",
+        "WORKER_PORT": "2003",
+        "NANNY_PORT": "2004",
         "CORES": "4",
         "MEMORY_BYTES": "8589934592",
         "MEMORY_PERCENT": "85",
@@ -87,6 +89,13 @@ def test_node_settings_of_the_scheduler() -> None:
         "DASHBOARD_HOST": "127.70.0.2",
         "CORES": "2",
     }
+
+
+@pytest.mark.parametrize(("node_wait", "expected"), [(0.4, "1"), (1, "1"), (90.2, "91")])
+def test_waits_are_whole_seconds(node_wait: float, expected: str) -> None:
+    """The script counts in whole seconds; part of one is not no time at all."""
+    made = plan(ClusterSpec(timeouts=Timeouts(node_wait=node_wait)))
+    assert node_settings(made, made.nodes[0], _ADDRESSES, digest="d")["WAIT_S"] == expected
 
 
 def test_node_settings_are_all_that_the_script_wants() -> None:

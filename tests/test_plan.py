@@ -8,11 +8,12 @@ import re
 from decimal import Decimal
 
 import pytest
+from attrs import evolve
 from catalogues import CALM, CATALOG, CAX11, CX23, CX33, LABEL, NOW_S, OWNER, UID, identity, plan
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from scherbelberg.catalog import Image
+from scherbelberg.catalog import Image, ServerType
 from scherbelberg.errors import BadInput
 from scherbelberg.plan import (
     Identity,
@@ -28,7 +29,7 @@ from scherbelberg.plan import (
     ssh_key_request,
 )
 from scherbelberg.pricing import Bill, Price
-from scherbelberg.spec import ClusterSpec, Ports
+from scherbelberg.spec import ClusterSpec
 
 #: RFC 1123, as for host names.
 _HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -63,7 +64,7 @@ def test_owner_label(login: str, host: str, expected: str) -> None:
 
 
 @CALM
-@given(st.text(max_size=100), st.text(max_size=100), _PREFIXES, st.none() | st.integers(0, 2**40))
+@given(st.text(max_size=100), st.text(max_size=100), _PREFIXES, st.none() | st.integers(1, 2**40))
 @example("", "", "a", None)
 @example("\ud800", "é", "a", None)
 @example("a" * 62 + ".", "x", "a", None)
@@ -75,7 +76,7 @@ def test_labels_are_in_label_syntax(login: str, host: str, prefix: str, ttl_s: i
     for labels in (
         server_request(node, node.nodes[1], _IDS, "")["labels"],
         network_request(node)["labels"],
-        firewall_request(node)["labels"],
+        firewall_request(node, 22)["labels"],
         ssh_key_request(node, "")["labels"],
         network_labels(who, "ready"),
     ):
@@ -93,7 +94,7 @@ def test_server_names(prefix: str, workers: int) -> None:
     assert all(re.fullmatch(_HOST_NAME, name) for name in names)
 
 
-@pytest.mark.parametrize(("ttl_s", "deadline_s"), [(None, None), (0, 1795000000), (3600, 1795003600)])
+@pytest.mark.parametrize(("ttl_s", "deadline_s"), [(None, None), (1, 1795000001), (3600, 1795003600)])
 def test_make_identity(ttl_s: int | None, deadline_s: int | None) -> None:
     """Times are whole epoch seconds of the API's clock."""
     assert make_identity(ClusterSpec(prefix="a", ttl_s=ttl_s), uid="u", owner="o", now_s=NOW_S + 0.9) == Identity(
@@ -170,6 +171,22 @@ def test_images_follow_the_architecture() -> None:
 
 
 @pytest.mark.parametrize(
+    ("image", "kind", "number"), [("4711", CX33, 4711), ("4712", CAX11, 4712), ("debian-30.04", CX33, 7)]
+)
+def test_types_follow_the_image(image: str, kind: ServerType, number: int) -> None:
+    """Where the image is of one architecture only, no cheaper type of another one is chosen."""
+    dear = evolve(CATALOG, server_types=(CAX11, CX33))
+    made = make_plan(ClusterSpec(location="nbg1", image=image), dear, identity())
+    assert {(node.server_type, node.image.id) for node in made.nodes} == {(kind, number)}
+
+
+def test_place_without_a_price_of_addresses() -> None:
+    """A bill that cannot be computed is refused in a sentence, not in a traceback."""
+    with pytest.raises(BadInput, match="names no price of an IPv4 address in fsn1; choose another --location"):
+        make_plan(ClusterSpec(), evolve(CATALOG, ipv4={}), identity())
+
+
+@pytest.mark.parametrize(
     "spec", [ClusterSpec(worker="cx99"), ClusterSpec(location="moon"), ClusterSpec(image="ubuntu-26.05")]
 )
 def test_plan_refuses(spec: ClusterSpec) -> None:
@@ -207,7 +224,7 @@ def test_ssh_key_request() -> None:
 
 def test_firewall_request() -> None:
     """One port is open to the world, SSH's; without any other rule all else is dropped."""
-    assert firewall_request(plan(ClusterSpec(ports=Ports(ssh=2222)))) == {
+    assert firewall_request(plan(), 2222) == {
         "name": "cluster",
         "rules": [
             {

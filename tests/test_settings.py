@@ -142,11 +142,21 @@ def test_configuration_without_contexts(environ: Environ, hcloud: Path, content:
         read_settings(environ=environ)
 
 
-@pytest.mark.parametrize("content", [b"active_context = ", b"\xff\xfe\x00"])
-def test_broken_configuration(environ: Environ, hcloud: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"active_context = ", "cannot be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
+        (b"contexts = 5", "has no list of contexts"),
+        (b'active_context = "a"\ncontexts = "a"', "has no list of contexts"),
+        (b'active_context = "a"\ncontexts = [1]', "has no list of contexts"),
+        (b'active_context = "a"\n[contexts]\na = 1', "has no list of contexts"),
+    ],
+)
+def test_broken_configuration(environ: Environ, hcloud: Path, content: bytes, words: str) -> None:
     """A configuration that cannot be read is named, unless the token is found before."""
     hcloud.write_bytes(content)
-    with pytest.raises(BadInput, match=r"The hcloud CLI's configuration .*cli\.toml cannot be read"):
+    with pytest.raises(BadInput, match=rf"The hcloud CLI's configuration .*cli\.toml {words}"):
         read_settings(environ=environ)
     assert _from(read_settings(environ=environ | {"HCLOUD_TOKEN": "t"}))[0] == "t"
 

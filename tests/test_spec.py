@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from attrs import asdict, evolve
@@ -14,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scherbelberg.errors import BadInput
-from scherbelberg.spec import ClusterSpec, check_network_range, check_prefix, suggest_prefix
+from scherbelberg.spec import ClusterSpec, Ports, check_network_range, check_prefix, suggest_prefix
 
 #: RFC 1123, which server names follow.
 HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -59,6 +60,9 @@ def test_accepted_prefix(text: str) -> None:
         ("集群", "cluster"),
         ("", "cluster"),
         ("123", "cluster"),
+        ("cluster2", "cluster2"),
+        ("Größe2", "groesse2"),
+        ("run 2026", "run-2026"),
         ("a" * 50, "a" * 40),
     ],
 )
@@ -104,6 +108,43 @@ def test_bad_number_of_workers(workers: int) -> None:
     )
 
 
+@pytest.mark.parametrize("workers", [2.5, "2", None])
+def test_workers_are_a_whole_number(workers: Any) -> None:
+    """Half a machine cannot be rented."""
+    with pytest.raises(BadInput, match="workers cannot be"):
+        ClusterSpec(workers=workers)
+
+
+@pytest.mark.parametrize("ttl_s", [-5, 0, 0.5, "3600"])
+def test_bad_time_to_live(ttl_s: Any) -> None:
+    """A cluster that counts as forgotten before it is made cannot be."""
+    with pytest.raises(BadInput, match=f"A time to live of {ttl_s} s cannot be"):
+        ClusterSpec(ttl_s=ttl_s)
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        {"scheduler": 8787},
+        {"nanny": 8788},
+        {"scheduler": 70000},
+        {"worker": 65536},
+        {"dashboard": 1023},
+        {"dashboard": 0},
+        {"scheduler": "8786"},
+    ],
+)
+def test_bad_ports(ports: dict[str, Any]) -> None:
+    """Ports that are none, need more rights or are asked for twice are refused before anything is rented."""
+    with pytest.raises(BadInput, match="use four different numbers from 1024 to 65535"):
+        Ports(**ports)
+
+
+def test_good_ports() -> None:
+    """The first and the last port that anybody may open will do."""
+    assert Ports(scheduler=1024, dashboard=65535) == Ports(scheduler=1024, dashboard=65535, worker=8788, nanny=8789)
+
+
 @pytest.mark.parametrize("workers", [1, 99])
 def test_good_number_of_workers(workers: int) -> None:
     """One worker is enough, and 99 are possible."""
@@ -125,11 +166,15 @@ def test_good_network_range(text: str) -> None:
         ("fd00::/64", "is not an IPv4 network such as 10.0.0.0/16"),
         ("einhundert", "is not an IPv4 network such as 10.0.0.0/16"),
         ("10.0.0.0/25", "is too small"),
-        ("10.0.0.0", "is too small"),
+        ("10.0.0.0", "is not a private IPv4 network such as 10.0.0.0/16"),
+        ("10.0.0.0/255.255.0.0", "is not a private IPv4 network such as 10.0.0.0/16"),
+        ("10.0.0.0/0.0.255.255", "is not a private IPv4 network such as 10.0.0.0/16"),
+        ("8.8.0.0/16", "is not a private IPv4 network such as 10.0.0.0/16"),
+        ("0.0.0.0/0", "is not a private IPv4 network such as 10.0.0.0/16"),
     ],
 )
 def test_bad_network_range(text: str, words: str) -> None:
-    """What is no network, or too small, is refused by itself and in a spec."""
+    """What is no network, not a private one, written otherwise or too small is refused by itself and in a spec."""
     for refuse in (lambda: check_network_range(text), lambda: ClusterSpec(network_range=text)):
         with pytest.raises(BadInput, match=words):
             refuse()
@@ -146,7 +191,7 @@ def test_defaults() -> None:
         "image": None,
         "network_range": "10.0.0.0/16",
         "ttl_s": 43200,
-        "ports": {"ssh": 22, "scheduler": 8786, "dashboard": 8787, "worker": 8788, "nanny": 8789},
+        "ports": {"scheduler": 8786, "dashboard": 8787, "worker": 8788, "nanny": 8789},
         "timeouts": {
             "request": 30,
             "cloud": 120,

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from catalogues import manifest
 
+from scherbelberg.errors import BadInput, NodeUnreachable
 from scherbelberg.sshcommand import ssh_arguments
 
 _NODE = manifest().nodes[0]
@@ -19,10 +20,10 @@ _FOLDER = Path("/home/änne müller/clusters/cluster-0a")
 _OPTIONS = [
     "-F",
     "none",
-    "-i",
-    "/home/änne müller/clusters/cluster-0a/id_ed25519",
     "-p",
     "2222",
+    "-o",
+    'IdentityFile="/home/änne müller/clusters/cluster-0a/id_ed25519"',
     "-o",
     "IdentitiesOnly=yes",
     "-o",
@@ -69,16 +70,33 @@ def test_command() -> None:
     ]
 
 
-def test_percent_in_known_hosts() -> None:
-    """OpenSSH expands percent signs in this option, so they are doubled."""
+def test_percent_in_paths() -> None:
+    """OpenSSH expands percent signs in these options, so they are doubled."""
     arguments = ssh_arguments(Path("/a%h"), _NODE, port=22, words=())
     assert 'UserKnownHostsFile="/a%%h/known_hosts"' in arguments
+    assert 'IdentityFile="/a%%h/id_ed25519"' in arguments
+
+
+@pytest.mark.parametrize("name", ['a"b', "a${HOME}b"])
+def test_folder_that_openssh_cannot_be_told_of(name: str) -> None:
+    """A name that no quoting brings through OpenSSH is refused, not misread."""
+    with pytest.raises(BadInput, match="OpenSSH cannot be told of"):
+        ssh_arguments(Path("/") / name, _NODE, port=22, words=())
+
+
+def test_node_without_an_address() -> None:
+    """A node that has no address yet is named, instead of a host called None being asked."""
+    with pytest.raises(NodeUnreachable, match="Node worker000 has no public address yet") as caught:
+        ssh_arguments(_FOLDER, manifest().nodes[1], port=22, words=())
+    assert caught.value.node == "worker000"
 
 
 @pytest.mark.skipif(shutil.which("ssh") is None, reason="needs OpenSSH's ssh")
 @pytest.mark.parametrize("words", [(), ("true",)])
-def test_openssh_understands(words: tuple[str, ...], home: Path) -> None:
+@pytest.mark.parametrize("name", ["it's & 100%h, $HOME, ~, #1", "plain"])
+def test_openssh_understands(words: tuple[str, ...], name: str, tmp_path: Path) -> None:
     """OpenSSH reads from the arguments what is meant, whatever the user's own configuration says."""
+    home = tmp_path / name
     home.mkdir()
     (home / "id_ed25519").touch(mode=0o600)
     arguments = ssh_arguments(home, _NODE, port=2222, words=words)
@@ -88,7 +106,7 @@ def test_openssh_understands(words: tuple[str, ...], home: Path) -> None:
         "host": "198.51.100.1",
         "user": "root",
         "port": "2222",
-        "identityfile": f"{home}/id_ed25519",
+        "identityfile": f"{home}/id_ed25519".replace("%", "%%"),  # shown as given, and expanded when it is read
         "identitiesonly": "yes",
         "identityagent": "none",
         "stricthostkeychecking": "true",

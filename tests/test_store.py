@@ -21,12 +21,14 @@ from hypothesis import strategies as st
 from scherbelberg.access import Access
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.payload import RemoteFile
+from scherbelberg.record import Credentials, Manifest, NodeRecord
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Ports, Timeouts
-from scherbelberg.store import Credentials, Folder, Manifest, NodeRecord, Store
+from scherbelberg.store import Folder, Store
 
 _UNIX = pytest.mark.skipif("sys.platform == 'win32'", reason="modes are Unix's")
 _FILES = {
+    "endpoint",
     "manifest.json",
     "known_hosts",
     "id_ed25519",
@@ -100,8 +102,8 @@ _SPECS = st.builds(
     workers=st.integers(1, 99),
     worker=st.none() | _TEXT,
     image=st.none() | _TEXT,
-    ttl_s=st.none() | st.integers(0),
-    ports=st.builds(Ports, ssh=st.integers(1, 65535)),
+    ttl_s=st.none() | st.integers(1),
+    ports=st.builds(Ports, scheduler=st.integers(10000, 65535)),
     timeouts=st.builds(Timeouts, rent=st.floats(0, 1e9), join=st.integers(0, 10**9)),
 )
 _MANIFESTS = st.builds(
@@ -148,7 +150,7 @@ def test_manifest_is_readable(folder: Folder) -> None:
 @_UNIX
 def test_modes(open_to_all: None, folder: Folder) -> None:
     """Folders and files are their owner's alone, even if the umask forbids nothing."""
-    assert {_mode(folder.path), _mode(folder.path.parent)} == {0o700}
+    assert {_mode(path) for path in (folder.path, folder.path.parent, folder.path.parent.parent)} == {0o700}
     assert {path.name: oct(_mode(path)) for path in folder.path.iterdir()} == dict.fromkeys(_FILES, "0o600")
 
 
@@ -176,7 +178,7 @@ def test_modes_from_the_first_moment(
 def test_folders_have_their_mode_when_they_are_made(
     open_to_all: None, store: Store, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A cluster's folder is private when it is made, not a moment later."""
+    """A cluster's folder and those around it are private when they are made, not a moment later."""
     modes = {}
     real = os.mkdir
 
@@ -186,7 +188,7 @@ def test_folders_have_their_mode_when_they_are_made(
 
     monkeypatch.setattr(os, "mkdir", watch)
     folder = store.claim(manifest(), credentials())
-    assert (modes[home / "clusters"], modes[folder.path]) == (0o700, 0o700)
+    assert {modes[path] for path in (home, home / "clusters", folder.path)} == {0o700}
 
 
 def test_nothing_lies_aside(folder: Folder) -> None:

@@ -65,6 +65,23 @@ def test_client_fault_without_a_code(status: int) -> None:
     assert triage(status, "Bad Request") is Verdict.FINAL
 
 
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        (401, Verdict.TOKEN),
+        (403, Verdict.TOKEN),
+        (404, Verdict.GONE),
+        (408, Verdict.RETRY),
+        (409, Verdict.BUSY),
+        (423, Verdict.BUSY),
+        (429, Verdict.RETRY),
+    ],
+)
+def test_status_without_a_code(status: int, verdict: Verdict) -> None:
+    """A proxy's answer has no code of the API's; what its status says is believed."""
+    assert triage(status, "Too Many Requests") is verdict
+
+
 @pytest.mark.parametrize("message", ["unsupported location for server type", "server type 104 is deprecated"])
 def test_not_sold_here(message: str) -> None:
     """Two messages of invalid_input really say that another place has to be tried; other codes may not use them."""

@@ -62,13 +62,22 @@ async def test_each_request_fails_once(sandbox: SandboxThread, settings: Setting
 
 
 @pytest.mark.parametrize(
-    "phase", [Phase.NETWORK, Phase.RENT, Phase.REACH, Phase.ENVIRONMENT, Phase.SERVICE, Phase.PROOF]
+    ("phase", "state"),
+    [
+        (Phase.NETWORK, "start"),
+        (Phase.RENT, "start"),
+        (Phase.REACH, "start"),
+        (Phase.ENVIRONMENT, "start"),
+        (Phase.SERVICE, "start"),
+        (Phase.PROOF, "start"),
+        (Phase.PROOF, "done"),
+    ],
 )
-async def test_cancelled_in_any_phase(sandbox: SandboxThread, settings: Settings, phase: Phase) -> None:
+async def test_cancelled_in_any_phase(sandbox: SandboxThread, settings: Settings, phase: Phase, state: str) -> None:
     """A task that is cancelled gives everything back before the cancellation is raised."""
     loop = asyncio.get_running_loop()
     begun = asyncio.Event()
-    listen = when(phase, "start", lambda: loop.call_soon_threadsafe(begun.set))
+    listen = when(phase, state, lambda: loop.call_soon_threadsafe(begun.set))
     task = asyncio.create_task(Cluster.from_new(small(settings), settings=settings, listen=listen))
     await asyncio.wait_for(begun.wait(), 30)
     task.cancel()

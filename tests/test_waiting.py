@@ -207,7 +207,7 @@ async def test_together_stops_the_others() -> None:
 
 
 async def test_together_is_cancelled_as_a_whole() -> None:
-    """Cancelling it cancels all and waits for them."""
+    """Cancelling it, once or again, cancels all and waits for them."""
     works = [_Slow(), _Slow()]
     task = asyncio.create_task(together(*(work.run() for work in works)))
     for work in works:
@@ -215,7 +215,10 @@ async def test_together_is_cancelled_as_a_whole() -> None:
     task.cancel()
     for work in works:
         await work.stopping.wait()
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
         assert not task.done()
+        assert not work.cleaned
         work.may_end.set()
     with pytest.raises(asyncio.CancelledError):
         await task

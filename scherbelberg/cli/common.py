@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,8 +27,8 @@ token_option = click.option(
 
 def out() -> Console:
     """Results go here; as wide as they are when nobody looks."""
-    console = Console(emoji=False)
-    return console if console.is_terminal else Console(emoji=False, width=200)
+    # Whatever FORCE_COLOR says: what is piped is for programs.
+    return Console(emoji=False) if sys.stdout.isatty() else Console(emoji=False, width=200, force_terminal=False)
 
 
 def err() -> Console:

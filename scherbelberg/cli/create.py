@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scherbelberg.cli.common import err, json_option, out, prefix_option, say, token_option, where
+from scherbelberg.cli.interrupts import raised
 from scherbelberg.spec import ClusterSpec
 
 
@@ -31,9 +32,10 @@ def create(*, prefix: str, workers: int, token_file: Path | None, as_json: bool,
     ClusterSpec(prefix=prefix, workers=workers)
     settings = where(token_file)
     spec = ClusterSpec(prefix=prefix, workers=workers, network_range=settings.network_range, **wishes)
-    from scherbelberg.cli.story import created, described, left  # noqa: PLC0415 - heavy
+    from scherbelberg.cli import story  # noqa: PLC0415 - heavy
 
-    left(created(spec, settings, err()))
-    described(prefix, settings, out(), as_json=as_json)
+    with raised(), story.told_if_it_stays(prefix, settings):
+        story.left(story.created(spec, settings, err()))
+        story.described(prefix, settings, out(), as_json=as_json)
     say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
     say(f"Give it back: scherbelberg destroy -p {prefix}")

@@ -46,7 +46,7 @@ class _Watch:
             self.first = number
             _say(self._on_first)
             self._job.cancel()
-        elif number == signal.SIGINT and sys.stdin.isatty():
+        elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
             # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
             _say(self._if_abandoned)
             os._exit(128 + signal.SIGINT)
@@ -100,13 +100,16 @@ def raised() -> Iterator[None]:
 @contextmanager
 def left_to_child() -> Iterator[None]:
     """While a program of the user's runs in the foreground, Ctrl-C is its business."""
-    with _handled_by(signal.SIG_IGN, (signal.SIGINT,)):
+    # Not SIG_IGN, which the child would inherit.
+    with _handled_by(lambda number, frame: None, (signal.SIGINT,)):
         yield
 
 
 @contextmanager
 def _handled_by(handler: Any, numbers: tuple[int, ...] = _SIGNALS) -> Iterator[None]:
-    before = {number: signal.signal(number, handler) for number in numbers}
+    # What was to be ignored stays so, as nohup wants it.
+    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in heeded}
     try:
         yield
     finally:

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 from rich.console import Console
 
+from scherbelberg.cli.common import say
 from scherbelberg.cli.documents import cluster_document, print_cluster
 from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.progress import shown
@@ -30,6 +33,20 @@ def created(spec: ClusterSpec, settings: Settings, console: Console) -> Cluster:
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {spec.prefix}",
             too_late=Cluster.destroy,
         )
+
+
+@contextmanager
+def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
+    """When what comes after the making of a cluster fails or is interrupted, say that the cluster stays."""
+    before = remembered_folder(settings.home, settings.access.endpoint, prefix)
+    try:
+        yield
+    except BaseException:
+        folder = remembered_folder(settings.home, settings.access.endpoint, prefix)
+        is_new = folder is not None and (before is None or folder.uid != before.uid)
+        if folder is not None and is_new and folder.read().state == "ready":
+            say(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
+        raise
 
 
 def described(prefix: str, settings: Settings, console: Console, *, as_json: bool) -> None:
@@ -69,7 +86,7 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
     with shown(console) as listen:
         run(
             give_back(settings, prefix, uids, listener=listen, timeouts=Timeouts()),
-            on_first="Interrupted: some machines may still be there ...",
+            on_first="Interrupted: what is being deleted is deleted first ...",
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {prefix}",
         )
 
