@@ -14,7 +14,15 @@ import requests
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
-from scherbelberg.errors import ClusterExists, ClusterNotFound, NodeNotFound, StateDamaged, StateMissing
+from scherbelberg.environment import Versions
+from scherbelberg.errors import (
+    ClusterExists,
+    ClusterNotFound,
+    NodeNotFound,
+    StateDamaged,
+    StateMissing,
+    VersionMismatch,
+)
 from scherbelberg.links import find_node
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -196,6 +204,34 @@ def test_unknown_names(life: Life) -> None:
     (folder,) = Store(life.settings.home).folders()
     with pytest.raises(NodeNotFound, match="no node 'worker002'; it has: scheduler, worker000, worker001"):
         find_node(folder.read(), "worker002")
+
+
+def test_other_versions_get_no_client(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interpreter with other versions than the cluster's is refused a client, with the difference named."""
+    other = Versions(python="3.99.0", packages=life.cluster.versions)
+    monkeypatch.setattr("scherbelberg.cluster.own_versions", lambda: other)
+    with pytest.raises(VersionMismatch, match=r"python is 3\.99\.0 on this computer"):
+        life.cluster.get_client()
+
+
+def test_fields_win_over_a_spec(life: Life) -> None:
+    """What is said by name wins over what a spec says, and is not ignored."""
+    with pytest.raises(ClusterExists, match="'life' of"):
+        sync.Cluster.from_new(ClusterSpec(prefix="other"), prefix="life", settings=life.settings)
+
+
+def test_damaged_key_is_named(life: Life) -> None:
+    """A key file that was cut off is an error of ours."""
+    (folder,) = Store(life.settings.home).folders()
+    key = folder.path / "id_ed25519"
+    before = key.read_bytes()
+    try:
+        key.write_bytes(before[:100])
+        cluster = sync.Cluster.from_existing("life", settings=life.settings)
+        with pytest.raises(StateDamaged, match="SSH key on this computer cannot be read"):
+            cluster.get_client()
+    finally:
+        key.write_bytes(before)
 
 
 def test_damaged_state_is_named(life: Life) -> None:

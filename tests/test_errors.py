@@ -42,6 +42,7 @@ TABLE = {
     "StateDamaged": ("state_damaged", 11),
     "CloudError": ("cloud", 12),
     "CloudUnreachable": ("cloud_unreachable", 12),
+    "ClusterBroken": ("cluster_broken", 13),
     "NodeUnreachable": ("node_unreachable", 13),
     "BootstrapFailed": ("bootstrap_failed", 13),
     "SandboxFailed": ("sandbox", 14),

@@ -62,7 +62,14 @@ def test_holding() -> None:
 @pytest.mark.parametrize(
     ("resources", "state"),
     [
-        ((network("c", network_labels(identity(), "ready")),), "ready"),
+        (
+            (
+                network("c", network_labels(identity(), "ready")),
+                server("c-scheduler", _labels() | {"role": "scheduler"}),
+            ),
+            "ready",
+        ),
+        ((network("c", network_labels(identity(), "ready")), server("c-worker000", _labels())), "broken"),
         ((network("c", network_labels(identity(), "creating")),), "creating"),
         ((network("c", _labels(role="network")),), "creating"),
         ((server("c-scheduler", _labels()),), "broken"),
@@ -70,7 +77,7 @@ def test_holding() -> None:
     ],
 )
 def test_state(resources: tuple[Resource, ...], state: str) -> None:
-    """The network alone says how far a cluster is; without one it is broken."""
+    """The network says how far a cluster is; without one, or ready without a scheduler, it is broken."""
     assert [found.state for found in holdings(resources)] == [state]
 
 

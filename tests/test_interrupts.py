@@ -16,7 +16,7 @@ import pytest
 from surroundings import environment_for, folders, held
 
 from scherbelberg import sync
-from scherbelberg.errors import ClusterExists
+from scherbelberg.errors import ClusterBroken, ClusterExists
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 
@@ -118,6 +118,9 @@ def test_killed_create_is_resumed(sandbox: SandboxThread, settings: Settings, mo
     with program(settings, *CREATE) as process:
         read_until(process, moment)
     (name,) = folders(settings)
+    if moment != "network done":
+        with pytest.raises(ClusterBroken, match="repeat its create with the same options"):
+            sync.Cluster.from_existing("signal", settings=settings)
     with pytest.raises(ClusterExists, match="had other options"):
         sync.Cluster.from_new(prefix="signal", workers=2, settings=settings)
     assert folders(settings) == [name]

@@ -158,6 +158,48 @@ async def test_machine_that_dies(machine: Machine) -> None:
             await talking
 
 
+async def test_frozen_machine_delays_nobody(machine: Machine) -> None:
+    """Whoever is cancelled while a machine stands still goes on at once: it is not asked to close politely."""
+    frozen = asyncio.Event()
+    heard = asyncio.Event()
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(2**16):
+            if frozen.is_set():
+                await asyncio.Event().wait()
+            sink.write(data)
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", machine.port)
+        carriers = [asyncio.create_task(carry(reader, far_writer)), asyncio.create_task(carry(far_reader, writer))]
+        await released.wait()
+        for carrier in carriers:
+            carrier.cancel()
+        await asyncio.gather(*carriers, return_exceptions=True)
+        writer.close()
+        far_writer.close()
+
+    released = asyncio.Event()
+    proxy = await asyncio.start_server(take, "127.0.0.1", 0)
+    host_key = machine.host_key.public
+    port = proxy.sockets[0].getsockname()[1]
+    remote = Remote(
+        node="worker000", host="127.0.0.1", port=port, key=machine.login.private, host_keys=lambda: [host_key]
+    )
+    await remote.reach(within_s=10)
+    command = "echo here; read x"
+    talking = asyncio.create_task(remote.converse(command, answer=lambda _: heard.set(), log=print, within_s=60))
+    await heard.wait()
+    frozen.set()
+    talking.cancel()
+    done, _ = await asyncio.wait([talking], timeout=10)
+    assert done == {talking}
+    released.set()
+    await remote.close()
+    proxy.close()
+    await proxy.wait_closed()
+
+
 @pytest.fixture
 async def echo() -> AsyncIterator[int]:
     """A port that sends back what it gets."""

@@ -28,6 +28,7 @@ from scherbelberg.store import Folder, Store
 
 _UNIX = pytest.mark.skipif("sys.platform == 'win32'", reason="modes are Unix's")
 _FILES = {
+    "maker",
     "endpoint",
     "manifest.json",
     "known_hosts",

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import concurrent.futures
 import functools
 import gc
@@ -307,6 +306,5 @@ def test_private_loop_is_one_from_the_beginning(monkeypatch: pytest.MonkeyPatch)
     with concurrent.futures.ThreadPoolExecutor(2) as waiting, concurrent.futures.ThreadPoolExecutor(2) as asking:
         found = list(asking.map(lambda _: private_loop(), range(2)))
     for loop in made:
-        atexit.unregister(loop.stop)
         loop.stop()
     assert made == [found[0]] == [found[1]]

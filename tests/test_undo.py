@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import psutil
 import pytest
@@ -14,9 +15,9 @@ import requests
 from attrs import evolve
 from surroundings import SHORT, folders, held
 
-from scherbelberg import Cluster, ClusterSpec, Event, Phase
+from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
 from scherbelberg.environment import Versions
-from scherbelberg.errors import BootstrapFailed, NodeUnreachable, TokenRefused, WaitTimeout
+from scherbelberg.errors import BootstrapFailed, ClusterExists, NodeUnreachable, TokenRefused, WaitTimeout
 from scherbelberg.sandbox.server import Faults, SandboxThread, sandbox_id
 from scherbelberg.sandbox.system import marked
 from scherbelberg.settings import Settings
@@ -128,6 +129,49 @@ async def test_environment_that_is_not_there(settings: Settings, monkeypatch: py
     assert (caught.value.phase, caught.value.node in {"scheduler", "worker000"}) == ("environment", True)
     assert caught.value.log_tail
     assert held(settings) == []
+
+
+async def test_second_create_beside_the_first(settings: Settings) -> None:
+    """While a cluster is being made, another create of its name is refused and does it no harm."""
+    loop = asyncio.get_running_loop()
+    begun = asyncio.Event()
+    listen = when(Phase.REACH, "start", lambda: loop.call_soon_threadsafe(begun.set))
+    first = asyncio.create_task(Cluster.from_new(small(settings), settings=settings, listen=listen))
+    await asyncio.wait_for(begun.wait(), 30)
+    with pytest.raises(ClusterExists, match="is being made right now, by process"):
+        await Cluster.from_new(small(settings), settings=settings)
+    cluster = await first
+    assert len(held(settings)) == 5
+    await cluster.destroy()
+    assert (held(settings), folders(settings)) == ([], [])
+
+
+async def test_worker_that_does_not_compute(sandbox: SandboxThread, settings: Settings) -> None:
+    """A worker that joined and then stands still ends the create at a deadline, and everything is given back."""
+
+    def freeze() -> None:
+        for process in hosts_processes(sandbox):
+            if "worker000" in " ".join(process.cmdline()) or "spawn_main" in " ".join(process.cmdline()):
+                process.suspend()
+
+    def thaw() -> None:
+        for process in hosts_processes(sandbox):
+            process.resume()
+
+    real = daskclient._check_versions
+
+    async def check_then_freeze(*args: Any) -> None:
+        await real(*args)
+        freeze()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(daskclient, "_check_versions", check_then_freeze)
+        patch.setattr(daskclient, "_CONNECT_S", 3)
+        spec = evolve(small(settings), timeouts=evolve(SHORT, join=3))
+        with pytest.raises(WaitTimeout, match=r"A sum on each worker .*missing worker000"):
+            await Cluster.from_new(spec, settings=settings)
+    thaw()
+    assert (held(settings), folders(settings)) == ([], [])
 
 
 async def test_worker_that_never_joins(settings: Settings) -> None:

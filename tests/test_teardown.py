@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Deletion by label against the emulated cloud: undeterred, economical, proven."""
+
+from __future__ import annotations
+
+import pytest
+from catalogues import identity
+from sandbox_helpers import Api, unique
+from surroundings import SHORT, held, settings_for
+
+from scherbelberg import Event
+from scherbelberg.errors import LeftOver
+from scherbelberg.events import ignore
+from scherbelberg.holdings import selector
+from scherbelberg.keeping import give_back
+from scherbelberg.sandbox.server import Faults, SandboxThread
+from scherbelberg.settings import Settings
+
+COUNT = 6
+
+
+@pytest.fixture
+def settings(emulated: SandboxThread, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings that lead to the module's cloud."""
+    return settings_for(emulated, tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def uid(api: Api) -> str:
+    """The uid of a few firewalls with our labels, beside one of somebody else."""
+    uid = unique("u")
+    for number in range(COUNT):
+        api("POST", "/firewalls", {"name": f"{uid}-{number}", "labels": identity(uid=uid).labels("firewall")})
+    api("POST", "/firewalls", {"name": unique("foreign"), "labels": {"prefix": "cluster"}})
+    return uid
+
+
+def ours(settings: Settings, uid: str) -> list[str]:
+    """What is left of a uid."""
+    return [name for name in held(settings) if f"/{uid}-" in name]
+
+
+async def test_everything_goes_and_nothing_else(settings: Settings, uid: str, emulated: SandboxThread) -> None:
+    """All that carries the uid is deleted with one request each, and nothing else."""
+    before = len(emulated.sandbox.requests)
+    await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    deletions = [path for method, path in emulated.sandbox.requests[before:] if method == "DELETE"]
+    assert len(deletions) == len(set(deletions)) == COUNT
+    assert ours(settings, uid) == []
+    assert any("foreign" in name for name in held(settings))
+
+
+async def test_one_refusal_does_not_keep_the_others(settings: Settings, uid: str, emulated: SandboxThread) -> None:
+    """A resource that the cloud does not let go is named with the reason; all others are gone."""
+    emulated.set_faults(Faults(fail_request=6, status=403, code="protected"))
+    with pytest.raises(LeftOver, match=r"still lists firewall .*protected.*scherbelberg nuke -p cluster") as caught:
+        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    assert len(ours(settings, uid)) == len(caught.value.left_over) == 1
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
+async def test_listener_does_not_stop_it(settings: Settings, uid: str, error: BaseException) -> None:
+    """A listener that raises stops no deletion."""
+
+    def listen(event: Event) -> None:
+        raise error
+
+    await give_back(settings, "cluster", (uid,), listener=listen, timeouts=SHORT)
+    assert ours(settings, uid) == []
+
+
+async def test_one_uid_does_not_keep_the_next(settings: Settings, uid: str, api: Api, emulated: SandboxThread) -> None:
+    """When something of one cluster cannot go, the next is given back all the same."""
+    other = unique("v")
+    api("POST", "/firewalls", {"name": f"{other}-0", "labels": identity(uid=other).labels("firewall")})
+    emulated.set_faults(Faults(fail_request=6, status=403, code="protected"))
+    with pytest.raises(LeftOver):
+        await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
+    assert ours(settings, other) == []
+    assert selector(uid=other)["uid"] == other
