@@ -62,7 +62,8 @@ def check_endpoint(endpoint: str) -> str:
         BadInput: It is no URL, or plain http to another computer.
     """
     if not _is_plain_url(endpoint):
-        raise BadInput(f"The endpoint '{endpoint}' is no address of an API; Hetzner's is {HETZNER}.")
+        shown = "with an @ in it" if "@" in endpoint else f"'{endpoint}'"  # a password may stand before it
+        raise BadInput(f"The endpoint {shown} is no address of an API; Hetzner's is {HETZNER}.")
     if urlsplit(endpoint).scheme == "http" and not _is_loopback(endpoint):
         raise BadInput(
             f"The endpoint {endpoint} is plain http, which would send your token in the clear; use https"

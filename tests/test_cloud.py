@@ -99,6 +99,13 @@ async def test_clock_is_the_clouds(hetzner: Hetzner) -> None:
     assert abs(hetzner.now_s - time.time()) < 5  # the sandbox has this computer's clock
 
 
+class Server(ThreadingHTTPServer):
+    """A server that does not mind when a client hangs up."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing."""
+
+
 class Stub:
     """A server that answers every request the same way, and remembers what it was asked."""
 
@@ -125,7 +132,7 @@ class Stub:
 
         self.seen = seen
         self._release = release
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = Server(("127.0.0.1", 0), Handler)
         self.endpoint = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
 
