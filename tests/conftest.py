@@ -16,7 +16,7 @@ from scherbelberg.sandbox.system import marked
 from scherbelberg.settings import Settings
 
 #: Fast, but slow enough that things still happen one after the other.
-TIME_SCALE = 0.05
+TIME_SCALE = 0.02
 
 
 @pytest.fixture

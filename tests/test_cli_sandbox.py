@@ -80,7 +80,7 @@ def plain_path(folder: Path) -> str:
     """A PATH with all programs of this one but OpenSSH's and OpenSSL's, which a small machine lacks."""
     folder.mkdir()
     for place in reversed(os.environ["PATH"].split(os.pathsep)):
-        for program in Path(place).iterdir() if Path(place).is_dir() else ():
+        for program in Path(place).iterdir() if os.access(place, os.R_OK | os.X_OK) else ():
             if not program.name.startswith(("ssh", "scp", "sftp", "openssl")):
                 (folder / program.name).unlink(missing_ok=True)
                 (folder / program.name).symlink_to(program)
