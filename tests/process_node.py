@@ -20,7 +20,7 @@ import psutil
 from attrs import field, frozen
 
 from scherbelberg.keys import Certified, make_authority, sign_request
-from scherbelberg.sandbox.layout import PYTHON_NEEDS
+from scherbelberg.sandbox.layout import PYTHON_NEEDS, make_standins
 from scherbelberg.shipped import shipped_files
 
 UID = "u1"
@@ -110,7 +110,7 @@ class Node:
     async def start(self, *words: str) -> asyncio.subprocess.Process:
         """Start bash as sshd would."""
         environment = {
-            "PATH": f"{self.root}/usr/bin:{os.environ['PATH']}",
+            "PATH": f"{self.root}/usr/bin:{os.environ['PATH']}:{self.root}/standins",
             "HOME": str(self.root / "root"),
             "TMPDIR": str(self.root / "tmp"),
             "LC_ALL": "C.UTF-8",
@@ -207,5 +207,6 @@ def make_node(folder: Path, *, role: str, scheduler_port: int, authority: Certif
     node.path("etc/ssh/ssh_host_ed25519_key").write_text("planted", encoding="utf-8")
     node.path("usr/bin/systemctl").write_text(_SYSTEMCTL, encoding="utf-8")
     node.path("usr/bin/systemctl").chmod(0o755)
+    make_standins(node.path("standins"))
     node.push()
     return node

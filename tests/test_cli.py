@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -73,12 +74,8 @@ def test_life(shell: Shell) -> None:
     assert {node["status"] for node in shown["nodes"]} == {"running"}
     assert float(shown["hourly"]["net"]) == pytest.approx(2 * float(shown["nodes"][0]["hourly"]["net"]))
 
-    code, output, complaints = shell(
-        "ssh", "-p", "tour", "worker000", "python3", "-c", "'import dask; print(dask.__version__)'"
-    )
-    assert (code, output.strip()) == (0, shown["versions"]["dask"]), complaints
-    assert shell("ssh", "-p", "tour", "scheduler", "exit 7")[0] == 7
-    assert shell("ssh", "-p", "tour", "scheduler", "--", "ls", "-a", "/")[1].split()[:2] == [".", ".."]
+    if shutil.which("ssh"):
+        _log_in(shell, shown["versions"]["dask"])
 
     code, _, complaints = shell("ssh", "-p", "tour", "worker001")
     assert (code, "has no node 'worker001'" in complaints) == (10, True)
@@ -90,6 +87,16 @@ def test_life(shell: Shell) -> None:
     assert held(shell.settings) == []
     assert folders(shell.settings) == []
     assert "There are no clusters." in shell("ls")[1]
+
+
+def _log_in(shell: Shell, version: str) -> None:
+    """Commands run in the cluster's environment, and their exit code is ours."""
+    code, output, complaints = shell(
+        "ssh", "-p", "tour", "worker000", "python3", "-c", "'import dask; print(dask.__version__)'"
+    )
+    assert (code, output.strip()) == (0, version), complaints
+    assert shell("ssh", "-p", "tour", "scheduler", "exit 7")[0] == 7
+    assert shell("ssh", "-p", "tour", "scheduler", "--", "ls", "-a", "/")[1].split()[:2] == [".", ".."]
 
 
 def test_damaged_and_missing_state(shell: Shell, tmp_path: Path) -> None:

@@ -30,12 +30,12 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     from scherbelberg.links import find_node  # noqa: PLC0415
     from scherbelberg.sshcommand import ssh_arguments  # noqa: PLC0415
 
-    program = shutil.which("ssh")
-    if program is None:
-        raise ScherbelbergError("There is no program 'ssh' on this computer: install OpenSSH's client.")
     words = command[1:] if command[:1] == ("--",) else command
     folder = folder_of(prefix)
     manifest = folder.read()
     arguments = ssh_arguments(folder.path, find_node(manifest, node), port=manifest.ssh_port, words=words)
+    program = shutil.which("ssh")
+    if program is None:
+        raise ScherbelbergError("There is no program 'ssh' on this computer: install OpenSSH's client.")
     with left_to_child():
         sys.exit(subprocess.run([program, *arguments], check=False).returncode)
