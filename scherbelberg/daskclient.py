@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any
 
 from distributed import Client, Security
@@ -21,6 +21,7 @@ from scherbelberg.waiting import until
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
 RECONNECT_S = 300
 _CONNECT_S = 30
+_CLOSE_S = 5
 
 
 class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part only
@@ -77,8 +78,27 @@ async def connect_async(door: Door) -> Client:
     Raises:
         NodeUnreachable: The scheduler does not answer as it should.
     """
-    with _translated():
-        return await TunnelClient(door, asynchronous=True)
+    client = TunnelClient(door, asynchronous=True)
+    try:
+        with _translated():
+            return await client
+    except BaseException:
+        await _close(client)
+        raise
+
+
+@asynccontextmanager
+async def _closed_in_the_end(client: Client) -> AsyncIterator[Client]:
+    """Connect a client for a while; its own context manager forgets it when connecting is interrupted."""
+    try:
+        yield await client
+    finally:
+        await _close(client)
+
+
+async def _close(client: Client) -> None:
+    with suppress(TimeoutError):
+        await client.close(timeout=_CLOSE_S)
 
 
 @contextmanager
@@ -113,7 +133,7 @@ async def prove(door: Door, *, workers: tuple[str, ...], ours: Versions, within_
         VersionMismatch: Versions differ; the rows say where.
     """
     with _translated():
-        async with TunnelClient(door, asynchronous=True, set_as_default=False) as client:
+        async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
             addresses = await _joined(client, workers, within_s)
             try:
                 async with asyncio.timeout(max(within_s, _CONNECT_S)):
