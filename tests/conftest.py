@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from description import Witness
 from sandbox_helpers import Api, Machine, rent
 from surroundings import settings_for
 
-from scherbelberg.sandbox.server import Faults, SandboxThread, sandbox_id
-from scherbelberg.sandbox.system import marked
+from scherbelberg.sandbox.hosts.system import marked
+from scherbelberg.sandbox.server import SandboxThread, sandbox_id
+from scherbelberg.sandbox.words import Faults, Options
 from scherbelberg.settings import Settings
 
 #: Fast, but slow enough that things still happen one after the other.
@@ -28,8 +30,10 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def sandbox(tmp_path: Path) -> Iterator[SandboxThread]:
     """An emulated cloud of the test's own."""
-    with SandboxThread(tmp_path / "sand kasten", time_scale=TIME_SCALE) as running:
+    witness = Witness()
+    with SandboxThread(tmp_path / "sand kasten", Options(time_scale=TIME_SCALE), witness=witness) as running:
         yield running
+    assert witness.complaints == []
 
 
 @pytest.fixture
@@ -47,8 +51,10 @@ def emulated_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def emulated(emulated_folder: Path) -> Iterator[SandboxThread]:
     """An emulated cloud for all tests of a module, which leaves no process and no file."""
-    with SandboxThread(emulated_folder, time_scale=0.02) as running:
+    witness = Witness()
+    with SandboxThread(emulated_folder, Options(time_scale=TIME_SCALE), witness=witness) as running:
         yield running
+    assert witness.complaints == []
     assert marked(f"{sandbox_id(emulated_folder)}.") == []
     assert not emulated_folder.exists()
 

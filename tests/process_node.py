@@ -20,7 +20,7 @@ import psutil
 from attrs import field, frozen
 
 from scherbelberg.keys import Certified, make_authority, sign_request
-from scherbelberg.sandbox.layout import PYTHON_NEEDS, make_standins
+from scherbelberg.sandbox.hosts.layout import PYTHON_NEEDS, make_standins
 from scherbelberg.shipped import shipped_files
 
 UID = "u1"

@@ -16,8 +16,9 @@ import psutil
 import requests
 from attrs import frozen
 
-from scherbelberg.sandbox.server import SandboxSettings, sandbox_id
-from scherbelberg.sandbox.system import marked
+from scherbelberg.sandbox.hosts.system import marked
+from scherbelberg.sandbox.server import sandbox_id
+from scherbelberg.sandbox.words import SandboxSettings
 from scherbelberg.waiting import until
 
 Json = dict[str, Any]

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scherbelberg.sandbox.hosts.system import MARKER, marked
 from scherbelberg.sandbox.server import sandbox_id
-from scherbelberg.sandbox.system import MARKER, marked
 
 WITHIN_S = 90
 COMMAND = (sys.executable, "-m", "scherbelberg")

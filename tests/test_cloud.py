@@ -21,7 +21,8 @@ from scherbelberg.catalog import Json
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import CloudError, CloudUnreachable, NameTaken, QuotaReached, TokenRefused
 from scherbelberg.keys import make_ssh_pair
-from scherbelberg.sandbox.server import Faults, SandboxThread
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 
@@ -44,7 +45,7 @@ async def test_ambiguous_create_is_followed_up(
     sandbox: SandboxThread, settings: Settings, hetzner: Hetzner, how: Literal["error", "drop_before", "drop_after"]
 ) -> None:
     """Whether an answer is lost before or after the work, or the cloud stumbles: one resource is there, and ours."""
-    sandbox.set_faults(Faults(fail_request=1, how=how, status=503, code="unavailable"))
+    sandbox.set_faults(Faults(requests=(RequestFault(number=1, how=how, status=503, code="unavailable"),)))
     body = key_request()
     created = await hetzner.create("ssh_keys", body)
     assert created.resource.labels == body["labels"]
@@ -69,7 +70,7 @@ async def test_same_request_twice_is_one_resource(hetzner: Hetzner) -> None:
 async def test_passing_faults_are_met_with_patience(sandbox: SandboxThread, hetzner: Hetzner) -> None:
     """A question that the cloud could not answer is asked again."""
     for status, code in ((503, "unavailable"), (429, "rate_limit_exceeded"), (502, "bad_gateway")):
-        sandbox.set_faults(Faults(fail_request=1, status=status, code=code))
+        sandbox.set_faults(Faults(requests=(RequestFault(number=1, status=status, code=code),)))
         assert (await hetzner.catalog()).currency == "EUR"
 
 

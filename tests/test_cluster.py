@@ -25,6 +25,7 @@ from scherbelberg.errors import (
 )
 from scherbelberg.links import find_node
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 from scherbelberg.threadloop import private_loop
@@ -45,7 +46,7 @@ class Life:
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     """A cluster with two workers."""
     folder = tmp_path_factory.mktemp("Leben & Würde")
-    with SandboxThread(folder / "sandbox", time_scale=0.05) as sandbox:
+    with SandboxThread(folder / "sandbox", Options(time_scale=0.05)) as sandbox:
         settings = settings_for(sandbox, folder / "home")
         life = Life(sandbox, settings)
         yield life

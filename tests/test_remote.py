@@ -16,9 +16,9 @@ import pytest
 from scherbelberg.errors import NodeUnreachable, WaitTimeout
 from scherbelberg.keys import make_ssh_pair
 from scherbelberg.remote import Remote
-from scherbelberg.sandbox.execution import Process, Where, serve
-from scherbelberg.sandbox.sshd import Sshd
-from scherbelberg.sandbox.standins import LOADED_KEYS
+from scherbelberg.sandbox.hosts.execution import Process, Where, serve
+from scherbelberg.sandbox.hosts.sshd import Sshd
+from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 from scherbelberg.tunnel import Tunnel
 from scherbelberg.waiting import until
 

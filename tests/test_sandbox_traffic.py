@@ -18,14 +18,15 @@ from sandbox_helpers import (
 )
 
 from scherbelberg.sandbox.addresses import claim
-from scherbelberg.sandbox.server import Faults, SandboxThread
+from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.traffic import Bucket
+from scherbelberg.sandbox.words import Faults, Options, RequestFault
 
 
 def test_fault_error(emulated: SandboxThread, api: Api) -> None:
     """Request k answers the error that was asked for, does nothing, and is the only one."""
     name = unique("firewall")
-    emulated.set_faults(Faults(fail_request=2, status=503, code="unavailable"))
+    emulated.set_faults(Faults(requests=(RequestFault(number=2, status=503, code="unavailable"),)))
     assert api("GET", "/firewalls").status == 200
     answer = api("POST", "/firewalls", {"name": name})
     assert (answer.status, answer.error["code"]) == (503, "unavailable")
@@ -37,7 +38,7 @@ def test_fault_error(emulated: SandboxThread, api: Api) -> None:
 def test_fault_drop(emulated: SandboxThread, api: Api, how: Any, made: int) -> None:
     """A dropped connection answers nothing, with the work undone or done."""
     name = unique("firewall")
-    emulated.set_faults(Faults(fail_request=1, how=how))
+    emulated.set_faults(Faults(requests=(RequestFault(number=1, how=how),)))
     with pytest.raises(requests.ConnectionError):
         api("POST", "/firewalls", {"name": name})
     assert len(api("GET", "/firewalls", name=name).body["firewalls"]) == made
@@ -80,7 +81,7 @@ def test_rate_limit(emulated: SandboxThread, api: Api) -> None:
 
 def test_two_sandboxes_coexist(emulated: SandboxThread, tmp_path: Path) -> None:
     """Two sandboxes share no address, no token and no resource, and one that ends frees its own."""
-    with SandboxThread(tmp_path / "other", time_scale=0.02) as other:
+    with SandboxThread(tmp_path / "other", Options(time_scale=0.02)) as other:
         mine, theirs = emulated.settings, other.settings
         assert mine.endpoint != theirs.endpoint
         assert mine.network_range != theirs.network_range

@@ -14,7 +14,8 @@ from scherbelberg.errors import LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.holdings import selector
 from scherbelberg.keeping import give_back
-from scherbelberg.sandbox.server import Faults, SandboxThread
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 COUNT = 6
@@ -53,7 +54,7 @@ async def test_everything_goes_and_nothing_else(settings: Settings, uid: str, em
 
 async def test_one_refusal_does_not_keep_the_others(settings: Settings, uid: str, emulated: SandboxThread) -> None:
     """A resource that the cloud does not let go is named with the reason; all others are gone."""
-    emulated.set_faults(Faults(fail_request=6, status=403, code="protected"))
+    emulated.set_faults(Faults(requests=(RequestFault(number=6, status=403, code="protected"),)))
     with pytest.raises(LeftOver, match=r"still lists firewall .*protected.*scherbelberg nuke -p cluster") as caught:
         await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
     assert len(ours(settings, uid)) == len(caught.value.left_over) == 1
@@ -74,7 +75,7 @@ async def test_one_uid_does_not_keep_the_next(settings: Settings, uid: str, api:
     """When something of one cluster cannot go, the next is given back all the same."""
     other = unique("v")
     api("POST", "/firewalls", {"name": f"{other}-0", "labels": identity(uid=other).labels("firewall")})
-    emulated.set_faults(Faults(fail_request=6, status=403, code="protected"))
+    emulated.set_faults(Faults(requests=(RequestFault(number=6, status=403, code="protected"),)))
     with pytest.raises(LeftOver):
         await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
     assert ours(settings, other) == []

@@ -19,8 +19,9 @@ from surroundings import SHORT, folders, held
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
 from scherbelberg.environment import Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, NodeUnreachable, TokenRefused, WaitTimeout
-from scherbelberg.sandbox.server import Faults, SandboxThread, sandbox_id
-from scherbelberg.sandbox.system import marked
+from scherbelberg.sandbox.hosts.system import marked
+from scherbelberg.sandbox.server import SandboxThread, sandbox_id
+from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 #: More requests than a create of this size sends.
@@ -47,7 +48,7 @@ def when(phase: Phase, state: str, act: Callable[[], object], *, node: str | Non
 async def test_each_request_fails_once(sandbox: SandboxThread, settings: Settings) -> None:
     """Whichever request of a create is refused: nothing is left, and the error says which request it was."""
     for number in range(1, FAR):
-        sandbox.set_faults(Faults(fail_request=number))
+        sandbox.set_faults(Faults(requests=(RequestFault(number=number),)))
         try:
             cluster = await Cluster.from_new(small(settings), settings=settings)
         except TokenRefused as refusal:

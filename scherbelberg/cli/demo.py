@@ -36,11 +36,12 @@ def demo(workers: int, time_scale: float) -> None:
     """
     ClusterSpec(prefix=_PREFIX, workers=workers)
     from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox.words import Options  # noqa: PLC0415
 
     # A termination becomes an exception here, so that everything below is unwound whenever it comes.
     with raised(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:
         say("Starting an emulated Hetzner Cloud on this computer ...")
-        with daemon.running(Path(folder) / "sandbox", time_scale=time_scale) as sandbox:
+        with daemon.running(Path(folder) / "sandbox", Options(time_scale=time_scale)) as sandbox:
             _rent_and_compute(sandbox, Path(folder), workers)
     out().print("The sandbox is stopped: no process, no file and no bill is left.")
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
 from scherbelberg.cli.common import json_option, say
+from scherbelberg.errors import SandboxFailed
 from scherbelberg.settings import home_folder
 
 if TYPE_CHECKING:
@@ -26,14 +27,44 @@ def sandbox() -> None:
 @click.option(
     "--time-scale", type=float, default=1.0, show_default=True, help="How slow it is; 0.1 is ten times faster."
 )
-def start(time_scale: float) -> None:
+@click.option("--realistic", is_flag=True, help="Servers take 20 to 40 seconds to boot, as the real ones do.")
+@click.option(
+    "--hosts",
+    type=click.Choice(["process", "scripted"]),
+    default="process",
+    show_default=True,
+    help="Servers with real shells and Dask, or a hundred that only play their part.",
+)
+@click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
+def start(
+    *, time_scale: float, realistic: bool, hosts: Literal["process", "scripted"], faults_file: TextIO | None
+) -> None:
     """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
+    from scherbelberg.sandbox.words import NO_FAULTS, Options  # noqa: PLC0415
 
-    settings = begin(_folder(), time_scale=time_scale)
+    wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
+    settings = begin(_folder(), Options(hosts=hosts, time_scale=time_scale, realistic=realistic, faults=wrong))
     say(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")
     for name, value in _variables(settings).items():
         click.echo(f"export {name}={shlex.quote(value)}")
+
+
+@sandbox.command()
+@click.argument("file", type=click.File(encoding="utf-8"))
+def faults(file: TextIO) -> None:
+    """Let things go wrong from now on, as FILE says; '-' reads standard input, and {} ends all faults."""
+    from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
+    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415
+    from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
+
+    wrong = read_faults(file.read())
+    settings = look(_folder())
+    if settings is None:
+        raise SandboxFailed("The sandbox does not run; 'scherbelberg sandbox start' starts it.")
+    set_faults(settings, wrong)
+    say("The faults are set; requests count from 1.")
 
 
 @sandbox.command()

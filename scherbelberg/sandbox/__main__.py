@@ -16,8 +16,10 @@ from pathlib import Path
 
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.sandbox.daemon import READY
+from scherbelberg.sandbox.documents import read_options
 from scherbelberg.sandbox.server import Sandbox
 from scherbelberg.sandbox.state import own_state, write_state
+from scherbelberg.sandbox.words import Options
 
 _log = logging.getLogger("scherbelberg.sandbox")
 
@@ -26,7 +28,7 @@ def main() -> int:
     """Run a sandbox until a signal, or the end of the input."""
     parser = argparse.ArgumentParser(prog="scherbelberg.sandbox")
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--time-scale", type=float, default=1.0)
+    parser.add_argument("--options", default="{}", help="a JSON document")
     end = parser.add_mutually_exclusive_group()
     end.add_argument("--until-eof", action="store_true", help="end with the input")
     end.add_argument("--detach", action="store_true", help="go on in a child that nobody waits for")
@@ -36,20 +38,20 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("asyncssh").setLevel(logging.WARNING)
     try:
-        asyncio.run(_live(options.folder, time_scale=options.time_scale, until_eof=options.until_eof))
+        asyncio.run(_live(options.folder, read_options(options.options), until_eof=options.until_eof))
     except ScherbelbergError as error:
         _say(error.message.encode())
         return int(error.exit_code)
     return 0
 
 
-async def _live(folder: Path, *, time_scale: float, until_eof: bool) -> None:
+async def _live(folder: Path, options: Options, *, until_eof: bool) -> None:
     enough = asyncio.Event()
     _end_on_signals(enough)
     # The loop itself refers to tasks weakly: without a name here, this one could vanish.
     watch = asyncio.create_task(_end_on_eof(enough)) if until_eof else None
     write_state(folder, own_state())
-    sandbox = Sandbox(folder, time_scale=time_scale)
+    sandbox = Sandbox(folder, options)
     await sandbox.start()
     try:
         write_state(folder, own_state(sandbox.settings))

@@ -18,6 +18,10 @@ from scherbelberg.errors import SandboxFailed
 _FIRST, _LAST = 64, 127
 _LOCK_PORT = 6407
 _PORTS = range(10_000, 30_000)
+#: Ranges for private networks.
+RFC_1918 = tuple(IPv4Network(word) for word in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+#: Hetzner keeps this one for the gateway of public interfaces.
+RESERVED = IPv4Address("172.31.1.1")
 
 
 class Territory:
@@ -28,6 +32,9 @@ class Territory:
         lock: The socket that holds it.
     """
 
+    #: Where private networks must lie; here, as on Hetzner, until hosts need addresses that this computer has.
+    private_ranges: tuple[IPv4Network, ...] = RFC_1918
+
     def __init__(self, number: int, lock: socket.socket) -> None:
         self.number = number
         self._lock = lock
@@ -36,7 +43,7 @@ class Territory:
 
     @property
     def private(self) -> IPv4Network:
-        """Where private networks must lie."""
+        """The part of loopback where the private networks of hosts lie that are processes here."""
         return IPv4Network(f"127.{self.number}.0.0/16")
 
     @property
@@ -73,7 +80,7 @@ def free_private(subnet: IPv4Network, used: Collection[IPv4Address]) -> IPv4Addr
     """
     hosts = iter(subnet.hosts())
     next(hosts)
-    return next((address for address in hosts if address not in used), None)
+    return next((address for address in hosts if address not in used and address != RESERVED), None)
 
 
 def claim(first: int | None = None) -> Territory:

@@ -12,6 +12,7 @@ import selectors
 import shutil
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import IO
@@ -20,13 +21,14 @@ import psutil
 
 import scherbelberg
 from scherbelberg.errors import SandboxFailed, WaitTimeout
+from scherbelberg.sandbox.documents import write
+from scherbelberg.sandbox.hosts.system import check_platform, end_marked
 from scherbelberg.sandbox.server import sandbox_id
 from scherbelberg.sandbox.state import LOG, State, log_tail, read_state
-from scherbelberg.sandbox.system import check_platform, end_marked
-from scherbelberg.sandbox.words import SandboxSettings
+from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
 from scherbelberg.waiting import Deadline, until
 
-__all__ = ["READY", "running", "start", "status", "stop"]
+__all__ = ["READY", "running", "set_faults", "start", "status", "stop"]
 
 #: What the background process prints once it answers.
 READY = b"ready"
@@ -48,12 +50,12 @@ def status(folder: Path) -> SandboxSettings | None:
     return state.settings if state is not None and state.process() is not None else None
 
 
-def start(folder: Path, *, time_scale: float = 1.0) -> SandboxSettings:
+def start(folder: Path, options: Options = USUAL) -> SandboxSettings:
     """Start a sandbox in the background, unless there is one.
 
     Args:
         folder: Where; its own, absent or empty.
-        time_scale: Factor of all delays.
+        options: How it is.
 
     Returns:
         Its settings.
@@ -64,7 +66,7 @@ def start(folder: Path, *, time_scale: float = 1.0) -> SandboxSettings:
     present = status(folder)
     if present is not None:
         return present
-    settings, process = _launch(folder, time_scale=time_scale, stdin=subprocess.DEVNULL)
+    settings, process = _launch(folder, options, stdin=subprocess.DEVNULL)
     process.wait(_STOP_S)  # what we started has handed over to its child
     return settings
 
@@ -91,14 +93,34 @@ def stop(folder: Path) -> bool:
     return True
 
 
+def set_faults(settings: SandboxSettings, faults: Faults) -> None:
+    """Replace what goes wrong in a sandbox that runs; when this returns, the next request is number 1.
+
+    Args:
+        settings: The sandbox's.
+        faults: What goes wrong from now on.
+
+    Raises:
+        SandboxFailed: It did not answer.
+    """
+    url = settings.endpoint.removesuffix("/v1") + "/sandbox/faults"
+    headers = {"Authorization": f"Bearer {settings.token}"}
+    request = urllib.request.Request(url, write(faults).encode(), headers, method="PUT")  # noqa: S310 - our own server
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        opener.open(request, timeout=_START_S).close()
+    except OSError as error:
+        raise SandboxFailed(f"The sandbox at {settings.endpoint} did not take the faults: {error}.") from error
+
+
 @contextlib.contextmanager
-def running(folder: Path, *, until_eof: bool = True, time_scale: float = 1.0) -> Iterator[SandboxSettings]:
+def running(folder: Path, options: Options = USUAL, *, until_eof: bool = True) -> Iterator[SandboxSettings]:
     """Run a sandbox for as long as a block runs.
 
     Args:
         folder: Where; its own, absent or empty.
+        options: How it is.
         until_eof: Whether it also ends, and cleans up, when the present process ends in any way.
-        time_scale: Factor of all delays.
 
     Raises:
         SandboxFailed: It did not start, or not end.
@@ -106,7 +128,7 @@ def running(folder: Path, *, until_eof: bool = True, time_scale: float = 1.0) ->
     if status(folder) is not None:
         raise SandboxFailed(f"A sandbox runs in {folder} already; stop that one first.")
     stdin = subprocess.PIPE if until_eof else subprocess.DEVNULL
-    settings, process = _launch(folder, time_scale=time_scale, stdin=stdin)
+    settings, process = _launch(folder, options, stdin=stdin)
     try:
         yield settings
     finally:
@@ -118,10 +140,10 @@ def running(folder: Path, *, until_eof: bool = True, time_scale: float = 1.0) ->
         process.wait(_STOP_S)
 
 
-def _launch(folder: Path, *, time_scale: float, stdin: int) -> tuple[SandboxSettings, subprocess.Popen[bytes]]:
+def _launch(folder: Path, options: Options, *, stdin: int) -> tuple[SandboxSettings, subprocess.Popen[bytes]]:
     check_platform(sys.platform)
     _make_room(folder)
-    process = _spawn(folder, time_scale=time_scale, stdin=stdin)
+    process = _spawn(folder, options, stdin=stdin)
     output = process.stdout
     if output is None:
         raise AssertionError("a pipe was asked for")
@@ -144,8 +166,8 @@ def _make_room(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
 
-def _spawn(folder: Path, *, time_scale: float, stdin: int) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--time-scale", str(time_scale)]
+def _spawn(folder: Path, options: Options, *, stdin: int) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--options", write(options)]
     words.append("--until-eof" if stdin == subprocess.PIPE else "--detach")
     with os.fdopen(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
         # A session of its own: Ctrl-C at the terminal is for the client, which needs the sandbox to clean up.

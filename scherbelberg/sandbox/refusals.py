@@ -54,3 +54,23 @@ def locked() -> Refused:
 def in_use(kind: str, key: object) -> Refused:
     """Something still uses the resource."""
     return Refused(422, "resource_in_use", f"{kind} with ID '{key}' is still in use")
+
+
+def protected() -> Refused:
+    """The resource is protected from deletion."""
+    return Refused(403, "protected", "cannot perform operation because resource is protected")
+
+
+def over_limit(name: str, message: str) -> Refused:
+    """A quota of the account, or a limit of the cloud, is reached.
+
+    Args:
+        name: Of the limit, as Hetzner shows it.
+        message: One line for people.
+    """
+    return Refused(403, "resource_limit_exceeded", message, {"limits": [{"name": name}]})
+
+
+def placement_error(message: str) -> Refused:
+    """A placement group's promise cannot be kept."""
+    return Refused(409, "placement_error", message)

@@ -20,18 +20,22 @@ from tornado.netutil import bind_sockets
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.addresses import Territory, claim, free_port
-from scherbelberg.sandbox.http import Door, make_application
-from scherbelberg.sandbox.machines import Machines
-from scherbelberg.sandbox.process_hosts import ProcessHosts
-from scherbelberg.sandbox.project import Project
-from scherbelberg.sandbox.routes import Routes
-from scherbelberg.sandbox.system import check_platform
+from scherbelberg.sandbox.api.http import Door, Witness, make_application
+from scherbelberg.sandbox.api.routes import all_routes
+from scherbelberg.sandbox.api.routing import Context, Router
+from scherbelberg.sandbox.cloud.machines import Machines
+from scherbelberg.sandbox.cloud.project import Project
+from scherbelberg.sandbox.cloud.wiring import Wiring
+from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.hosts.drivers import Driver
+from scherbelberg.sandbox.hosts.process import ProcessHosts
+from scherbelberg.sandbox.hosts.system import check_platform
 from scherbelberg.sandbox.traffic import Mishaps
-from scherbelberg.sandbox.words import Faults, SandboxSettings
+from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
 
-__all__ = ["Faults", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
+__all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
 
-_NO_FAULTS = Faults()
+_NETWORK = "10.0.0.0/16"
 _START_S = 30.0
 _STOP_S = 60.0
 
@@ -41,25 +45,30 @@ def sandbox_id(folder: Path) -> str:
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
 
 
+def _nobody(_request: object, _status: int, _body: object) -> None:
+    """Watches nothing."""
+
+
 class Sandbox:
     """An emulated cloud on the running event loop.
 
     Args:
         folder: Where its hosts live; made if absent, and emptied of them in the end.
-        time_scale: Factor of all delays.
-        faults: What goes wrong on purpose; may be replaced at any time, which begins the count of requests anew.
+        options: How it is.
+        witness: Sees every request that was understood and its answer.
     """
 
     settings: SandboxSettings
 
-    def __init__(self, folder: Path, *, time_scale: float = 1.0, faults: Faults = _NO_FAULTS) -> None:
+    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _nobody) -> None:
         self.project = Project()
         self._folder = folder.resolve()
-        self._scale = time_scale
-        self._mishaps = Mishaps(faults)
+        self._options = options
+        self._witness = witness
+        self._mishaps = Mishaps(options.faults)
         self._door: Door | None = None
         self._territory: Territory | None = None
-        self._hosts: ProcessHosts | None = None
+        self._hosts: Driver | None = None
         self._machines: Machines | None = None
         self._server: HTTPServer | None = None
 
@@ -75,6 +84,9 @@ class Sandbox:
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
+        self._replace_faults(faults)
+
+    def _replace_faults(self, faults: Faults) -> None:
         self._mishaps = Mishaps(faults)
 
     @property
@@ -102,20 +114,45 @@ class Sandbox:
         hosts = self._folder / "hosts"
         if hosts.exists():
             raise SandboxFailed(f"The folder {self._folder} holds the hosts of another sandbox; stop that one first.")
-        self._hosts = ProcessHosts(hosts, sandbox_id=sandbox_id(self._folder), port=port)
-        self._machines = Machines(self.project, driver=self._hosts, territory=territory, time_scale=self._scale)
-        token = secrets.token_hex(32)
-        routes = Routes(self.project, self._machines, territory)
-        self._door = Door(routes, token=token, mishaps=lambda: self._mishaps)
-        self._server = HTTPServer(make_application(self._door))
+        self._hosts = driver = self._make_driver(hosts, port)
+        router = self._make_router(territory, driver)
+        token, read_token = secrets.token_hex(32), secrets.token_hex(32)
+        self._door = Door(
+            router, token=token, read_token=read_token, mishaps=lambda: self._mishaps, witness=self._witness
+        )
+        self._server = HTTPServer(make_application(self._door, replace=self._replace_faults))
         sockets = bind_sockets(0, territory.api)
         self._server.add_sockets(sockets)
         self.settings = SandboxSettings(
             endpoint=f"http://{territory.api}:{sockets[0].getsockname()[1]}/v1",
             token=token,
+            read_token=read_token,
             ssh_port=port,
-            network_range=str(territory.private),
+            network_range=str(territory.private) if self._options.hosts == "process" else _NETWORK,
         )
+
+    def _make_driver(self, folder: Path, port: int) -> Driver:
+        return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port)
+
+    def _make_router(self, territory: Territory, driver: Driver) -> Router:
+        if self._options.hosts == "process":
+            territory.private_ranges = (territory.private,)
+        work = Work(
+            self.project,
+            time_scale=self._options.time_scale,
+            delays=self._options.delays,
+            faults=lambda: self._mishaps.faults,
+        )
+        wiring = Wiring(work, territory)
+        self._machines = Machines(work, driver, wiring)
+        context = Context(
+            project=self.project,
+            machines=self._machines,
+            wiring=wiring,
+            territory=territory,
+            faults=lambda: self._mishaps.faults,
+        )
+        return Router(all_routes(context))
 
     async def stop(self) -> None:
         """Answer no more, end all hosts, delete their files."""
@@ -137,12 +174,12 @@ class SandboxThread:
 
     Args:
         folder: As for `Sandbox`.
-        time_scale: As for `Sandbox`.
-        faults: As for `Sandbox`.
+        options: As for `Sandbox`.
+        witness: As for `Sandbox`.
     """
 
-    def __init__(self, folder: Path, *, time_scale: float = 1.0, faults: Faults = _NO_FAULTS) -> None:
-        self.sandbox = Sandbox(folder, time_scale=time_scale, faults=faults)
+    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _nobody) -> None:
+        self.sandbox = Sandbox(folder, options, witness=witness)
         self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._enough = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="scherbelberg-sandbox", daemon=True)

@@ -13,7 +13,7 @@ import psutil
 from attrs import asdict, frozen
 
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.sandbox.system import alive, write_private
+from scherbelberg.sandbox.hosts.system import alive, write_private
 from scherbelberg.sandbox.words import SandboxSettings
 
 _NAME = "sandbox.json"

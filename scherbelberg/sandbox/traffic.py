@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import time
+from fnmatch import fnmatchcase
 
 from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.words import Faults
+from scherbelberg.sandbox.words import Faults, RequestFault
 
 LIMIT = 3600
 _PER_S = 1.0
@@ -49,18 +50,27 @@ class Mishaps:
 
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
-        self._count = 0
+        self._counts = [0] * len(faults.requests)
 
-    def next(self) -> Faults | None:
+    def next(self, method: str, path: str) -> RequestFault | None:
         """Count a request.
 
+        Args:
+            method: HTTP method.
+            path: Below ``/v1``.
+
         Returns:
-            The faults if it is the one that fails.
+            What goes wrong with it, or None.
         """
-        self._count += 1
-        return self.faults if self._count == self.faults.fail_request else None
+        found = None
+        for index, fault in enumerate(self.faults.requests):
+            if fault.method in ("*", method) and fnmatchcase(path, fault.path):
+                self._counts[index] += 1
+                if self._counts[index] == fault.number:
+                    found = found or fault
+        return found
 
 
-def refusal(fault: Faults) -> Refused:
+def refusal(fault: RequestFault) -> Refused:
     """The error that a fault answers with."""
     return Refused(fault.status, fault.code, f"the sandbox was told to fail this request with {fault.code}")

@@ -4,9 +4,24 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
+
+#: Hetzner says "no stock" in these ways: 412 ``resource_unavailable`` for an error during placement or a disabled
+#: location, and 422 ``invalid_input`` for an unsupported location or a deprecated type that are neither.
+Disguise = Literal["placement", "location_disabled", "unsupported_location", "deprecated_type"]
+_Trouble = Literal["error", "drop_before", "drop_after", "slow"]
+_Ending = Literal["error", "endless"]
+_Hosts = Literal["process", "scripted"]
+
+_text = validators.instance_of(str)
+_count: Any = validators.and_(validators.instance_of(int), validators.ge(0))
+_seconds: Any = validators.and_(validators.instance_of((int, float)), validators.ge(0))
+
+
+def _words(choice: object) -> Any:
+    return validators.in_(get_args(choice))
 
 
 @frozen(kw_only=True)
@@ -16,14 +31,105 @@ class SandboxSettings:
     Args:
         endpoint: URL of the API, without a slash at its end.
         token: The project's API token.
+        read_token: Another one, which may only read.
         ssh_port: TCP port on which every host's SSH server listens.
         network_range: Range in which private networks must lie.
     """
 
     endpoint: str
     token: str = field(repr=False)
+    read_token: str = field(repr=False)
     ssh_port: int
     network_range: str
+
+
+@frozen(kw_only=True)
+class Delays:
+    """How long things take, in seconds at time scale 1.
+
+    Args:
+        create_s: From a request until the server exists.
+        start_s: Until the server counts as running.
+        boot_s: From there until SSH answers, at least.
+        boot_spread_s: What the slowest host takes longer.
+        attach_s: Until a running server is in its network, or out of it.
+        firewall_s: Until a firewall's change is in force on a server.
+        stop_s: Until a server is off.
+        delete_s: Until a server is gone.
+        image_s: Until a snapshot is made, or a server has another type.
+    """
+
+    create_s: float = 2.0
+    start_s: float = 1.0
+    boot_s: float = 2.0
+    boot_spread_s: float = 2.0
+    attach_s: float = 1.0
+    firewall_s: float = 0.2
+    stop_s: float = 0.5
+    delete_s: float = 1.0
+    image_s: float = 2.0
+
+
+#: As slow as the cloud itself, where a new server takes 20 to 40 seconds to answer.
+REALISTIC = Delays(create_s=4.0, start_s=2.0, boot_s=20.0, boot_spread_s=20.0, image_s=60.0)
+
+
+@frozen(kw_only=True)
+class RequestFault:
+    """A request that goes wrong.
+
+    Args:
+        number: Which, counted from 1 since the faults were set, among those that match.
+        method: HTTP method that matches, or ``*``.
+        path: Pattern of the paths below ``/v1`` that match, such as ``/servers/*``.
+        how: ``error`` answers status and code and leaves the work undone; ``drop_before`` closes the connection and
+            leaves the work undone; ``drop_after`` does the work and then closes the connection without an answer;
+            ``slow`` waits and then does the work.
+        status: HTTP status of an ``error``.
+        code: The API's code of an ``error``.
+        slow_s: Seconds that a ``slow`` one waits.
+    """
+
+    number: int = field(default=1, validator=_count)
+    method: str = field(default="*", validator=_text)
+    path: str = field(default="*", validator=_text)
+    how: _Trouble = field(default="error", validator=_words(_Trouble))
+    status: int = field(default=403, validator=_count)
+    code: str = field(default="forbidden", validator=_text)
+    slow_s: float = field(default=0.0, validator=_seconds)
+
+
+@frozen(kw_only=True)
+class SoldOut:
+    """No stock of a server type in a location.
+
+    Args:
+        server_type: Pattern of the types' names.
+        location: Pattern of the locations' names.
+        disguise: How the cloud says so.
+    """
+
+    server_type: str = field(default="*", validator=_text)
+    location: str = field(default="*", validator=_text)
+    disguise: Disguise = field(default="placement", validator=_words(Disguise))
+
+
+@frozen(kw_only=True)
+class ActionFault:
+    """Actions that go wrong.
+
+    Args:
+        command: Pattern of their commands, such as ``start_server``.
+        server: Pattern of the names of the servers that they concern.
+        how: ``error`` ends them in an error after their usual time, with their work undone; ``endless`` never ends
+            them. A server whose action never ends can still be deleted.
+        code: The code of an ``error``.
+    """
+
+    command: str = field(default="*", validator=_text)
+    server: str = field(default="*", validator=_text)
+    how: _Ending = field(default="error", validator=_words(_Ending))
+    code: str = field(default="action_failed", validator=_text)
 
 
 @frozen(kw_only=True)
@@ -31,16 +137,48 @@ class Faults:
     """What goes wrong on purpose.
 
     Args:
-        fail_request: Which request fails, counted from 1 since the faults were set; None for none of them.
-        how: ``error`` answers status and code and leaves the work undone; ``drop_before`` closes the connection and
-            leaves the work undone; ``drop_after`` does the work and then closes the connection without an answer.
-        status: HTTP status of an ``error``.
-        code: The API's code of an ``error``.
+        requests: Requests.
+        sold_out: Stock.
+        actions: Actions.
+        dead: Patterns of the names of servers that never boot: they count as running, and SSH does not answer.
         slow_s: Seconds that every request waits before it is worked on.
+        servers: Most servers that the account may have, or None for any number.
+        primary_ips: Most primary IPs that it may have, or None for any number.
     """
 
-    fail_request: int | None = None
-    how: Literal["error", "drop_before", "drop_after"] = "error"
-    status: int = 403
-    code: str = "forbidden"
-    slow_s: float = 0.0
+    requests: tuple[RequestFault, ...] = ()
+    sold_out: tuple[SoldOut, ...] = ()
+    actions: tuple[ActionFault, ...] = ()
+    dead: tuple[str, ...] = field(default=(), validator=validators.deep_iterable(_text))
+    slow_s: float = field(default=0.0, validator=_seconds)
+    servers: int | None = field(default=None, validator=validators.optional(_count))
+    primary_ips: int | None = field(default=None, validator=validators.optional(_count))
+
+
+NO_FAULTS = Faults()
+
+
+@frozen(kw_only=True)
+class Options:
+    """How a sandbox is.
+
+    Args:
+        hosts: What its servers are: ``process``, real SSH servers with real shells and real Dask on loopback addresses;
+            or ``scripted``, SSH servers that play the node's part of a bootstrap, for hundreds of nodes.
+        time_scale: Factor of all delays.
+        realistic: Whether delays are as long as the cloud's own.
+        faults: What goes wrong on purpose in the beginning.
+    """
+
+    hosts: _Hosts = field(default="process", validator=_words(_Hosts))
+    time_scale: float = field(default=1.0, validator=_seconds)
+    realistic: bool = field(default=False, validator=validators.instance_of(bool))
+    faults: Faults = NO_FAULTS
+
+    @property
+    def delays(self) -> Delays:
+        """How long things take at time scale 1."""
+        return REALISTIC if self.realistic else Delays()
+
+
+USUAL = Options()

@@ -6,11 +6,25 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from datetime import datetime
 from ipaddress import IPv4Address
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from scherbelberg.sandbox.catalogue import Catalogue, read_catalogue
-from scherbelberg.sandbox.model import Action, Firewall, Kind, Network, Resource, Server, SshKey, now
+from scherbelberg.sandbox.cloud.catalogue import Catalogue, read_catalogue
+from scherbelberg.sandbox.cloud.line_up import IMAGES
+from scherbelberg.sandbox.cloud.model import (
+    Action,
+    Firewall,
+    Image,
+    Kind,
+    Network,
+    PlacementGroup,
+    PrimaryIp,
+    Resource,
+    Server,
+    SshKey,
+    now,
+)
 from scherbelberg.sandbox.refusals import missing, taken
 
 R = TypeVar("R", bound=Resource)
@@ -20,6 +34,9 @@ SINGULAR: dict[Kind, str] = {
     "networks": "network",
     "firewalls": "firewall",
     "servers": "server",
+    "placement_groups": "placement_group",
+    "primary_ips": "primary_ip",
+    "images": "image",
 }
 
 
@@ -32,6 +49,9 @@ class Project:
         self.networks: dict[int, Network] = {}
         self.firewalls: dict[int, Firewall] = {}
         self.servers: dict[int, Server] = {}
+        self.placement_groups: dict[int, PlacementGroup] = {}
+        self.primary_ips: dict[int, PrimaryIp] = {}
+        self.images: dict[int, Image] = {row[0]: _system_image(row) for row in IMAGES}
         self.actions: dict[int, Action] = {}
         self._numbers = itertools.count(4_100_001)
 
@@ -39,15 +59,9 @@ class Project:
         """A number that nothing else in the project has."""
         return next(self._numbers)
 
-    def table(self, kind: Kind) -> Mapping[int, Resource]:
+    def table(self, kind: Kind) -> dict[int, Resource]:
         """All resources of a kind."""
-        tables: dict[Kind, Mapping[int, Resource]] = {
-            "ssh_keys": self.ssh_keys,
-            "networks": self.networks,
-            "firewalls": self.firewalls,
-            "servers": self.servers,
-        }
-        return tables[kind]
+        return cast("dict[int, Resource]", getattr(self, kind))
 
     def get(self, kind: Kind, number: int) -> Resource:
         """Find a resource by its number.
@@ -79,8 +93,17 @@ class Project:
         return [server for server in self.servers.values() if any(at.network == network.id for at in server.private)]
 
     def guarded(self, firewall: Firewall) -> list[Server]:
-        """The servers that a firewall is applied to."""
-        return [server for server in self.servers.values() if firewall.id in server.firewalls]
+        """The servers that a firewall is applied to, directly or by their labels."""
+        number = firewall.id
+        return [one for one in self.servers.values() if number in one.firewalls or number in one.selected]
+
+    def spread(self, group: PlacementGroup) -> list[Server]:
+        """The servers of a placement group."""
+        return [server for server in self.servers.values() if server.placement_group == group.id]
+
+    def address(self, server: Server) -> str | None:
+        """A server's public IPv4 address, or None."""
+        return None if server.ipv4 is None else self.primary_ips[server.ipv4].ip
 
     def private_addresses(self) -> set[IPv4Address]:
         """All private addresses that are in use, in whichever network: hosts share a computer."""
@@ -116,19 +139,42 @@ class Project:
             if server is not None and action in server.running:
                 server.running.remove(action)
 
+    def instant_action(self, command: str, *resources: tuple[str, Resource]) -> Action:
+        """Note something that took no time."""
+        action = self.open_action(command, *resources)
+        self.close_action(action)
+        return action
+
+
+def _system_image(row: tuple[int, str, str, str, str, str]) -> Image:
+    number, architecture, flavour, version, description, created = row
+    return Image(
+        id=number,
+        name=f"{flavour}-{version}",
+        labels={},
+        created=datetime.fromisoformat(created),
+        kind="system",
+        architecture=architecture,
+        flavour=flavour,
+        version=version,
+        description=description,
+        disk_gb=5,
+    )
+
 
 def choose(table: Mapping[int, R], key: int | str) -> R | None:
-    """Find a resource by number or name.
+    """Find a resource by number or name; a name of digits is taken for a number.
 
     Args:
         table: Where.
         key: Which.
     """
-    if isinstance(key, int):
-        return table.get(key)
-    return next((row for row in table.values() if row.name == key), None)
+    number = int(key) if isinstance(key, int) or (key.isascii() and key.isdigit()) else None
+    if number is not None and number in table:
+        return table[number]
+    return next((row for row in table.values() if row.name and row.name == key), None)
 
 
 def choose_row(rows: tuple[Any, ...], key: int | str) -> Any | None:
     """Find a row of the catalogue by number or name."""
-    return next((row for row in rows if key in (row.id, row.name)), None)
+    return next((row for row in rows if str(key) in (str(row.id), row.name)), None)

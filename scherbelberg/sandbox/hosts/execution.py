@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncssh
 from attrs import frozen
 
-from scherbelberg.sandbox.system import resize, signal_group, signal_name
+from scherbelberg.sandbox.hosts.system import resize, signal_group, signal_name
 
 _BLOCK = 64 * 1024
 #: Seconds for which the rest of a terminal's output is waited for after its command ended.

@@ -9,8 +9,8 @@ from typing import Any
 
 from attrs import frozen
 
+from scherbelberg.sandbox.api.selectors import read_selector
 from scherbelberg.sandbox.refusals import invalid
-from scherbelberg.sandbox.selectors import read_selector
 
 Json = dict[str, Any]
 _PER_PAGE, _PER_PAGE_LIMIT = 25, 50

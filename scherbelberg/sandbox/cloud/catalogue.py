@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.sandbox import line_up
+from scherbelberg.sandbox.cloud import line_up
 
 Json = dict[str, Any]
 
@@ -39,22 +39,11 @@ class ServerType:
 
 
 @frozen(kw_only=True)
-class Image:
-    """A system image."""
-
-    id: int
-    name: str
-    architecture: str
-    row: Json
-
-
-@frozen(kw_only=True)
 class Catalogue:
     """All that can be had."""
 
     locations: tuple[Location, ...]
     server_types: tuple[ServerType, ...]
-    images: tuple[Image, ...]
     pricing: Json
 
     @property
@@ -69,7 +58,6 @@ def read_catalogue() -> Catalogue:
     return Catalogue(
         locations=tuple(_location(row) for row in line_up.LOCATIONS),
         server_types=types,
-        images=tuple(_image(row) for row in line_up.IMAGES),
         pricing=_pricing(types),
     )
 
@@ -164,32 +152,6 @@ def _place_price(place: str, hourly: str, monthly: str) -> Json:
         "included_traffic": included * 2**40,
         "price_per_tb_traffic": _price(per_tb),
     }
-
-
-def _image(values: line_up.ImageRow) -> Image:
-    number, architecture, flavour, version, description, created = values
-    name = f"{flavour}-{version}"
-    row = {
-        "id": number,
-        "type": "system",
-        "status": "available",
-        "name": name,
-        "description": description,
-        "image_size": None,
-        "disk_size": 5,
-        "created": created,
-        "created_from": None,
-        "bound_to": None,
-        "os_flavor": flavour,
-        "os_version": version,
-        "rapid_deploy": True,
-        "protection": {"delete": False},
-        "deprecation": None,
-        "deleted": None,
-        "labels": {},
-        "architecture": architecture,
-    }
-    return Image(id=number, name=name, architecture=architecture, row=row)
 
 
 def _pricing(types: tuple[ServerType, ...]) -> Json:

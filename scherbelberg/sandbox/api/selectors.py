@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from scherbelberg.sandbox.checks import label_key, label_value
+from scherbelberg.sandbox.api.checks import label_key, label_value
 from scherbelberg.sandbox.refusals import invalid
 
 Matches = Callable[[Mapping[str, str]], bool]

@@ -17,9 +17,9 @@ import asyncssh
 from scherbelberg.environment import lock_of
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.interpreter import own_versions
-from scherbelberg.sandbox import standins
-from scherbelberg.sandbox.drivers import HostPlan
-from scherbelberg.sandbox.system import MARKER, write_private
+from scherbelberg.sandbox.hosts import standins
+from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.system import MARKER, write_private
 
 _FOLDERS = ("root/.ssh", "etc/ssh/sshd_config.d", "opt/scherbelberg", "run", "tmp", "var/log", "usr/bin")
 #: Emptied at every boot.
@@ -28,22 +28,39 @@ _VOLATILE = ("run", "tmp")
 _ACCEPTED = ("LANG", "LC_")
 
 
-def make_root(root: Path, plan: HostPlan) -> None:
+def make_root(root: Path, plan: HostPlan, *, disk: Path | None = None) -> None:
     """Make a host from its image and do what cloud-init does on the first boot.
 
     Args:
         root: Where; must not exist.
         plan: The host.
+        disk: The snapshot that it is made from, or None for the system image.
     """
+    if disk is None:
+        _make_system(root)
+    else:
+        copy_disk(disk, root)
+        for old in (root / "etc/ssh").glob("ssh_host_*"):
+            old.unlink()
+    keys = (*plan.authorized_keys, *plan.config.authorized_keys) if plan.config.root_login else ()
+    lines = "".join(key.strip() + "\n" for key in keys)
+    write_private(root / "root/.ssh/authorized_keys", lines.encode())
+    _plant_host_keys(root / "etc/ssh", plan)
+    log = root / "var/log/cloud-init.log"
+    log.write_text("".join(f"WARNING: {line}\n" for line in plan.config.undone), encoding="utf-8")
+
+
+def copy_disk(root: Path, copy: Path) -> None:
+    """Copy all files of a host, or of a snapshot; links stay links."""
+    shutil.copytree(root, copy, symlinks=True, ignore_dangling_symlinks=True)
+
+
+def _make_system(root: Path) -> None:
     root.mkdir(parents=True, mode=0o700)
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, mode=0o700 if name.startswith("root") else 0o755)
     _write_program(root / "usr/bin/systemctl", "systemctl")
     _bake(root / "opt/scherbelberg")
-    keys = (*plan.authorized_keys, *plan.config.authorized_keys) if plan.config.root_login else ()
-    lines = "".join(key.strip() + "\n" for key in keys)
-    write_private(root / "root/.ssh/authorized_keys", lines.encode())
-    _plant_host_keys(root / "etc/ssh", plan)
 
 
 def _bake(folder: Path) -> None:

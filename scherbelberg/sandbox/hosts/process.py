@@ -9,11 +9,11 @@ import os
 import shutil
 from pathlib import Path
 
-from scherbelberg.sandbox.drivers import HostPlan
-from scherbelberg.sandbox.execution import Process, Where, serve
-from scherbelberg.sandbox.layout import host_environment, make_root, make_standins, prepare_boot, shell
-from scherbelberg.sandbox.sshd import Sshd
-from scherbelberg.sandbox.system import end_marked
+from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.execution import Process, Where, serve
+from scherbelberg.sandbox.hosts.layout import copy_disk, host_environment, make_root, make_standins, prepare_boot, shell
+from scherbelberg.sandbox.hosts.sshd import Sshd
+from scherbelberg.sandbox.hosts.system import end_marked
 
 
 class ProcessHost:
@@ -22,24 +22,26 @@ class ProcessHost:
     Args:
         root: Its folder.
         mark: In the environment of all its processes.
-        plan: What it was made from.
         port: Where it takes SSH.
         standins: Folder with programs that this computer may lack.
     """
 
-    def __init__(self, root: Path, *, mark: str, plan: HostPlan, port: int, standins: Path) -> None:
+    def __init__(self, root: Path, *, mark: str, port: int, standins: Path) -> None:
         self._root = root
         self._mark = mark
-        self._plan = plan
         self._port = port
         self._standins = standins
         self._sshd: Sshd | None = None
 
-    async def boot(self) -> None:
-        """Start sshd, and nothing else: a host has no init that would start services."""
+    async def boot(self, address: str | None) -> None:
+        """Start sshd, and nothing else: a host has no init that would start services.
+
+        Args:
+            address: Where it takes SSH; None for nowhere.
+        """
         await asyncio.to_thread(prepare_boot, self._root)
-        if self._plan.address is not None:
-            sshd = Sshd(self._root, address=self._plan.address, port=self._port, serve=self._serve)
+        if address is not None:
+            sshd = Sshd(self._root, address=address, port=self._port, serve=self._serve)
             sshd.start()
             self._sshd = sshd
 
@@ -88,14 +90,26 @@ class ProcessHosts:
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host; it is off."""
         root = self._folder / str(plan.number)
-        await asyncio.to_thread(make_root, root, plan)
+        disk = None if plan.snapshot is None else self._snapshot(plan.snapshot)
+        await asyncio.to_thread(make_root, root, plan, disk=disk)
         self._hosts[plan.number] = ProcessHost(
-            root, mark=f"{self._id}.{plan.number}", plan=plan, port=self._port, standins=self._standins
+            root, mark=f"{self._id}.{plan.number}", port=self._port, standins=self._standins
         )
 
-    async def boot(self, number: int) -> None:
+    def _snapshot(self, number: int) -> Path:
+        return self._folder / f"snapshot-{number}"
+
+    async def boot(self, number: int, address: str | None) -> None:
         """Switch a host on."""
-        await self._hosts[number].boot()
+        await self._hosts[number].boot(address)
+
+    async def save(self, number: int, snapshot: int) -> None:
+        """Copy a host's files."""
+        await asyncio.to_thread(copy_disk, self._folder / str(number), self._snapshot(snapshot))
+
+    async def forget(self, snapshot: int) -> None:
+        """Delete a copy."""
+        await asyncio.to_thread(shutil.rmtree, self._snapshot(snapshot), ignore_errors=True)
 
     async def halt(self, number: int) -> None:
         """Switch a host off."""

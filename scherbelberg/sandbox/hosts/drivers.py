@@ -8,7 +8,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from scherbelberg.sandbox.cloudinit import CloudConfig
+from scherbelberg.sandbox.hosts.cloudinit import CloudConfig
 
 
 @frozen(kw_only=True)
@@ -17,15 +17,17 @@ class HostPlan:
 
     Args:
         number: The server's number.
-        address: Public address, or None without one.
+        name: The server's name at that time.
         authorized_keys: Public keys of the project that let root in.
         config: What its user data asks for.
+        snapshot: Number of the snapshot that its disk begins with, or None for a system image.
     """
 
     number: int
-    address: str | None
+    name: str
     authorized_keys: tuple[str, ...]
     config: CloudConfig
+    snapshot: int | None = None
 
 
 class Driver(Protocol):
@@ -34,8 +36,8 @@ class Driver(Protocol):
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host from its image; it is off."""
 
-    async def boot(self, number: int) -> None:
-        """Switch a host on; when this returns, SSH answers."""
+    async def boot(self, number: int, address: str | None) -> None:
+        """Switch a host on; when this returns, SSH answers at its public address, if it has one."""
 
     async def halt(self, number: int) -> None:
         """Switch a host off; nothing of it runs afterwards."""
@@ -43,5 +45,11 @@ class Driver(Protocol):
     async def remove(self, number: int) -> None:
         """Halt a host and delete all of it."""
 
+    async def save(self, number: int, snapshot: int) -> None:
+        """Copy a host's disk to a snapshot."""
+
+    async def forget(self, snapshot: int) -> None:
+        """Delete a snapshot."""
+
     async def close(self) -> None:
-        """Remove all hosts."""
+        """Remove all hosts and snapshots."""

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from attrs import Factory, define, field
 
-from scherbelberg.sandbox.catalogue import Image, Location, ServerType
+from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
 
-Kind = Literal["ssh_keys", "networks", "firewalls", "servers"]
+Kind = Literal["ssh_keys", "networks", "firewalls", "servers", "placement_groups", "primary_ips", "images"]
 Status = Literal["initializing", "starting", "running", "stopping", "off", "deleting"]
 
 
@@ -27,15 +27,17 @@ class Resource:
 
     Args:
         id: Its number, unique in the project across kinds.
-        name: Its name, unique among its kind.
+        name: Its name, unique among its kind; the empty text for a snapshot, which has none.
         labels: Its labels.
         created: When it was made.
+        protected: Whether it cannot be deleted.
     """
 
     id: int
     name: str
     labels: dict[str, str]
     created: datetime = Factory(now)
+    protected: bool = False
 
 
 @define(kw_only=True, eq=False)
@@ -73,23 +75,86 @@ class Network(Resource):
     Args:
         ip_range: All of its addresses.
         subnets: Its parts.
+        routes: Destination and gateway of each route; stored and shown, nothing else.
         expose_routes: Stored and shown, nothing else.
     """
 
     ip_range: IPv4Network
     subnets: list[Subnet]
+    routes: list[dict[str, str]] = Factory(list)
     expose_routes: bool = False
 
 
 @define(kw_only=True, eq=False)
 class Firewall(Resource):
-    """A set of rules; hosts of this sandbox share a machine, so rules are kept and shown but not enforced.
+    """A set of rules. Hosts of a sandbox without network namespaces keep and show rules, but do not enforce them.
 
     Args:
         rules: As the client sent them.
+        selectors: Label selectors: what they match has this firewall too.
     """
 
     rules: list[dict[str, Any]]
+    selectors: list[str] = Factory(list)
+
+
+@define(kw_only=True, eq=False)
+class PlacementGroup(Resource):
+    """Servers that are spread over different machines.
+
+    Args:
+        type: ``spread``, the only one there is.
+    """
+
+    type: str
+
+
+@define(kw_only=True, eq=False)
+class PrimaryIp(Resource):
+    """A public address, which may outlive its server.
+
+    Args:
+        type: ``ipv4`` or ``ipv6``.
+        ip: The address, or the IPv6 network.
+        location: Where it can be used.
+        auto_delete: Whether it goes with its server.
+        assignee: Number of its server, or None.
+        dns_ptr: Address to name, as far as set by the client.
+    """
+
+    type: Literal["ipv4", "ipv6"]
+    ip: str
+    location: Location
+    auto_delete: bool
+    assignee: int | None = None
+    dns_ptr: dict[str, str] = Factory(dict)
+
+
+@define(kw_only=True, eq=False)
+class Image(Resource):
+    """What a server's disk begins with.
+
+    Args:
+        kind: ``system`` comes with the cloud, a ``snapshot`` was made by the client.
+        architecture: ``x86`` or ``arm``.
+        flavour: Operating system, such as ``ubuntu``.
+        version: Its version, such as ``24.04``, or None.
+        description: A line for people.
+        disk_gb: Disk that it needs at least.
+        size_gb: Compressed size of a snapshot, or None for a system image and while the snapshot is made.
+        source: Number and name of the server that a snapshot was made of.
+        status: Whether it can be used.
+    """
+
+    kind: Literal["system", "snapshot"]
+    architecture: str
+    flavour: str
+    version: str | None
+    description: str
+    disk_gb: int
+    size_gb: float | None = None
+    source: tuple[int, str] | None = None
+    status: Literal["available", "creating"] = "available"
 
 
 @define(kw_only=True, eq=False)
@@ -122,10 +187,12 @@ class PrivateAddress:
     Args:
         network: The network's number.
         ip: The address.
+        status: Whether traffic flows already, or still.
     """
 
     network: int
     ip: IPv4Address
+    status: Literal["attached", "detaching"] = "attached"
 
     @property
     def mac(self) -> str:
@@ -141,24 +208,30 @@ class Server(Resource):
         server_type: What it is.
         image: What it was made from.
         location: Where it is.
-        ip: Public address, or None without one.
-        ip_number: Number of its primary IPv4 address.
-        ipv6: Whether it shows a public IPv6 network; nothing answers there.
+        disk_gb: Its disk, which a change of type may leave as it was.
+        ipv4: Number of its primary IPv4 address, or None.
+        ipv6: Number of its primary IPv6 network, or None; nothing answers there.
+        placement_group: Number of its placement group, or None.
         status: What the API tells.
         private: Its places in networks.
         joining: Numbers of the networks that it is about to join.
-        firewalls: Number of each firewall, and whether it is in force.
+        firewalls: Number of each firewall given to it directly, and whether it is in force.
+        selected: The same of firewalls that it has by its labels.
         running: Actions that have not ended.
+        booted: When its host last came to answer, by the monotonic clock in seconds.
     """
 
     server_type: ServerType
-    image: Image
+    image: Image | None
     location: Location
-    ip: IPv4Address | None
-    ip_number: int
-    ipv6: bool
+    disk_gb: int
+    ipv4: int | None
+    ipv6: int | None
+    placement_group: int | None = None
     status: Status = "initializing"
     private: list[PrivateAddress] = Factory(list)
     joining: set[int] = Factory(set)
     firewalls: dict[int, bool] = Factory(dict)
+    selected: dict[int, bool] = Factory(dict)
     running: list[Action] = field(factory=list, repr=False)
+    booted: float | None = None

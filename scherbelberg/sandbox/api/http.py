@@ -15,14 +15,19 @@ from urllib.parse import parse_qs
 from tornado.httputil import HTTPServerRequest
 from tornado.web import Application, RequestHandler
 
-from scherbelberg.sandbox.listing import Query
+from scherbelberg.errors import BadInput
+from scherbelberg.sandbox.api.listing import Query
+from scherbelberg.sandbox.api.routing import Answer, Request, Router
+from scherbelberg.sandbox.documents import read_faults, write
 from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.routes import Answer, Request, Routes
 from scherbelberg.sandbox.traffic import Bucket, Mishaps, refusal
+from scherbelberg.sandbox.words import Faults
 from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
 _PREFIX = "/v1"
+#: Is given a request, and status and body of its answer.
+Witness = Callable[[HTTPServerRequest, int, Any], None]
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
 
@@ -30,17 +35,22 @@ class Door:
     """What all requests share.
 
     Args:
-        routes: The API.
+        router: The API.
         token: The project's.
+        read_token: Another one of it, which may only read.
         mishaps: Returns the faults in force.
+        witness: Sees every request that was understood and its answer.
     """
 
-    def __init__(self, routes: Routes, *, token: str, mishaps: Callable[[], Mishaps]) -> None:
+    def __init__(
+        self, router: Router, *, token: str, read_token: str, mishaps: Callable[[], Mishaps], witness: Witness
+    ) -> None:
         self.requests: list[tuple[str, str]] = []
         self.bucket = Bucket()
         self.mishaps = mishaps
-        self._routes = routes
-        self._token = token
+        self.witness = witness
+        self._router = router
+        self._tokens = {token: True, read_token: False}
 
     def answer(self, request: HTTPServerRequest) -> Answer:
         """Do what a request asks for.
@@ -48,19 +58,39 @@ class Door:
         Raises:
             Refused: It is not done.
         """
-        self._authenticate(request.headers.get("Authorization", ""))
+        may_write = self.authenticate(request.headers.get("Authorization", ""))
         if not self.bucket.take():
             raise Refused(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached")
-        act = self._routes.find(str(request.method), request.path.removeprefix(_PREFIX))
+        if request.method != "GET" and not may_write:
+            raise Refused(403, "token_readonly", "the token is only allowed to perform GET requests")
+        act = self._router.find(str(request.method), path_of(request))
         query = Query(words=parse_qs(request.query, keep_blank_values=True))
         return act(Request(query=query, body=_read_body(request)))
 
-    def _authenticate(self, header: str) -> None:
+    def authenticate(self, header: str) -> bool:
+        """Check a request's token.
+
+        Args:
+            header: What it says of its authorization.
+
+        Returns:
+            Whether it may write.
+
+        Raises:
+            Refused: There is none, or another.
+        """
         scheme, _, token = header.partition(" ")
-        # Compared as bytes and in constant time: a header may hold anything.
-        good = hmac.compare_digest(token.strip().encode(errors="replace"), self._token.encode())
-        if scheme.lower() != "bearer" or not good:
-            raise Refused(401, "unauthorized", "unable to authenticate")
+        for known, may_write in self._tokens.items():
+            # Compared as bytes and in constant time: a header may hold anything.
+            same = hmac.compare_digest(token.strip().encode(errors="replace"), known.encode())
+            if same and scheme.lower() == "bearer":
+                return may_write
+        raise Refused(401, "unauthorized", "unable to authenticate")
+
+
+def path_of(request: HTTPServerRequest) -> str:
+    """A request's path below the version's."""
+    return request.path.removeprefix(_PREFIX)
 
 
 def _read_body(request: HTTPServerRequest) -> object:
@@ -86,8 +116,9 @@ class _Handler(RequestHandler):
         door = self._door
         if self.request.path.startswith(_PREFIX):
             door.requests.append((str(self.request.method), self.request.path))
-        fault = door.mishaps().next()
-        await pause(door.mishaps().faults.slow_s)
+        fault = door.mishaps().next(str(self.request.method), path_of(self.request))
+        slow_s = fault.slow_s if fault and fault.how == "slow" else 0.0
+        await pause(door.mishaps().faults.slow_s + slow_s)
         if fault and fault.how == "drop_before":
             self._hang_up()
             return
@@ -101,12 +132,14 @@ class _Handler(RequestHandler):
 
     def _work(self) -> Answer:
         try:
-            return self._door.answer(self.request)
+            answer = self._door.answer(self.request)
         except Refused as error:
-            return _show_error(error)
+            answer = _show_error(error)
         except Exception:  # noqa: BLE001 - as at Hetzner: our fault is an answer, too
             _log.exception("%s %s failed", self.request.method, self.request.path)
             return _show_error(Refused(500, "server_error", "the sandbox failed, see its log"))
+        self._door.witness(self.request, answer.status, answer.body)
+        return answer
 
     def _send(self, answer: Answer) -> None:
         self.set_status(answer.status)
@@ -134,13 +167,47 @@ def _show_error(error: Refused) -> Answer:
     return Answer(error.status, {"error": body})
 
 
-def make_application(door: Door) -> Application:
+class _FaultsHandler(RequestHandler):
+    """``/sandbox/faults``, no part of Hetzner's API: what goes wrong on purpose, to be read and replaced."""
+
+    def initialize(self, door: Door, replace: Callable[[Faults], None]) -> None:
+        """Take what `make_application` passes."""
+        self._door = door
+        self._replace = replace
+
+    def prepare(self) -> None:
+        """Let in who has the token."""
+        try:
+            self._door.authenticate(self.request.headers.get("Authorization", ""))
+        except Refused as refused:
+            self.set_status(refused.status)
+            self.finish(refused.message)
+
+    def get(self) -> None:
+        """Tell what goes wrong."""
+        self.finish(write(self._door.mishaps().faults))
+
+    def put(self) -> None:
+        """Replace what goes wrong; requests are counted anew."""
+        try:
+            self._replace(read_faults(self.request.body.decode("utf-8", "replace")))
+        except BadInput as error:
+            self.set_status(422)
+            self.finish(error.message)
+
+
+def make_application(door: Door, *, replace: Callable[[Faults], None]) -> Application:
     """Make tornado's side of the API.
 
     Args:
         door: What all requests share.
+        replace: Replaces the faults.
     """
-    return Application([(r"/.*", _Handler, {"door": door})], log_function=_log_request)
+    rules: list[Any] = [
+        (r"/sandbox/faults", _FaultsHandler, {"door": door, "replace": replace}),
+        (r"/.*", _Handler, {"door": door}),
+    ]
+    return Application(rules, log_function=_log_request)
 
 
 def _log_request(handler: Any) -> None:

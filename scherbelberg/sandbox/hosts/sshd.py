@@ -16,8 +16,8 @@ from typing import Any
 
 import asyncssh
 
-from scherbelberg.sandbox.execution import Process
-from scherbelberg.sandbox.standins import LOADED_KEYS
+from scherbelberg.sandbox.hosts.execution import Process
+from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 
 _log = logging.getLogger(__name__)
 _LOGIN_S = 30

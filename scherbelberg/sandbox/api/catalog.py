@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can be had: locations, server types and prices, and the lists that are empty or gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from scherbelberg.sandbox.api.listing import page_of
+from scherbelberg.sandbox.api.routing import Answer, Context, Json, Request, Route, actions_page, answer_action
+from scherbelberg.sandbox.refusals import Refused, missing
+
+_ACTION_IDS = 25
+_CHANGELOG = {"announcement": "https://docs.hetzner.cloud/changelog"}
+
+
+def routes(context: Context) -> Iterable[Route]:
+    """List what answers."""
+    catalogue, project = context.project.catalogue, context.project
+    yield from _fixed("locations", "location", [row.row for row in catalogue.locations])
+    yield from _fixed("server_types", "server_type", [row.row for row in catalogue.server_types])
+    yield from _fixed("isos", "iso", [])
+    yield "GET", "/pricing", lambda _request: Answer(200, {"pricing": catalogue.pricing})
+    yield "GET", r"/datacenters(?:/\d+)?", _datacenters
+    yield "GET", "/actions", lambda request: _actions(context, request)
+    yield "GET", r"/actions/(\d+)", lambda _request, number: answer_action(project, number)
+
+
+def _fixed(plural: str, singular: str, rows: list[Json]) -> Iterable[Route]:
+    def answer_list(request: Request) -> Answer:
+        return Answer(200, page_of(plural, rows, request.query, filters=("name",), sorts=("id", "name")))
+
+    def answer_one(_request: Request, number: int) -> Answer:
+        found = next((row for row in rows if row["id"] == number), None)
+        if found is None:
+            raise missing(singular, number)
+        return Answer(200, {singular: found})
+
+    yield "GET", f"/{plural}", answer_list
+    yield "GET", rf"/{plural}/(\d+)", answer_one
+
+
+def _datacenters(_request: Request) -> Answer:
+    raise Refused(410, "deprecated_api_endpoint", "datacenters were removed", _CHANGELOG)
+
+
+def _actions(context: Context, request: Request) -> Answer:
+    words = request.query.words.get("id", ())
+    if not words:
+        message = "listing arbitrary actions was removed, use the id parameter"
+        raise Refused(410, "deprecated_api_endpoint", message, _CHANGELOG)
+    if len(words) > _ACTION_IDS or not all(word.isascii() and word.isdigit() for word in words):
+        raise Refused(422, "invalid_input", f"id takes at most {_ACTION_IDS} numbers")
+    known = context.project.actions
+    return actions_page(request, [known[int(word)] for word in dict.fromkeys(words) if int(word) in known])

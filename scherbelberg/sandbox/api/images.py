@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Images: those that come with the cloud, and snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from scherbelberg.sandbox.api import checks
+from scherbelberg.sandbox.api.routing import (
+    Answer,
+    Changes,
+    Context,
+    Route,
+    change_protection,
+    require_unprotected,
+    shared_routes,
+)
+from scherbelberg.sandbox.api.views import Json, show_image
+from scherbelberg.sandbox.cloud.model import Image
+from scherbelberg.sandbox.refusals import Refused, unsupported
+
+_FILTERS = ("name", "architecture", "type", "status", "bound_to")
+
+
+def description(value: Any) -> str:
+    """A line about an image."""
+    if len(checks.text(value)) > 255:
+        raise ValueError("Longer than maximum length 255.")
+    return str(value)
+
+
+def routes(context: Context) -> Iterable[Route]:
+    """List what answers."""
+    project = context.project
+    known = {"description": description, "labels": checks.labels, "type": checks.one_of("snapshot")}
+    changes = Changes(known=known, apply=_describe)
+    yield from shared_routes(project, "images", show_image, changes=changes, filters=_FILTERS)
+    yield "DELETE", r"/images/(\d+)", lambda _request, number: _remove(context, number)
+    yield change_protection(project, "images", "delete")
+
+
+def _describe(image: Image, values: Json) -> None:
+    _require_own(image)
+    image.description = values.get("description", image.description)
+
+
+def _require_own(image: Image) -> None:
+    if image.kind != "snapshot":
+        raise Refused(403, "forbidden", "a system image cannot be changed")
+
+
+def _remove(context: Context, number: int) -> Answer:
+    context.project.get("images", number)
+    image = context.project.images[number]
+    _require_own(image)
+    require_unprotected(image)
+    if image.status == "creating":
+        raise unsupported("the image is still being created")
+    context.machines.forget_image(image)
+    return Answer(204)

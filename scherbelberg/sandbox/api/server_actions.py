@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What can be done with a server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address
+from typing import Any
+
+from scherbelberg.sandbox.api import checks
+from scherbelberg.sandbox.api.images import description
+from scherbelberg.sandbox.api.placement_groups import require_room as require_place
+from scherbelberg.sandbox.api.routing import (
+    Answer,
+    Context,
+    Handler,
+    Request,
+    Route,
+    change_protection,
+    require_unlocked,
+)
+from scherbelberg.sandbox.api.servers import find_network, find_type
+from scherbelberg.sandbox.api.views import show_action, show_image
+from scherbelberg.sandbox.cloud.model import Action, Image, Server
+from scherbelberg.sandbox.refusals import Refused, missing, unsupported
+
+_ATTACH = {
+    "network": checks.number,
+    "ip": lambda value: IPv4Address(checks.text(value)),
+    "alias_ips": checks.empty,
+}
+_SNAPSHOT = {"type": checks.one_of("snapshot"), "description": description, "labels": checks.labels}
+
+
+def routes(context: Context) -> Iterable[Route]:
+    """List what answers."""
+    machines, actions = context.machines, _Actions(context)
+    plain: dict[str, Callable[[Server], Action]] = {
+        "poweron": machines.start,
+        "poweroff": machines.stop,
+        "shutdown": machines.shut_down,
+        "reboot": machines.reboot,
+        "reset": machines.reset,
+    }
+    handlers: dict[str, Handler] = {word: actions.plain(act) for word, act in plain.items()} | {
+        "attach_to_network": actions.attach,
+        "detach_from_network": actions.detach,
+        "create_image": actions.snapshot,
+        "change_type": actions.change_type,
+        "add_to_placement_group": actions.join_group,
+        "remove_from_placement_group": actions.leave_group,
+    }
+    for word, handler in handlers.items():
+        yield "POST", rf"/servers/(\d+)/actions/{word}", handler
+    yield change_protection(context.project, "servers", "delete", "rebuild")
+
+
+class _Actions:
+    """Requests that begin an action.
+
+    Args:
+        context: State and machines.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._project = context.project
+        self._machines = context.machines
+        self._wiring = context.wiring
+
+    def plain(self, act: Callable[[Server], Action]) -> Handler:
+        """One without a body."""
+        return lambda _request, number: _answer(act(self._unlocked(number)))
+
+    def attach(self, request: Request, number: int) -> Answer:
+        """Attach a server to a network."""
+        server = self._unlocked(number)
+        values = checks.read_fields(request.body, _ATTACH, required=("network",))
+        if values["network"] not in self._project.networks:
+            raise missing("network", values["network"])
+        if any(place.network == values["network"] for place in server.private):
+            raise Refused(422, "server_already_attached", "server is already attached to network")
+        network = find_network(self._project, values["network"], server.location)
+        wanted = values.get("ip")
+        inside = any(wanted in subnet.ip_range for subnet in network.subnets) if wanted else True
+        if wanted is not None and (wanted in self._project.private_addresses() or not inside):
+            raise Refused(422, "ip_not_available", "IP not available")
+        if any(network.ip_range.overlaps(self._project.networks[at.network].ip_range) for at in server.private):
+            raise Refused(422, "networks_overlap", "networks overlap")
+        return _answer(self._wiring.attach(server, network, wanted))
+
+    def detach(self, request: Request, number: int) -> Answer:
+        """Take a server out of a network."""
+        server = self._unlocked(number)
+        values = checks.read_fields(request.body, {"network": checks.number}, required=("network",))
+        if not any(place.network == values["network"] for place in server.private):
+            raise missing("network", values["network"])
+        return _answer(self._wiring.detach(server, self._project.networks[values["network"]]))
+
+    def snapshot(self, request: Request, number: int) -> Answer:
+        """Copy a server's disk."""
+        server = self._unlocked(number)
+        values = checks.read_fields(request.body, _SNAPSHOT)
+        source = server.image
+        image = Image(
+            id=self._project.next_number(),
+            name="",
+            labels=values.get("labels", {}),
+            kind="snapshot",
+            architecture=server.server_type.architecture,
+            flavour=source.flavour if source else "unknown",
+            version=source.version if source else None,
+            description=values.get("description") or f"{server.name} {server.id}",
+            disk_gb=server.disk_gb,
+            source=(server.id, server.name),
+        )
+        action = self._machines.snapshot(server, image)
+        return Answer(201, {"image": show_image(image), "action": show_action(action)})
+
+    def change_type(self, request: Request, number: int) -> Answer:
+        """Make a server one of another type."""
+        server = self._unlocked(number)
+        known = {"server_type": checks.key, "upgrade_disk": checks.boolean}
+        values = checks.read_fields(request.body, known, required=tuple(known))
+        _require_off(server)
+        wanted = find_type(self._project, values["server_type"])
+        if wanted.architecture != server.server_type.architecture:
+            raise Refused(422, "invalid_server_type", "server type has another architecture")
+        if wanted.disk < server.disk_gb or wanted.name == server.server_type.name:
+            raise Refused(422, "invalid_server_type", "server type has a smaller disk, or is what the server has")
+        if server.location.name not in wanted.locations:
+            raise unsupported("unsupported location for server type")
+        return _answer(self._machines.change_type(server, wanted, upgrade_disk=values["upgrade_disk"]))
+
+    def join_group(self, request: Request, number: int) -> Answer:
+        """Add a server to a placement group."""
+        server = self._unlocked(number)
+        known = {"placement_group": checks.number}
+        values = checks.read_fields(request.body, known, required=tuple(known))
+        group = self._project.placement_groups.get(values["placement_group"])
+        if group is None:
+            raise missing("placement group", values["placement_group"])
+        _require_off(server)
+        if server.placement_group is not None:
+            raise unsupported("server is in a placement group already")
+        require_place(self._project, group)
+        server.placement_group = group.id
+        concerned: tuple[Any, ...] = (("server", server), ("placement_group", group))
+        return _answer(self._project.instant_action("add_to_placement_group", *concerned))
+
+    def leave_group(self, _request: Request, number: int) -> Answer:
+        """Take a server out of its placement group."""
+        server = self._unlocked(number)
+        if server.placement_group is None:
+            raise unsupported("server is in no placement group")
+        server.placement_group = None
+        return _answer(self._project.instant_action("remove_from_placement_group", ("server", server)))
+
+    def _unlocked(self, number: int) -> Server:
+        self._project.get("servers", number)
+        return require_unlocked(self._project.servers[number])
+
+
+def _answer(action: Action) -> Answer:
+    return Answer(201, {"action": show_action(action)})
+
+
+def _require_off(server: Server) -> None:
+    if server.status != "off":
+        raise Refused(422, "server_not_stopped", "server must be off")

@@ -1,0 +1,208 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Servers that are made, booted, stopped, copied, changed and deleted, as actions."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from fnmatch import fnmatchcase
+
+from scherbelberg.sandbox.cloud.catalogue import ServerType
+from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status
+from scherbelberg.sandbox.cloud.project import Project
+from scherbelberg.sandbox.cloud.wiring import Wiring
+from scherbelberg.sandbox.cloud.work import Step, Work
+from scherbelberg.sandbox.hosts.drivers import Driver, HostPlan
+
+_log = logging.getLogger(__name__)
+#: What a fresh system takes of a disk, compressed, in GB.
+_SNAPSHOT_GB = 0.9
+
+
+class Machines:
+    """Makes what the API was asked for come true.
+
+    Args:
+        work: Takes the time that it takes.
+        driver: Runs the hosts.
+        wiring: Connects them.
+    """
+
+    def __init__(self, work: Work, driver: Driver, wiring: Wiring) -> None:
+        self._work = work
+        self._project: Project = work.project
+        self._driver = driver
+        self._wiring = wiring
+        self._boots: dict[int, asyncio.Task[None]] = {}
+
+    def create(
+        self, server: Server, plan: HostPlan, *, start: bool, networks: Sequence[Network]
+    ) -> tuple[Action, list[Action]]:
+        """Make a server.
+
+        Args:
+            server: As the project has it.
+            plan: As the driver makes it.
+            start: Whether it is started then.
+            networks: What it is attached to then.
+
+        Returns:
+            The action that makes it, and those that follow.
+        """
+        create = self._open("create_server", server)
+        steps: list[Step] = [(create, lambda: self._make(server, plan))]
+        if start:
+            steps.append((self._open("start_server", server), lambda: self._start(server)))
+        steps += [self._wiring.joining(server, network) for network in networks]
+        self._work.begin(*steps)
+        return create, [action for action, _ in steps[1:]]
+
+    def start(self, server: Server) -> Action:
+        """Switch a server on."""
+        return self._single("start_server", server, lambda: self._start(server))
+
+    def stop(self, server: Server) -> Action:
+        """Switch a server off."""
+        return self._single("stop_server", server, lambda: self._stop(server))
+
+    def shut_down(self, server: Server) -> Action:
+        """Ask a server to switch itself off."""
+        return self._single("shutdown_server", server, lambda: self._stop(server))
+
+    def reboot(self, server: Server) -> Action:
+        """Ask a server to go off and on."""
+        return self._single("reboot_server", server, lambda: self._off_and_on(server))
+
+    def reset(self, server: Server) -> Action:
+        """Switch a server off and on."""
+        return self._single("reset_server", server, lambda: self._off_and_on(server))
+
+    def delete(self, server: Server) -> Action:
+        """Delete a server, and end the actions that would never end."""
+        for action in tuple(server.running):
+            self._project.close_action(action, ("action_failed", "the server is deleted"))
+        action = self._single("delete_server", server, lambda: self._delete(server))
+        server.status = "deleting"
+        return action
+
+    def snapshot(self, server: Server, image: Image) -> Action:
+        """Copy a server's disk.
+
+        Args:
+            server: It.
+            image: As the project has it; usable once the action has ended.
+        """
+        image.status = "creating"
+        self._project.images[image.id] = image
+        action = self._project.open_action("create_image", ("server", server), ("image", image))
+
+        async def copy() -> None:
+            try:
+                await self._work.pause(self._work.delays.image_s)
+                await self._driver.save(server.id, image.id)
+            except BaseException:
+                self._project.images.pop(image.id, None)
+                raise
+            image.size_gb = _SNAPSHOT_GB
+            image.status = "available"
+
+        self._work.begin((action, copy))
+        return action
+
+    def forget_image(self, image: Image) -> None:
+        """Delete a snapshot."""
+        action = self._project.open_action("delete_image", ("image", image))
+        del self._project.images[image.id]
+        self._work.begin((action, lambda: self._driver.forget(image.id)))
+
+    def change_type(self, server: Server, server_type: ServerType, *, upgrade_disk: bool) -> Action:
+        """Make a server that is off one of another type, and start it.
+
+        Args:
+            server: It.
+            server_type: What it becomes.
+            upgrade_disk: Whether its disk grows to the new type's.
+        """
+
+        async def change() -> None:
+            await self._work.pause(self._work.delays.image_s)
+            server.server_type = server_type
+            if upgrade_disk:
+                server.disk_gb = server_type.disk
+            await self._start(server)
+
+        return self._single("change_server_type", server, change)
+
+    def is_endless(self, action: Action) -> bool:
+        """Whether an action was told never to end."""
+        return self._work.is_endless(action)
+
+    async def close(self) -> None:
+        """Drop all that is under way."""
+        boots = tuple(self._boots.values())
+        for boot in boots:
+            boot.cancel()
+        await asyncio.gather(*boots, return_exceptions=True)
+        await self._work.close()
+
+    def _open(self, command: str, server: Server) -> Action:
+        return self._project.open_action(command, ("server", server))
+
+    def _single(self, command: str, server: Server, work: Callable[[], Awaitable[None]]) -> Action:
+        action = self._open(command, server)
+        self._work.begin((action, work))
+        return action
+
+    async def _make(self, server: Server, plan: HostPlan) -> None:
+        await self._work.pause(self._work.delays.create_s)
+        await self._driver.prepare(plan)
+        server.status = "off"
+
+    async def _start(self, server: Server) -> None:
+        if server.status == "running":
+            return
+        server.status = "starting"
+        await self._work.pause(self._work.delays.start_s)
+        server.status = "running"
+        self._wiring.in_force(server)
+        if not any(fnmatchcase(server.name, pattern) for pattern in self._work.faults().dead):
+            self._boots[server.id] = asyncio.create_task(self._boot(server))
+
+    async def _boot(self, server: Server) -> None:
+        delays = self._work.delays
+        # Neighbours differ, and the same server differs not from run to run.
+        share = server.id * 0.618 % 1
+        await self._work.pause(delays.boot_s + share * delays.boot_spread_s)
+        try:
+            await self._driver.boot(server.id, self._project.address(server))
+        except (OSError, ValueError):
+            _log.exception("host of server %s did not boot", server.id)
+        else:
+            server.booted = time.monotonic()
+
+    async def _stop(self, server: Server, *, meanwhile: Status = "stopping") -> None:
+        server.status = meanwhile
+        boot = self._boots.pop(server.id, None)
+        if boot is not None:
+            boot.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await boot
+        await self._work.pause(self._work.delays.stop_s)
+        await self._driver.halt(server.id)
+        if meanwhile == "stopping":
+            server.status = "off"
+
+    async def _off_and_on(self, server: Server) -> None:
+        await self._stop(server)
+        await self._start(server)
+
+    async def _delete(self, server: Server) -> None:
+        await self._stop(server, meanwhile="deleting")
+        await self._work.pause(self._work.delays.delete_s)
+        await self._driver.remove(server.id)
+        self._wiring.release_addresses(server)
+        del self._project.servers[server.id]

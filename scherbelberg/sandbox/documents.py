@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Options and faults of a sandbox as JSON documents, whose keys are the fields of the values."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeVar
+
+from attrs import asdict
+
+from scherbelberg.errors import BadInput
+from scherbelberg.sandbox.words import ActionFault, Faults, Options, RequestFault, SoldOut
+
+T = TypeVar("T", Faults, Options, RequestFault, SoldOut, ActionFault)
+_NESTED: dict[str, Any] = {"requests": RequestFault, "sold_out": SoldOut, "actions": ActionFault}
+
+
+def read_faults(text: str) -> Faults:
+    """Read what goes wrong on purpose.
+
+    Args:
+        text: A JSON object.
+
+    Raises:
+        BadInput: It is none, or has keys or values that there are not.
+    """
+    return _faults(_object(text))
+
+
+def read_options(text: str) -> Options:
+    """Read how a sandbox is.
+
+    Args:
+        text: A JSON object.
+
+    Raises:
+        BadInput: It is none, or has keys or values that there are not.
+    """
+    row = _object(text)
+    return _make(Options, row | {"faults": _faults(row.get("faults", {}))})
+
+
+def write(value: Faults | Options) -> str:
+    """Write options or faults."""
+    return json.dumps(asdict(value))
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        row = json.loads(text)
+    except ValueError as error:
+        raise BadInput(f"This is no JSON: {error}.") from None
+    if not isinstance(row, dict):
+        raise BadInput("A JSON object is needed here.")
+    return row
+
+
+def _faults(row: dict[str, Any]) -> Faults:
+    values = dict(row)
+    for name, kind in _NESTED.items():
+        values[name] = tuple(_make(kind, one) for one in values.get(name, ()))
+    values["dead"] = tuple(values.get("dead", ()))
+    return _make(Faults, values)
+
+
+def _make(kind: type[T], row: dict[str, Any]) -> T:
+    try:
+        return kind(**row)
+    except (TypeError, ValueError) as error:
+        # attrs names the class's method: what went wrong comes last.
+        raise BadInput(f"{kind.__name__} of the sandbox: {str(error.args[0]).split('() ')[-1]}.") from None
