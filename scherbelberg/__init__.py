@@ -8,18 +8,18 @@ Names are loaded when they are first used, so that importing the package costs n
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from scherbelberg.cluster import Cluster, Node
+    from scherbelberg.cluster import Cluster
     from scherbelberg.errors import ScherbelbergError
     from scherbelberg.events import Event, Phase
+    from scherbelberg.node import Node
     from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 _HOMES = {
     "Cluster": "cluster",
-    "Node": "cluster",
+    "Node": "node",
     "ScherbelbergError": "errors",
     "Event": "events",
     "Phase": "events",
@@ -33,6 +33,8 @@ __all__ = ["Cluster", "ClusterSpec", "Event", "Node", "Phase", "Ports", "Scherbe
 def __getattr__(name: str) -> Any:
     """Load a public name from its module."""
     if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415 - takes longer to load than all else here
+
         return version("scherbelberg")
     if name not in _HOMES:
         raise AttributeError(f"module 'scherbelberg' has no attribute '{name}'")

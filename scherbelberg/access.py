@@ -30,11 +30,13 @@ class Access:
         endpoint: Its URL.
         token: The project's token.
         token_source: Where the token came from, for people.
+        authorities: File of the certificate authorities to trust instead of the usual ones, or None.
     """
 
     endpoint: str
     token: str = field(repr=False)
     token_source: str
+    authorities: str | None = field(default=None, repr=False)
 
     @property
     def is_sandbox(self) -> bool:

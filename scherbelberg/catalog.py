@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from scherbelberg.pricing import Price
+from scherbelberg.pricing import Price, Tariff
 
 Json = Mapping[str, Any]
 Kind = Literal["servers", "firewalls", "networks", "ssh_keys"]
@@ -28,15 +28,20 @@ class Offer:
 
     Args:
         location: Its name.
-        hourly: Price per hour of the server alone.
+        tariff: What the server alone costs.
         available: What the cloud says of its stock; advice, wrong in both directions.
         ends_s: Epoch seconds after which it cannot be ordered, or None.
     """
 
     location: str
-    hourly: Price
+    tariff: Tariff
     available: bool
     ends_s: float | None = None
+
+    @property
+    def hourly(self) -> Price:
+        """Price per hour of the server alone."""
+        return self.tariff.hourly
 
 
 @frozen(kw_only=True)
@@ -49,6 +54,7 @@ class ServerType:
         memory_bytes: Memory in bytes.
         disk_gb: Disk in gigabytes.
         architecture: ``x86`` or ``arm``.
+        dedicated: Whether its cores are nobody else's.
         offers: Where it is sold.
     """
 
@@ -57,6 +63,7 @@ class ServerType:
     memory_bytes: int
     disk_gb: int
     architecture: str
+    dedicated: bool
     offers: tuple[Offer, ...]
 
     def offer(self, location: str, *, now_s: float) -> Offer | None:
@@ -91,24 +98,46 @@ class Image:
 
 
 @frozen(kw_only=True)
+class Location:
+    """A place with servers.
+
+    Args:
+        name: Such as ``fsn1``.
+        city: Where it is.
+        country: ISO 3166 code of its country.
+        network_zone: Machines of one zone can share a private network.
+    """
+
+    name: str
+    city: str
+    country: str
+    network_zone: str
+
+
+@frozen(kw_only=True)
 class Catalog:
     """What can be rented.
 
     Args:
-        zones: Location to network zone.
+        locations: All locations.
         server_types: All server types.
         images: All images that are available.
-        ipv4: Location to the price per hour of a public IPv4 address.
+        ipv4: Location to what a public IPv4 address costs.
         currency: ISO 4217 code of the account's currency.
         now_s: The API's clock when this was read, as epoch seconds.
     """
 
-    zones: Mapping[str, str]
+    locations: tuple[Location, ...]
     server_types: tuple[ServerType, ...]
     images: tuple[Image, ...]
-    ipv4: Mapping[str, Price]
+    ipv4: Mapping[str, Tariff]
     currency: str
     now_s: float
+
+    @property
+    def zones(self) -> dict[str, str]:
+        """Location to network zone."""
+        return {location.name: location.network_zone for location in self.locations}
 
 
 @frozen(kw_only=True)
@@ -150,23 +179,24 @@ class Server(Resource):
 def read_server_type(row: Json) -> ServerType:
     """Read one of ``server_types``."""
     places = {place["name"]: place for place in row["locations"]}
-    prices = {price["location"]: read_price(price["price_hourly"]) for price in row["prices"]}
+    prices = {price["location"]: read_tariff(price) for price in row["prices"]}
     return ServerType(
         name=row["name"],
         cores=row["cores"],
         memory_bytes=int(float(row["memory"]) * 2**30),
         disk_gb=row["disk"],
         architecture=row["architecture"],
+        dedicated=row["cpu_type"] == "dedicated",
         offers=tuple(_read_offer(name, places[name], prices[name]) for name in places if name in prices),
     )
 
 
-def _read_offer(name: str, place: Json, hourly: Price) -> Offer:
+def _read_offer(name: str, place: Json, tariff: Tariff) -> Offer:
     deprecation = place.get("deprecation")
     ends = deprecation.get("unavailable_after") if deprecation else None
     return Offer(
         location=name,
-        hourly=hourly,
+        tariff=tariff,
         available=bool(place.get("available", True)),
         ends_s=datetime.fromisoformat(ends).timestamp() if ends else None,
     )
@@ -177,10 +207,20 @@ def read_price(row: Json) -> Price:
     return Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
 
 
-def read_ipv4_prices(pricing: Json) -> dict[str, Price]:
-    """Read the price of a public IPv4 address in each location from ``pricing``."""
+def read_tariff(row: Json) -> Tariff:
+    """Read the prices of an hour and a month."""
+    return Tariff(hourly=read_price(row["price_hourly"]), monthly=read_price(row["price_monthly"]))
+
+
+def read_location(row: Json) -> Location:
+    """Read one of ``locations``."""
+    return Location(name=row["name"], city=row["city"], country=row["country"], network_zone=row["network_zone"])
+
+
+def read_ipv4_prices(pricing: Json) -> dict[str, Tariff]:
+    """Read the prices of a public IPv4 address in each location from ``pricing``."""
     rows = next((row["prices"] for row in pricing["primary_ips"] if row["type"] == "ipv4"), ())
-    return {price["location"]: read_price(price["price_hourly"]) for price in rows}
+    return {price["location"]: read_tariff(price) for price in rows}
 
 
 def read_image(row: Json) -> Image:

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from attrs import frozen
 
-from scherbelberg.catalog import Catalog, Image, Offer, ServerType
+from scherbelberg.catalog import Catalog, Image, Location, Offer, ServerType
 from scherbelberg.errors import BadInput
 from scherbelberg.pricing import Price
 from scherbelberg.spec import ClusterSpec
@@ -84,9 +84,23 @@ def _candidate(location: str, scheduler: tuple[ServerType, Offer], worker: tuple
 def _locations(spec: ClusterSpec, catalog: Catalog) -> tuple[str, ...]:
     if spec.location is None:
         return tuple(name for name, zone in catalog.zones.items() if zone == DEFAULT_ZONE)
-    if spec.location not in catalog.zones:
-        raise BadInput(f"There is no location '{spec.location}'{_hint(spec.location, catalog.zones)}")
-    return (spec.location,)
+    return (find_location(spec.location, catalog).name,)
+
+
+def find_location(name: str, catalog: Catalog) -> Location:
+    """Find a location by name.
+
+    Args:
+        name: Such as ``fsn1``.
+        catalog: What can be rented.
+
+    Raises:
+        BadInput: There is none of this name; the nearest one is suggested.
+    """
+    for location in catalog.locations:
+        if location.name == name:
+            return location
+    raise BadInput(f"There is no location '{name}'{_hint(name, catalog.zones)}")
 
 
 def _architectures(spec: ClusterSpec, catalog: Catalog) -> set[str]:

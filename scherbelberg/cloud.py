@@ -17,12 +17,13 @@ from scherbelberg.catalog import (
     Resource,
     read_image,
     read_ipv4_prices,
+    read_location,
     read_resource,
     read_server_type,
 )
 from scherbelberg.errors import CloudError, NameTaken
 from scherbelberg.transport import Busy, Gone, Passing, Transport
-from scherbelberg.waiting import Deadline, pause
+from scherbelberg.waiting import Deadline, pause, until
 
 #: The API's largest page, and the most ids it takes in one question for actions.
 _PAGE = 50
@@ -60,7 +61,7 @@ class Hetzner(Transport):
             self.call("GET", "/pricing"),
         )
         return Catalog(
-            zones={row["name"]: row["network_zone"] for row in locations},
+            locations=tuple(read_location(row) for row in locations),
             server_types=tuple(read_server_type(row) for row in types),
             images=tuple(read_image(row) for row in images),
             ipv4=read_ipv4_prices(pricing["pricing"]),
@@ -75,9 +76,18 @@ class Hetzner(Transport):
             kind: Which.
             selector: The labels.
         """
-        words = ",".join(f"{key}={value}" for key, value in selector.items())
-        rows = await self._list(kind, {"label_selector": words})
+        rows = await self._list(kind, {"label_selector": _written(selector)})
         return tuple(read_resource(kind, row) for row in rows)
+
+    async def count(self, kind: Kind, selector: Mapping[str, str]) -> int:
+        """Count the resources of a kind that carry certain labels, in one request however many there are.
+
+        Args:
+            kind: Which.
+            selector: The labels.
+        """
+        _, pagination = await self._page(kind, {"label_selector": _written(selector), "per_page": 1})
+        return int(pagination["total_entries"])
 
     async def create(self, kind: Kind, body: Json) -> Created:
         """Make a resource, once, whatever the network does.
@@ -148,6 +158,52 @@ class Hetzner(Transport):
         """Replace the labels of a resource."""
         await self.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
 
+    async def reboot(self, server: Resource) -> int:
+        """Ask a server's system to go down and to start again.
+
+        Args:
+            server: Which.
+
+        Returns:
+            Number of the action, which ends when the system was asked.
+
+        Raises:
+            CloudError: The API refuses.
+            CloudUnreachable: The API did not answer in time; the system may have been asked.
+        """
+        try:
+            answer = await self.call("POST", f"/servers/{server.id}/actions/reboot")
+        except Passing as fault:
+            raise self.unreachable(fault) from fault
+        return int(answer["action"]["id"])
+
+    async def set_rules(self, firewall: Resource, rules: list[dict[str, Any]], *, within_s: float) -> None:
+        """Replace the rules of a firewall, and wait until they are in force on all that it guards.
+
+        Args:
+            firewall: Which.
+            rules: The new ones.
+            within_s: Deadline in seconds.
+
+        Raises:
+            CloudError: They could not be put in force everywhere.
+            WaitTimeout: The deadline passed.
+        """
+        answer = await self.call("POST", f"/{firewall.kind}/{firewall.id}/actions/set_rules", body={"rules": rules})
+        ids = [action["id"] for action in answer["actions"]]
+
+        async def ended() -> list[Json] | None:
+            parts = [await self._list("actions", {"id": ids[at : at + _IDS]}) for at in range(0, len(ids), _IDS)]
+            rows = [row for part in parts for row in part]
+            return None if any(row["status"] == "running" for row in rows) else rows
+
+        what = f"The change of firewall {firewall.name}"
+        rows = await until(ended, every_s=0.2, growth=1.5, longest_s=3, within_s=within_s, what=what) if ids else []
+        for row in rows:
+            if row["status"] == "error":
+                reason = row["error"]["message"]
+                raise CloudError(f"{what} is not in force everywhere: {reason}.", api_code="action_failed")
+
     async def failed_actions(self, ids: tuple[int, ...]) -> dict[int, str]:
         """Tell what went wrong with any of some actions.
 
@@ -168,13 +224,22 @@ class Hetzner(Transport):
         rows: list[Json] = []
         page: int | None = 1
         while page is not None:
-            answer = await self.call("GET", f"/{path}", params={**(params or {}), "page": page, "per_page": _PAGE})
-            try:
-                rows += answer[path]
-                page = answer["meta"]["pagination"]["next_page"]
-            except (KeyError, TypeError):
-                raise CloudError(
-                    f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.",
-                    api_code="not_the_api",
-                ) from None
+            found, pagination = await self._page(path, {**(params or {}), "page": page, "per_page": _PAGE})
+            rows += found
+            page = pagination["next_page"]
         return rows
+
+    async def _page(self, path: str, params: Mapping[str, Any]) -> tuple[list[Json], Json]:
+        answer = await self.call("GET", f"/{path}", params=params)
+        try:
+            pagination = answer["meta"]["pagination"]
+            return answer[path], {name: pagination[name] for name in ("next_page", "total_entries")}
+        except (KeyError, TypeError):
+            raise CloudError(
+                f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.",
+                api_code="not_the_api",
+            ) from None
+
+
+def _written(selector: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in selector.items())

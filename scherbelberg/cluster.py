@@ -8,48 +8,40 @@ All of a cluster's connections live on the library's private loop, so the caller
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from scherbelberg.bygone import Modern, modern, old_token_variable
+from scherbelberg.daskconfig import DaskConfig, read_dask_config
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Versions, compare
 from scherbelberg.errors import ClusterBroken, StateMissing
 from scherbelberg.events import Listener, ignore
 from scherbelberg.interpreter import own_versions
-from scherbelberg.keeping import Kept, find_own, give_back, opened
-from scherbelberg.links import Links
+from scherbelberg.keeping import find_own, give_back, give_back_all, opened
+from scherbelberg.links import Links, find_node
 from scherbelberg.making import make
+from scherbelberg.node import Node
+from scherbelberg.provisions import Provisions
 from scherbelberg.record import Manifest, NodeRecord
-from scherbelberg.settings import Settings, read_settings
+from scherbelberg.settings import Settings, around
 from scherbelberg.spec import DEFAULT_RANGE, ClusterSpec
 from scherbelberg.threadloop import carried, private_loop
+from scherbelberg.told import Log, told
+from scherbelberg.uploads import send
 
 if TYPE_CHECKING:
     from distributed import Client
 
 Token = str | Callable[[], str]
-
-
-@frozen(kw_only=True)
-class Node:
-    """One machine of a cluster.
-
-    Args:
-        name: ``scheduler``, ``worker000``, ...
-        role: ``scheduler`` or ``worker``.
-        server_type: What is rented.
-        public_ip: Address for SSH, or None.
-        private_ip: Address in the cluster's network, or None.
-    """
-
-    name: str
-    role: str
-    server_type: str
-    public_ip: str | None
-    private_ip: str | None
+#: Deadline of an upload in seconds, for those who set none.
+UPLOAD_S = 120.0
 
 
 class Cluster:
@@ -64,102 +56,192 @@ class Cluster:
         self._listener = carried(listener)
 
     def __repr__(self) -> str:
-        identity = self._manifest.identity
-        return f"<Cluster {identity.prefix} ({identity.uid}): 1 scheduler, {len(self.nodes) - 1} workers>"
-
-    @property
-    def _manifest(self) -> Manifest:
-        return self._links.manifest
+        return f"<Cluster {self.prefix} ({self.uid}): 1 scheduler, {len(self.nodes) - 1} workers>"
 
     @property
     def prefix(self) -> str:
         """Its name."""
-        return self._manifest.identity.prefix
+        return self._links.manifest.identity.prefix
 
     @property
     def uid(self) -> str:
         """Its uid."""
-        return self._manifest.identity.uid
+        return self._links.manifest.identity.uid
 
     @property
     def owner(self) -> str:
         """Who created it."""
-        return self._manifest.identity.owner
+        return self._links.manifest.identity.owner
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Its machines: the scheduler, then the workers."""
-        return tuple(_node(record) for record in self._manifest.nodes)
+        return tuple(self._node(record) for record in self._links.manifest.nodes)
+
+    def node(self, name: str) -> Node:
+        """One of its machines.
+
+        Args:
+            name: ``scheduler``, ``worker000``, ...
+
+        Raises:
+            NodeNotFound: There is none of this name.
+        """
+        return self._node(find_node(self._links.manifest, name))
+
+    def _node(self, record: NodeRecord) -> Node:
+        return Node(
+            name=record.name,
+            role=record.role,
+            server_type=record.server_type,
+            public_ip=record.public_ip,
+            private_ip=record.private_ip,
+            links=self._links,
+            settings=self._settings,
+        )
+
+    @property
+    def direct_address(self) -> str | None:
+        """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
+        spec, public = self._links.manifest.spec, self._links.manifest.nodes[0].public_ip
+        return f"tls://{public}:{spec.ports.scheduler}" if spec.direct and public else None
 
     @property
     def phases(self) -> dict[str, float]:
         """Phase of its making to the seconds that it took over all nodes."""
-        return dict(self._manifest.phases)
+        return dict(self._links.manifest.phases)
 
     @property
     def versions(self) -> dict[str, str]:
         """Package to version, the same on client, scheduler and workers as proven when it was made."""
-        return dict(self._manifest.versions)
+        return dict(self._links.manifest.versions)
 
     @classmethod
-    async def from_new(
+    def from_new(
         cls,
-        spec: ClusterSpec | None = None,
+        spec: ClusterSpec | str | None = None,
         *,
+        environ: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        dask_config: DaskConfig | None = None,
+        keep: bool = False,
         listen: Listener = ignore,
+        log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
         settings: Settings | None = None,
         **fields: Any,
-    ) -> Cluster:
-        """Rent and start a new cluster; it is proven to compute when this returns.
+    ) -> Coroutine[Any, Any, Cluster]:
+        """Rent and start a new cluster; it is proven to compute when this coroutine returns it.
 
         Cancelling gives everything back before the cancellation is raised; if that fails, LeftOver is raised instead.
 
         Args:
             spec: What is wanted.
-            fields: Fields of `ClusterSpec` by name, which win.
+            fields: Fields of `ClusterSpec` by name, which win; those of 0.0.6 are translated with a warning.
+            environ: Environment variables of scheduler and workers.
+            secrets: The same, with values that nobody may see.
+            dask_config: Dask's configuration on the nodes: YAML, the `Path` of a file, or a mapping. As the two above,
+                it is not kept on this computer, so it is given again to go on with an interrupted making.
+            keep: Whether an error leaves what was made as it is, to be looked at; a cancellation never does.
             listen: Is called with each `Event`, on the library's own thread.
+            log: A function that is called with a line of text for each event, likewise, or a `logging.Logger`.
             token: The API token, or what returns it.
             endpoint: URL of the API.
             settings: All of the surroundings, instead of token, endpoint and environment variables.
 
         Raises:
+            TypeError: There is no such argument.
             BadInput: It cannot be made; nothing was.
             ClusterExists: There is one of this name already.
             LeftOver: It could not be made, and not everything could be given back.
             ScherbelbergError: It could not be made; everything was given back.
         """
-        around = settings or read_settings(token=token, endpoint=endpoint)
-        return await private_loop().submit(_new(spec, around, listen, fields), too_late=Cluster._end).join()
+        # No coroutine itself, so that a warning points at the line that calls this and not at what awaits it.
+        wanted = modern(spec, fields, call="Cluster.from_new")
+        provisions = Provisions(environ=environ or {}, secrets=secrets or {}, dask_config=read_dask_config(dask_config))
+        making = partial(make, provisions=provisions, keep=keep)
+
+        async def made() -> Cluster:
+            where = around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable)
+            work = _new(wanted, making, where, told(listen, log))
+            return await private_loop().submit(work, too_late=Cluster._end).join()
+
+        return made()
 
     @classmethod
-    async def from_existing(
+    def from_existing(
         cls,
         prefix: str = "cluster",
         *,
         listen: Listener = ignore,
+        log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
         settings: Settings | None = None,
-    ) -> Cluster:
+        **old: Any,
+    ) -> Coroutine[Any, Any, Cluster]:
         """Attach to a cluster that was made on this computer.
 
         Args:
             prefix: Its name.
-            listen: Is called with each `Event`, on the library's own thread.
+            listen: As in `from_new`, like the next four.
+            log: Takes lines of text.
             token: The API token, or what returns it.
             endpoint: URL of the API.
-            settings: All of the surroundings, instead of token, endpoint and environment variables.
+            settings: Instead of token, endpoint and environment variables.
+            old: Arguments of 0.0.6, with a warning.
 
         Raises:
+            TypeError: There is no such argument.
             ClusterNotFound: There is none of this name.
             ClusterBroken: It is half made, or its scheduler is gone.
             StateMissing: Its keys are not on this computer.
             StateDamaged: Its folder on this computer cannot be read.
         """
-        around = settings or read_settings(token=token, endpoint=endpoint)
-        return await private_loop().submit(_existing(prefix, around, listen)).join()
+        variable = old_token_variable(old, call="Cluster.from_existing")
+
+        async def found() -> Cluster:
+            where = around(settings, token=token, endpoint=endpoint, variable=variable)
+            return await private_loop().submit(_existing(prefix, where, told(listen, log))).join()
+
+        return found()
+
+    @classmethod
+    def nuke(
+        cls,
+        prefix: str = "cluster",
+        *,
+        listen: Listener = ignore,
+        log: Log | None = None,
+        token: Token | None = None,
+        endpoint: str | None = None,
+        settings: Settings | None = None,
+        **old: Any,
+    ) -> Coroutine[Any, Any, None]:
+        """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer.
+
+        Args:
+            prefix: Their name.
+            listen: As in `from_existing`, like all others.
+            log: Takes lines of text.
+            token: The API token, or what returns it.
+            endpoint: URL of the API.
+            settings: Instead of the former two.
+            old: Arguments of 0.0.6, with a warning.
+
+        Raises:
+            TypeError: There is no such argument.
+            ClusterNotFound: There is nothing of this name.
+            LeftOver: Something was still there at the deadline.
+        """
+        variable = old_token_variable(old, call="Cluster.nuke")
+
+        async def nuked() -> None:
+            where = around(settings, token=token, endpoint=endpoint, variable=variable)
+            await private_loop().submit(give_back_all(where, prefix, listener=carried(told(listen, log)))).join()
+
+        return nuked()
 
     async def get_client(self, *, asynchronous: bool = False) -> Client:
         """Connect a Dask client through the tunnel.
@@ -171,16 +253,38 @@ class Cluster:
             VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
-        compare(own_versions(), {"scheduler": _proven(self._manifest)})
-        door = await private_loop().submit(self._open_door()).join()
+        door = await self.door()
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
         if asynchronous:
             return await daskclient.connect_async(door)
         return await asyncio.to_thread(daskclient.connect, door)
 
+    async def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
+        """Put something to import on the scheduler and all workers, those that join or restart later included.
+
+        It can be repeated when something has changed. A scheduler that is restarted has forgotten it.
+
+        Args:
+            path: A module file, a package folder, a wheel, an egg or a zip archive, without compiled parts.
+            within_s: Deadline in seconds.
+
+        Raises:
+            BadInput: It is none of these, or cannot be imported there.
+            VersionMismatch: This interpreter has other versions than the cluster.
+            NodeUnreachable: The scheduler cannot be reached.
+            WaitTimeout: The deadline passed.
+        """
+        door = await self.door()
+        await private_loop().submit(send(door, Path(path), within_s=within_s)).join()
+
+    async def door(self) -> Door:
+        """Open the tunnels to scheduler and dashboard, for other programs of the same versions on this computer."""
+        compare(own_versions(), {"scheduler": _proven(self._links.manifest)})
+        return await private_loop().submit(self._open_door()).join()
+
     async def _open_door(self) -> Door:
-        await self._links.remote("scheduler").reach(within_s=self._manifest.spec.timeouts.reach)
+        await self._links.remote("scheduler").reach(within_s=self._links.manifest.spec.timeouts.reach)
         return await self._links.door()
 
     async def destroy(self) -> None:
@@ -198,7 +302,7 @@ class Cluster:
             self.prefix,
             (self.uid,),
             listener=self._listener,
-            timeouts=self._manifest.spec.timeouts,
+            timeouts=self._links.manifest.spec.timeouts,
         )
 
     async def close(self) -> None:
@@ -219,24 +323,18 @@ def _proven(manifest: Manifest) -> Versions:
     return Versions(python=packages.pop("python"), packages=packages)
 
 
-def _node(record: NodeRecord) -> Node:
-    return Node(
-        name=record.name,
-        role=record.role,
-        server_type=record.server_type,
-        public_ip=record.public_ip,
-        private_ip=record.private_ip,
-    )
-
-
-async def _new(spec: ClusterSpec | None, settings: Settings, listen: Listener, fields: dict[str, Any]) -> Cluster:
+async def _new(
+    wanted: Modern, making: partial[Coroutine[Any, Any, Links]], settings: Settings, listen: Listener
+) -> Cluster:
+    spec, fields = wanted.spec, dict(wanted.fields)
     # Where the surroundings have a range of their own, as a sandbox does, no other one is of any use.
     if (spec is None or spec.network_range == DEFAULT_RANGE) and "network_range" not in fields:
-        fields = fields | {"network_range": settings.network_range}
-    wanted = evolve(spec or ClusterSpec(), **fields)
-    async with opened(settings, wanted.timeouts) as hetzner:
-        links = await make(hetzner, settings, wanted, carried(listen))
-    return Cluster(settings, links, listen)
+        fields["network_range"] = settings.network_range
+    whole = evolve(spec or ClusterSpec(), **fields)
+    heard = carried(listen)
+    async with opened(settings, whole.timeouts) as hetzner:
+        links = await making(hetzner, settings, whole, heard)
+    return Cluster(settings, links, heard)
 
 
 async def _existing(prefix: str, settings: Settings, listen: Listener) -> Cluster:
@@ -246,10 +344,7 @@ async def _existing(prefix: str, settings: Settings, listen: Listener) -> Cluste
             f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
             f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
         )
-    return Cluster(settings, _open_links(kept), listen)
-
-
-def _open_links(kept: Kept) -> Links:
     if kept.folder is None:
         raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
-    return Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private)
+    links = Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private)
+    return Cluster(settings, links, listen)

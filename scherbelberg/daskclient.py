@@ -5,23 +5,31 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import operator
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from distributed import Client, Security
 from distributed.client import FutureCancelledError
+from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Versions, compare
-from scherbelberg.errors import NodeUnreachable, VersionMismatch, WaitTimeout
+from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.waiting import until
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
 RECONNECT_S = 300
 _CONNECT_S = 30
 _CLOSE_S = 5
+_LOST = (
+    "Dask cancels the futures of a lost client: submit them again, and keep what must outlive a connection with"
+    " client.publish_dataset or in storage."
+)
+_LOG = logging.getLogger("scherbelberg")
 
 
 class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part only
@@ -54,12 +62,46 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         """The dashboard's URL on this computer."""
         return self._door.dashboard_link
 
+    async def _ensure_connected(self, timeout: float | None = None) -> None:
+        try:
+            await super()._ensure_connected(timeout=timeout)
+        except ValueError as error:
+            # So says tornado of a stream that is cut between its opening and its TLS; Dask tries again after OSErrors.
+            raise ConnectionAbortedError(str(error)) from error
+
     async def _reconnect(self) -> None:
+        if self._door.shut.is_set():
+            _LOG.info("A Dask client was still connected when its cluster was closed or destroyed; it is closed too.")
+            await self._close()
+            return
+        self._give_futures_up()
         self._timeout: float = RECONNECT_S
         try:
             await super()._reconnect()
         finally:
             self._timeout = _CONNECT_S
+        if self.status == "running":
+            _LOG.info("The Dask client is connected to its scheduler again.")
+        elif not self._door.shut.is_set():
+            _LOG.error(
+                "The Dask client found its scheduler no more within %.0f s and is closed: once the scheduler's machine"
+                " answers again ('scherbelberg ssh scheduler'), get_client() makes a new one.",
+                RECONNECT_S,
+            )
+
+    def _give_futures_up(self) -> None:
+        """Cancel all futures, as Dask would without a word: the scheduler forgets what a lost client asked for."""
+        futures = list(self.futures.values())
+        self.futures.clear()
+        for future in futures:
+            future.cancel(reason="scheduler-connection-lost", msg=_LOST)
+        _LOG.warning(
+            "The Dask client lost its connection to the scheduler, and with it %d futures. %s"
+            " The client itself goes on once the connection is there again, for which it tries %.0f s.",
+            len(futures),
+            _LOST,
+            RECONNECT_S,
+        )
 
 
 def connect(door: Door) -> Client:
@@ -187,3 +229,55 @@ def _versions(row: Mapping[str, Any] | None) -> Versions:
         return Versions(python="-", packages={})
     packages = {name: version for name, version in row["packages"].items() if version and name != "python"}
     return Versions(python=".".join(row["host"]["python"].split(".")[:3]), packages=packages)
+
+
+async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: float) -> None:
+    """Put something to import on the scheduler and all workers, those that join or restart later included.
+
+    Args:
+        door: Where the scheduler is found.
+        file: A module, or an archive that Dask imports from.
+        modules: Names of what is imported; what the cluster has loaded of them is forgotten first.
+        within_s: Deadline in seconds.
+
+    Raises:
+        BadInput: It cannot be imported there.
+        NodeUnreachable: The scheduler does not answer as it should.
+        WaitTimeout: The deadline passed.
+    """
+    with _translated():
+        async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
+            limit = asyncio.timeout(within_s)
+            try:
+                async with limit:
+                    await _forget(client, modules)
+                    await _register(client, file)
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                raise WaitTimeout(what=f"The upload of {file.name}", within_s=within_s) from None
+
+
+async def _forget(client: Client, modules: tuple[str, ...]) -> None:
+    """Let the next import read the file: Dask itself would load a changed package anew, but not what is in it."""
+    code = (
+        f"import sys\nfor name in [*sys.modules]:\n    if name.partition('.')[0] in {modules!r}: del sys.modules[name]"
+    )
+    # A function of ours could not go there: the nodes have no scherbelberg.
+    await client.run(exec, code, {})
+    await client.run_on_scheduler(exec, code, {})
+
+
+async def _register(client: Client, file: Path) -> None:
+    name = f"scherbelberg-upload-{file.name}"
+    try:
+        await client.register_plugin(SchedulerUploadFile(str(file)), name=name)
+        await client.register_plugin(UploadFile(str(file)), name=name)
+    except (OSError, TimeoutError):
+        raise  # the connection's
+    except Exception as error:
+        # Whichever was registered before the other one failed.
+        for unregister in (client.unregister_scheduler_plugin, client.unregister_worker_plugin):
+            with suppress(Exception):
+                await unregister(name)
+        raise BadInput(f"{file.name} cannot be imported on the cluster: {type(error).__name__}: {error}.") from error

@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen(kw_only=True)
@@ -19,6 +20,7 @@ class Door:
         authority: File with the cluster's CA certificate.
         certificate: File with the client's certificate.
         key: File with the client's key.
+        shut: Set when the tunnels are closed on purpose, after which nobody need try them again.
     """
 
     port: int
@@ -26,11 +28,36 @@ class Door:
     authority: Path
     certificate: Path
     key: Path
+    shut: threading.Event = field(factory=threading.Event, eq=False, repr=False)
 
     @property
     def address(self) -> str:
         """Dask's address of the scheduler."""
         return f"tls://127.0.0.1:{self.port}"
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Environment variables by which Dask's ``Client()``, without arguments, finds the scheduler."""
+        return {
+            "DASK_SCHEDULER_ADDRESS": self.address,
+            "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION": "True",
+            "DASK_DISTRIBUTED__COMM__TLS__CA_FILE": str(self.authority),
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT": str(self.certificate),
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY": str(self.key),
+            # Through a tunnel workers cannot be reached.
+            "DASK_DISTRIBUTED__CLIENT__DIRECT_TO_WORKERS": "False",
+            # Dask fills in what stands in braces.
+            "DASK_DISTRIBUTED__DASHBOARD__LINK": self.dashboard_link,
+        }
+
+    @property
+    def python_line(self) -> str:
+        """The expression by which Python makes a client of Dask's."""
+        return (
+            f'Client("{self.address}", security=Security(require_encryption=True,'
+            f" tls_ca_file={str(self.authority)!r}, tls_client_cert={str(self.certificate)!r},"
+            f" tls_client_key={str(self.key)!r}), direct_to_workers=False)"
+        )
 
     @property
     def dashboard_link(self) -> str:

@@ -103,8 +103,10 @@ class CloudError(ScherbelbergError):
     exit_code = ExitCode.CLOUD
     code = "cloud"
 
-    def __init__(self, message: str, *, api_code: str, correlation_id: str | None = None) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, *, api_code: str, correlation_id: str | None = None, node: str | None = None
+    ) -> None:
+        super().__init__(message, node=node)
         self.api_code = api_code
         self.correlation_id = correlation_id
 
@@ -205,6 +207,13 @@ class NodeUnreachable(ScherbelbergError):
     code = "node_unreachable"
 
 
+class TransferFailed(ScherbelbergError):
+    """A file or folder could not be copied to a node or from one, for a reason that is not the connection's."""
+
+    exit_code = ExitCode.NODE
+    code = "transfer_failed"
+
+
 class BootstrapFailed(ScherbelbergError):
     """The bootstrap script failed on a node."""
 
@@ -247,3 +256,9 @@ class SandboxFailed(ScherbelbergError):
 
     exit_code = ExitCode.SANDBOX
     code = "sandbox"
+
+
+class WhereaboutsUnknown(ScherbelbergError):
+    """The public address of this computer could not be found out: nothing was opened to anybody."""
+
+    code = "whereabouts_unknown"

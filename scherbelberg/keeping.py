@@ -4,18 +4,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from attrs import frozen
 
+from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.ordering import preview
+from scherbelberg.plan import ClusterPlan
 from scherbelberg.settings import Settings
-from scherbelberg.spec import Timeouts, check_prefix
+from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import delete_all, inventory
 from scherbelberg.waiting import finish
@@ -59,6 +62,30 @@ async def overview(settings: Settings, *, prefix: str | None = None) -> tuple[Ke
         found = holdings(await inventory(hetzner, selector(prefix=prefix)))
         folders = {folder.uid: folder for folder in _folders(settings, prefix)}
         return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=hetzner.now_s) for one in found)
+
+
+async def offered(settings: Settings) -> Catalog:
+    """Read what the cloud offers at present.
+
+    Args:
+        settings: The surroundings.
+    """
+    async with opened(settings, Timeouts()) as hetzner:
+        return await hetzner.catalog()
+
+
+async def planned(settings: Settings, spec: ClusterSpec) -> ClusterPlan:
+    """Decide what would be made.
+
+    Args:
+        settings: The surroundings.
+        spec: What the user wants.
+
+    Raises:
+        BadInput: It cannot be made.
+    """
+    async with opened(settings, spec.timeouts) as hetzner:
+        return await preview(hetzner, settings, spec)
 
 
 async def find_own(settings: Settings, prefix: str) -> Kept:
@@ -140,18 +167,42 @@ async def give_back(
     failure: LeftOver | None = None
     async with opened(settings, timeouts) as hetzner:
         for uid in uids:
+            own = tuple(folder for folder in _folders(settings, prefix) if folder.uid == uid)
             wanted = selector(prefix=prefix, uid=uid)
             try:
                 # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
-                await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts))
+                await finish(_end(hetzner, wanted, own, listener=listener, timeouts=timeouts))
             except LeftOver as error:
                 failure = error
-                continue
-            for folder in _folders(settings, prefix):
-                if folder.uid == uid:
-                    folder.drop()
     if failure is not None:
         raise failure
+
+
+async def _end(
+    hetzner: Hetzner, wanted: Mapping[str, str], own: Iterable[Folder], *, listener: Listener, timeouts: Timeouts
+) -> None:
+    await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts)
+    for folder in own:
+        folder.drop()
+
+
+async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) -> None:
+    """Delete all clusters of a name, whoever made them, prove that nothing of them is left, and forget them.
+
+    Args:
+        settings: The surroundings.
+        prefix: Their name.
+        listener: Is told of the deletion.
+
+    Raises:
+        ClusterNotFound: There is nothing of this name.
+        LeftOver: Something was still there at the deadline.
+    """
+    found = await overview(settings, prefix=prefix)
+    if not found:
+        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+    uids = tuple(kept.holding.uid for kept in found)
+    await give_back(settings, prefix, uids, listener=listener, timeouts=Timeouts())
 
 
 def _folders(settings: Settings, prefix: str | None) -> tuple[Folder, ...]:

@@ -4,6 +4,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from attrs import evolve
 
 from scherbelberg.daskdoor import Door
@@ -34,6 +38,7 @@ class Links:
         self._remotes: dict[str, Remote] = {}
         self._tunnels: list[Tunnel] = []
         self._door: Door | None = None
+        self._opening = asyncio.Lock()
 
     def save(self) -> None:
         """Write the manifest down."""
@@ -58,18 +63,35 @@ class Links:
             NodeNotFound: There is none of this name.
             NodeUnreachable: It has no address yet.
         """
+        if name not in self._remotes:
+            self._remotes[name] = self._new_remote(name)
+        return self._remotes[name]
+
+    def _new_remote(self, name: str) -> Remote:
         record = self.node(name)
         if record.public_ip is None:
             raise NodeUnreachable(f"Node {name} has no public address yet.", node=name)
-        if name not in self._remotes:
-            self._remotes[name] = Remote(
-                node=name,
-                host=record.public_ip,
-                port=self.manifest.ssh_port,
-                key=self._ssh_key,
-                host_keys=lambda: self.node(name).host_keys,
-            )
-        return self._remotes[name]
+        return Remote(
+            node=name,
+            host=record.public_ip,
+            port=self.manifest.ssh_port,
+            key=self._ssh_key,
+            host_keys=lambda: self.node(name).host_keys,
+        )
+
+    @asynccontextmanager
+    async def visit(self, name: str) -> AsyncIterator[Remote]:
+        """A node over a connection of its own: what breaks it, such as a deadline, cuts no tunnel and no other visit.
+
+        Raises:
+            NodeNotFound: There is none of this name.
+            NodeUnreachable: It has no address yet.
+        """
+        remote = self._new_remote(name)
+        try:
+            yield remote
+        finally:
+            await remote.close()
 
     async def door(self) -> Door:
         """Open the tunnels to scheduler and dashboard; they stay open and keep their ports until `close`.
@@ -77,19 +99,23 @@ class Links:
         Raises:
             NodeUnreachable: The scheduler has no private address yet.
         """
-        if self._door is None:
-            scheduler = self.node("scheduler")
-            if scheduler.private_ip is None:
-                raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
-            ports = self.manifest.spec.ports
-            self._door = Door(
-                port=await self._tunnel(scheduler.private_ip, ports.scheduler),
-                dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
-                authority=self._folder.path / AUTHORITY,
-                certificate=self._folder.path / CLIENT,
-                key=self._folder.path / CLIENT_KEY,
-            )
-        return self._door
+        async with self._opening:  # one door for all who ask at the same time
+            if self._door is None:
+                self._door = await self._open_door()
+            return self._door
+
+    async def _open_door(self) -> Door:
+        scheduler = self.node("scheduler")
+        if scheduler.private_ip is None:
+            raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
+        ports = self.manifest.spec.ports
+        return Door(
+            port=await self._tunnel(scheduler.private_ip, ports.scheduler),
+            dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
+            authority=self._folder.path / AUTHORITY,
+            certificate=self._folder.path / CLIENT,
+            key=self._folder.path / CLIENT_KEY,
+        )
 
     async def _tunnel(self, host: str, port: int) -> int:
         tunnel = Tunnel(self.remote("scheduler"), host, port)
@@ -98,7 +124,9 @@ class Links:
 
     async def close(self) -> None:
         """Close all tunnels and connections."""
-        self._door = None
+        if self._door is not None:
+            self._door.shut.set()  # before clients find their connections cut
+            self._door = None
         tunnels, self._tunnels = self._tunnels, []
         for tunnel in tunnels:
             await tunnel.close()

@@ -11,11 +11,10 @@ from collections.abc import Iterable
 from attrs import evolve
 
 from scherbelberg.bootstrap import Answers, bootstrap
-from scherbelberg.catalog import Json, Kind, Server
+from scherbelberg.catalog import Json, Kind, Resource, Server
 from scherbelberg.cloud import Created, Hetzner
-from scherbelberg.errors import CloudError, LeftOver, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import LeftOver, ScherbelbergError, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
-from scherbelberg.holdings import selector
 from scherbelberg.keys import sign_request
 from scherbelberg.links import Links
 from scherbelberg.ordering import Order, place
@@ -28,17 +27,24 @@ from scherbelberg.plan import (
     server_request,
     ssh_key_request,
 )
+from scherbelberg.provisions import NOTHING, Provisions
+from scherbelberg.roster import Roster
 from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_files
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.teardown import undone_on_failure
-from scherbelberg.waiting import finish, together, until
-
-#: At every so many looks at the servers, those without progress are asked what their actions say.
-_ASK_ACTIONS_EVERY = 8
+from scherbelberg.waiting import finish, together
 
 
-async def make(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener: Listener) -> Links:
+async def make(
+    hetzner: Hetzner,
+    settings: Settings,
+    spec: ClusterSpec,
+    listener: Listener,
+    *,
+    provisions: Provisions = NOTHING,
+    keep: bool = False,
+) -> Links:
     """Make a cluster, or go on making one whose making was interrupted on this computer.
 
     Args:
@@ -46,6 +52,8 @@ async def make(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener
         settings: The surroundings.
         spec: What the user wants.
         listener: Is told what happens.
+        provisions: What work finds on the nodes.
+        keep: Whether an error leaves what was made as it is; an interrupt never does.
 
     Returns:
         Open connections to it, with its manifest.
@@ -58,16 +66,18 @@ async def make(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener
     """
     watch = Stopwatch(listener)
     order = await place(hetzner, settings, spec, watch)
-    making = _Making(hetzner, order, watch)
+    making = _Making(hetzner, order, watch, provisions)
     try:
-        async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts):
+        async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, keep=keep):
             watch(Event(phase=Phase.CREDENTIALS, state="done"))
             await making.run()
             order.folder.end_making()
     except BaseException as error:
         await finish(making.links.close())
         order.folder.end_making()
-        if not isinstance(error, LeftOver):
+        if keep and isinstance(error, Exception):
+            making.links.save()  # who wants to look around needs the addresses
+        elif not isinstance(error, LeftOver):
             order.folder.drop()
         raise
     return making.links
@@ -76,7 +86,7 @@ async def make(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener
 class _Making:
     """One cluster while it is being made."""
 
-    def __init__(self, hetzner: Hetzner, order: Order, watch: Stopwatch) -> None:
+    def __init__(self, hetzner: Hetzner, order: Order, watch: Stopwatch, provisions: Provisions) -> None:
         self.links = Links(order.folder, order.manifest, order.credentials.ssh.private)
         self._hetzner = hetzner
         self._order = order
@@ -84,26 +94,31 @@ class _Making:
         self._watch = watch
         self._timeouts = order.plan.spec.timeouts
         self._share = shipped_files()
-        self._private: dict[str, asyncio.Future[str]] = {}
-        self._actions: dict[str, tuple[int, ...]] = {}
+        self._provisions = provisions
+        self._roster = Roster(hetzner, order.plan, self._found)
 
     async def run(self) -> None:
         """Make everything, and prove that it computes."""
-        loop = asyncio.get_running_loop()
-        self._private = {node.name: loop.create_future() for node in self._plan.nodes}
-        ids = await self._make_shared()
+        shared = await self._make_shared()
+        ids: dict[str, int] = {resource.kind: resource.id for resource in shared}
         # Loading Dask takes seconds of this computer's time: while the cloud's machines boot, they cost nothing.
         dask = asyncio.create_task(asyncio.to_thread(importlib.import_module, "scherbelberg.daskclient"))
-        await together(self._watch_servers(), *(self._make_node(node, ids) for node in self._plan.nodes))
+        watch = self._roster.watch(within_s=self._timeouts.rent)
+        await together(watch, *(self._make_node(node, ids) for node in self._plan.nodes))
         await dask
         await self._prove()
-        network = (await self._hetzner.find("networks", selector(uid=self._plan.identity.uid)))[0]
-        await self._hetzner.set_labels(network, network_labels(self._plan.identity, "ready"))
-        self.links.manifest = evolve(self.links.manifest, state="ready", phases=self._watch.seconds)
+        await self._hetzner.set_labels(shared[0], network_labels(self._plan.identity, "ready"))
+        self.links.manifest = evolve(
+            self.links.manifest,
+            state="ready",
+            phases=self._watch.seconds,
+            api_requests=self._hetzner.request_count,
+        )
         self.links.save()
         self._order.folder.forget_planted()
 
-    async def _make_shared(self) -> dict[str, int]:
+    async def _make_shared(self) -> tuple[Resource, ...]:
+        """Make network, SSH key and firewall, in this order."""
         self._tell(Phase.NETWORK, "start")
         plan = self._plan
         # The network comes first and alone: its name is unique in the project, so only one of two can get past it.
@@ -113,7 +128,7 @@ class _Making:
             self._ensure("firewalls", firewall_request(plan, self.links.manifest.ssh_port)),
         )
         self._tell(Phase.NETWORK, "done")
-        return {one.resource.kind: one.resource.id for one in (network, key, firewall)}
+        return network.resource, key.resource, firewall.resource
 
     async def _ensure(self, kind: Kind, body: Json) -> Created:
         """Make a resource, unless an interrupted try has made it."""
@@ -127,7 +142,7 @@ class _Making:
         self._tell(Phase.RENT, "start", node, detail=f"{node.server_type.name} in {self._plan.location}")
         planted = self._order.credentials.planted[node.name]
         created = await self._ensure("servers", server_request(self._plan, node, ids, user_data(planted)))
-        self._actions[node.name] = created.actions
+        self._roster.rented(node.name, created.actions)
         if not isinstance(created.resource, Server):
             raise TypeError("what is made among the servers is a server")
         record = self.links.node(node.name)
@@ -136,11 +151,18 @@ class _Making:
         remote = self.links.remote(node.name)
         await remote.reach(within_s=self._timeouts.reach)
         self._tell(Phase.REACH, "done", node)
-        addresses = Addresses(node=await self._private[node.name], scheduler=await self._private["scheduler"])
+        own = await self._roster.private_ip(node.name)
+        scheduler = await self._roster.private_ip("scheduler")
+        addresses = Addresses(node=own, scheduler=scheduler, public=created.resource.public_ip or "")
         settings = node_settings(self._plan, node, addresses, digest=self._order.lock.digest)
         await bootstrap(
             remote,
-            payload(settings, authority=self._order.credentials.authority.certificate, share=self._share),
+            payload(
+                settings,
+                authority=self._order.credentials.authority.certificate,
+                share=self._share,
+                provisions=self._provisions,
+            ),
             answers=self._answers(node),
             listener=self._watch,
             timeouts=self._timeouts,
@@ -166,59 +188,22 @@ class _Making:
 
         return Answers(pin=pin, pin_only=lambda key: self.links.pin(node.name, (key,)), sign=sign)
 
-    async def _watch_servers(self) -> None:
-        """Look at all servers together until each runs and has its private address."""
-        looks = 0
-
-        async def all_attached() -> bool | None:
-            nonlocal looks
-            looks += 1
-            for server in await self._hetzner.find("servers", selector(uid=self._plan.identity.uid)):
-                if isinstance(server, Server):
-                    self._note(server)
-            if looks % _ASK_ACTIONS_EVERY == 0:
-                await self._check_actions()
-            return True if all(address.done() for address in self._private.values()) else None
-
-        await until(
-            all_attached,
-            every_s=0.3,
-            growth=1.3,
-            longest_s=5,
-            within_s=self._timeouts.rent,
-            what="The start of all servers in the private network",
-            last=lambda: f"waiting for {', '.join(self._unattached())}",
-        )
-
-    def _note(self, server: Server) -> None:
-        node = self._plan.node(server.name)
-        if node is None or server.status != "running" or server.private_ip is None or self._private[node.name].done():
-            return
+    def _found(self, node: NodePlan, server: Server) -> None:
         record = evolve(self.links.node(node.name), private_ip=server.private_ip)
         self.links.manifest = self.links.manifest.with_node(record)
-        self._private[node.name].set_result(server.private_ip)
         self._tell(Phase.RENT, "done", node, detail=f"{server.public_ip}, {server.private_ip}")
-
-    def _unattached(self) -> list[str]:
-        return [name for name, address in self._private.items() if not address.done()]
-
-    async def _check_actions(self) -> None:
-        owners = {number: name for name in self._unattached() for number in self._actions.get(name, ())}
-        for number, reason in (await self._hetzner.failed_actions(tuple(owners))).items():
-            node = owners[number]
-            raise CloudError(f"The cloud could not start node {node}: {reason}.", api_code="action_failed")
 
     async def _prove(self) -> None:
         from scherbelberg.daskclient import prove  # noqa: PLC0415 - heavy, and loaded in a thread by now
 
         self._tell(Phase.PROOF, "start")
-        workers = tuple(node.name for node in self._plan.nodes if node.role == "worker")
+        workers = tuple(worker for node in self._plan.nodes for worker in node.workers)
         try:
             versions = await prove(
                 await self.links.door(), workers=workers, ours=self._order.lock.versions, within_s=self._timeouts.join
             )
         except WaitTimeout as error:
-            error.log_tail = await self._service_logs([name for name in workers if name in error.last])
+            error.log_tail = await self._service_logs(node.name for node in self._plan.nodes if node.name in error.last)
             raise
         self.links.manifest = evolve(self.links.manifest, versions=versions)
         self._tell(Phase.PROOF, "done", detail=f"{len(workers)} workers compute")

@@ -80,6 +80,24 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listene
     return order
 
 
+async def preview(hetzner: Hetzner, settings: Settings, spec: ClusterSpec) -> ClusterPlan:
+    """Decide a cluster without claiming it: nothing is made and nothing remembered.
+
+    Args:
+        hetzner: The project.
+        settings: The surroundings.
+        spec: What the user wants.
+
+    Raises:
+        BadInput: It cannot be made.
+    """
+    catalog = await hetzner.catalog()
+    identity = make_identity(spec, uid="preview", owner=settings.owner, now_s=hetzner.now_s)
+    plan = make_plan(spec, catalog, identity)
+    _check_environment(plan, settings)
+    return plan
+
+
 def describe(plan: ClusterPlan) -> str:
     """A plan in one line: machines, place and price."""
     scheduler, worker = (node.server_type.name for node in plan.nodes[:2])

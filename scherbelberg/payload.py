@@ -15,6 +15,8 @@ from attrs import field, frozen
 
 from scherbelberg.keys import SshPair
 from scherbelberg.plan import ClusterPlan, NodePlan, dashboard_host
+from scherbelberg.provisions import NOTHING, Provisions
+from scherbelberg.spec import AUTO
 
 #: Relative to root's home folder.
 FOLDER = "scherbelberg-payload"
@@ -39,15 +41,17 @@ class RemoteFile:
 
 @frozen(kw_only=True)
 class Addresses:
-    """Private addresses, as the cloud chose them.
+    """Addresses, as the cloud chose them; private ones unless it says otherwise.
 
     Args:
         node: The node's own.
         scheduler: The scheduler's.
+        public: The node's public one.
     """
 
     node: str
     scheduler: str
+    public: str
 
 
 def command(*words: str) -> str:
@@ -80,10 +84,10 @@ def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, di
     Args:
         plan: The cluster's plan.
         node: The node's plan.
-        addresses: Private addresses.
+        addresses: Addresses.
         digest: Digest of the environment that the node must have.
     """
-    ports = plan.spec.ports
+    ports, processes = plan.spec.ports, len(node.workers) or 1
     return {
         "NODE_NAME": node.name,
         "NODE_ROLE": node.role,
@@ -94,26 +98,41 @@ def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, di
         "SCHEDULER_PORT": str(ports.scheduler),
         "DASHBOARD_HOST": dashboard_host(addresses.scheduler),
         "DASHBOARD_PORT": str(ports.dashboard),
-        "WORKER_PORT": str(ports.worker),
-        "NANNY_PORT": str(ports.nanny),
+        "WORKER_PORT": _range(ports.worker, processes),
+        "NANNY_PORT": _range(ports.nanny, processes),
         "CORES": str(node.server_type.cores),
         "MEMORY_BYTES": str(node.server_type.memory_bytes),
         "MEMORY_PERCENT": str(MEMORY_PERCENT),
+        "PROCESSES": str(processes),
+        "PROCESS_THREADS": str(plan.spec.threads or AUTO),
+        "PROCESS_MEMORY": plan.spec.memory_limit or AUTO,
+        "RESOURCES": " ".join(f"{name}={amount:g}" for name, amount in plan.spec.resources.items()) or "none",
+        "DIRECT_HOST": addresses.public if plan.spec.direct and node.role == "scheduler" else "none",
         "WAIT_S": str(math.ceil(plan.spec.timeouts.node_wait)),
     }
 
 
-def payload(settings: Mapping[str, str], *, authority: bytes, share: Mapping[str, bytes]) -> tuple[RemoteFile, ...]:
+def _range(first: int, count: int) -> str:
+    """Ports as Dask writes them."""
+    return str(first) if count == 1 else f"{first}:{first + count - 1}"
+
+
+def payload(
+    settings: Mapping[str, str], *, authority: bytes, share: Mapping[str, bytes], provisions: Provisions = NOTHING
+) -> tuple[RemoteFile, ...]:
     """List the files that are pushed to a node.
 
     Args:
         settings: The node's settings.
         authority: The cluster's CA certificate, PEM.
         share: The package's own files by relative path.
+        provisions: What work finds there.
     """
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
     files = [
         RemoteFile(path=f"{FOLDER}/node.env", content=lines.encode(), mode=0o600),
+        RemoteFile(path=f"{FOLDER}/work.env", content=provisions.script().encode(), mode=0o600),
+        RemoteFile(path=f"{FOLDER}/work.yaml", content=provisions.dask_config.encode(), mode=0o600),
         RemoteFile(path=f"{FOLDER}/ca.pem", content=authority, mode=0o644),
     ]
     files += [

@@ -15,7 +15,7 @@ from scherbelberg.catalog import Catalog, Image, ServerType
 from scherbelberg.choice import Candidate, candidates, pick_image
 from scherbelberg.errors import BadInput
 from scherbelberg.pricing import Bill, Price, bill
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.spec import AUTO, ClusterSpec
 
 MANAGED_BY = "scherbelberg"
 NodeRole = Literal["scheduler", "worker"]
@@ -64,6 +64,7 @@ class NodePlan:
         server_type: What is rented.
         image: What its disk begins with.
         hourly: Price per hour, IPv4 address included.
+        workers: Names of the Dask workers on it; none on the scheduler.
     """
 
     name: str
@@ -72,6 +73,7 @@ class NodePlan:
     server_type: ServerType
     image: Image
     hourly: Price
+    workers: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -161,13 +163,34 @@ def _node(name: str, spec: ClusterSpec, catalog: Catalog, best: Candidate) -> No
         server_type=server_type,
         image=pick_image(spec.image, server_type.architecture, catalog),
         hourly=offer.hourly + _ipv4_price(best.location, catalog),
+        workers=() if role == "scheduler" else worker_names(name, processes_on(server_type.cores, spec.processes)),
     )
+
+
+def processes_on(cores: int, wanted: int | Literal["auto"]) -> int:
+    """How many Dask worker processes a machine runs.
+
+    Args:
+        cores: Cores of the machine.
+        wanted: A number, or ``auto`` for what Dask takes by default: one for each core of a small machine, and a
+            divisor of the cores near their square root on a large one.
+    """
+    if wanted != AUTO:
+        return int(wanted)
+    if cores <= 4:
+        return cores
+    return min(number for number in range(1, cores + 1) if cores % number == 0 and number * number >= cores)
+
+
+def worker_names(node: str, processes: int) -> tuple[str, ...]:
+    """The names of the Dask workers on a node: the node's own, or with a number where there are several."""
+    return (node,) if processes == 1 else tuple(f"{node}-{number}" for number in range(processes))
 
 
 def _ipv4_price(location: str, catalog: Catalog) -> Price:
     if location not in catalog.ipv4:
         raise BadInput(f"The cloud names no price of an IPv4 address in {location}; choose another --location.")
-    return catalog.ipv4[location]
+    return catalog.ipv4[location].hourly
 
 
 def network_request(plan: ClusterPlan) -> dict[str, Any]:
@@ -192,15 +215,32 @@ def ssh_key_request(plan: ClusterPlan, public_key: str) -> dict[str, Any]:
 
 
 def firewall_request(plan: ClusterPlan, ssh_port: int) -> dict[str, Any]:
-    """Body of POST /firewalls: SSH from anywhere, with keys only; all else that comes in is dropped."""
-    rule = {
-        "description": "SSH",
+    """Body of POST /firewalls."""
+    rules = firewall_rules(plan.spec, ssh_port)
+    return {"name": plan.spec.prefix, "rules": rules, "labels": plan.identity.labels("firewall")}
+
+
+def firewall_rules(spec: ClusterSpec, ssh_port: int) -> list[dict[str, Any]]:
+    """Rules of the firewall: SSH, and Dask's TLS port if that was asked for; all else that comes in is dropped.
+
+    Args:
+        spec: Says from where.
+        ssh_port: Where nodes take SSH.
+    """
+    rules = [_let_in("SSH", ssh_port, spec.ssh_from)]
+    if spec.direct:
+        rules.append(_let_in("Dask over TLS", spec.ports.scheduler, spec.direct))
+    return rules
+
+
+def _let_in(description: str, port: int, ranges: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "description": description,
         "direction": "in",
         "protocol": "tcp",
-        "port": str(ssh_port),
-        "source_ips": ["0.0.0.0/0", "::/0"],
+        "port": str(port),
+        "source_ips": list(ranges),
     }
-    return {"name": plan.spec.prefix, "rules": [rule], "labels": plan.identity.labels("firewall")}
 
 
 def server_request(plan: ClusterPlan, node: NodePlan, ids: Mapping[str, int], user_data: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Price:
-    """A price per hour.
+    """A price.
 
     Args:
         net: Without VAT.
@@ -25,6 +25,19 @@ class Price:
     def __add__(self, other: Price) -> Price:
         """Add net to net and gross to gross."""
         return Price(net=self.net + other.net, gross=self.gross + other.gross)
+
+
+@frozen(kw_only=True)
+class Tariff:
+    """What something costs while it exists.
+
+    Args:
+        hourly: Price per hour.
+        monthly: Price per month, the most that is charged for one.
+    """
+
+    hourly: Price
+    monthly: Price
 
 
 NOTHING = Price(net=Decimal(0), gross=Decimal(0))

@@ -66,6 +66,7 @@ class Manifest:
         nodes: Its nodes.
         phases: Phase to seconds that it took.
         versions: Package to version, equal on client and nodes as proven at the end of its making.
+        api_requests: How many requests its making sent to the cloud, or None in records that do not tell.
     """
 
     identity: Identity
@@ -79,6 +80,7 @@ class Manifest:
     nodes: tuple[NodeRecord, ...]
     phases: Mapping[str, float] = field(factory=dict, hash=False)
     versions: Mapping[str, str] = field(factory=dict, hash=False)
+    api_requests: int | None = None
 
     def with_node(self, record: NodeRecord) -> Manifest:
         """The same with one node's record replaced."""

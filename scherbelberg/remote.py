@@ -8,13 +8,16 @@ Nothing of the user's own SSH configuration, agent, keys or known hosts is used.
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import asyncssh
 from attrs import frozen
 
-from scherbelberg.errors import NodeUnreachable, StateDamaged, WaitTimeout
+from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.waiting import together, until
 
 _KEEPALIVE_S = 15
@@ -167,6 +170,73 @@ class Remote:
             await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
             done = await process.wait()
         return self._status(done)
+
+    async def put(self, local: Path, remote: str, *, within_s: float) -> None:
+        """Copy a file, or a folder with all that is in it, to the machine; links are followed.
+
+        Times and modes are kept; from Windows, where a mode says nothing, the machine's own default is taken.
+
+        Args:
+            local: Where it is on this computer.
+            remote: Where it shall be: its own path, or that of a folder that is there, in which it gets its own name.
+                What does not begin with a slash begins in root's home.
+            within_s: Deadline in seconds.
+
+        Raises:
+            TransferFailed: It cannot be read here, or not be written there.
+            NodeUnreachable: The connection was lost.
+            WaitTimeout: The deadline passed.
+        """
+        keep = sys.platform != "win32"
+        async with self._files(f"copying {local} to {self.node}:{remote}", within_s) as files:
+            await files.put(local, remote, preserve=keep, recurse=True, follow_symlinks=True)
+
+    async def get(self, remote: str, local: Path, *, within_s: float) -> None:
+        """Copy a file, or a folder with all that is in it, from the machine; links are followed.
+
+        Args:
+            remote: Where it is; what does not begin with a slash begins in root's home.
+            local: Where it shall be: its own path, or that of a folder that is there, in which it gets its own name.
+            within_s: Deadline in seconds.
+
+        Raises:
+            TransferFailed: It cannot be read there, or not be written here.
+            NodeUnreachable: The connection was lost.
+            WaitTimeout: The deadline passed.
+        """
+        async with self._files(f"copying {self.node}:{remote} to {local}", within_s) as files:
+            await files.get(remote, local, preserve=True, recurse=True, follow_symlinks=True)
+
+    @asynccontextmanager
+    async def _files(self, what: str, within_s: float) -> AsyncIterator[asyncssh.SFTPClient]:
+        async with self._connected(what, within_s) as connection, connection.start_sftp_client() as files:
+            try:
+                yield files
+            except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost):
+                raise
+            except (OSError, asyncssh.SFTPError) as error:
+                reason = str(error) or type(error).__name__
+                raise TransferFailed(f"The end of {what} was not reached: {reason}.", node=self.node) from error
+
+    async def ping(self, *, within_s: float) -> float:
+        """Measure how long the machine takes to run a command that does nothing.
+
+        Args:
+            within_s: Deadline in seconds.
+
+        Returns:
+            Seconds, without those for connecting.
+
+        Raises:
+            NodeUnreachable: It cannot be reached, or does not answer in time.
+        """
+        try:
+            async with self._connected("true", within_s) as connection:
+                began = time.monotonic()
+                await connection.run("true", encoding=None)
+                return time.monotonic() - began
+        except WaitTimeout as error:
+            raise NodeUnreachable(error.message, node=self.node) from None
 
     @asynccontextmanager
     async def _connected(self, command: str, within_s: float) -> AsyncIterator[asyncssh.SSHClientConnection]:

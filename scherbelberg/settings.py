@@ -8,7 +8,7 @@ import getpass
 import os
 import platform
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,11 @@ from scherbelberg.spec import DEFAULT_RANGE
 
 #: Where servers take SSH.
 SSH_PORT = 22
+#: Tells whoever asks from which address they do.
+ADDRESS_URL = "https://ip.hetzner.com"
 _TOKEN_VARIABLES = ("HCLOUD_TOKEN", "HETZNER")
+#: In this order; the first two are those that requests knows, the last one is OpenSSL's.
+_AUTHORITY_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @frozen(kw_only=True)
@@ -63,6 +67,70 @@ def endpoint_in(environ: Mapping[str, str] = os.environ) -> str:
     return check_endpoint(environ.get("HCLOUD_ENDPOINT") or HETZNER)
 
 
+def authorities_in(environ: Mapping[str, str] = os.environ) -> str | None:
+    """The file of certificate authorities that the API's certificate is held against, or None for the usual ones.
+
+    Args:
+        environ: Environment variables; REQUESTS_CA_BUNDLE wins over SSL_CERT_FILE.
+    """
+    return next((environ[name] for name in _AUTHORITY_VARIABLES if environ.get(name)), None)
+
+
+def address_url_in(environ: Mapping[str, str] = os.environ) -> str:
+    """Where to ask for this computer's public address: SCHERBELBERG_ADDRESS_URL, or a service of Hetzner's.
+
+    Raises:
+        BadInput: It makes no sense, or is plain http to another computer.
+    """
+    url = environ.get("SCHERBELBERG_ADDRESS_URL") or ADDRESS_URL
+    try:
+        return check_endpoint(url)
+    except BadInput:
+        raise BadInput("SCHERBELBERG_ADDRESS_URL is no https address that tells who asks it.") from None
+
+
+def variables(names: Iterable[str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Some of the environment variables that this program was started with.
+
+    Args:
+        names: Which.
+        environ: All of them.
+
+    Raises:
+        BadInput: There is none of a name.
+    """
+    wanted = tuple(names)
+    missing = [name for name in wanted if name not in environ]
+    if missing:
+        raise BadInput(f"There is no environment variable {missing[0]} here whose value could be sent.")
+    return {name: environ[name] for name in wanted}
+
+
+def environment_with(added: Mapping[str, str], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """All environment variables of this program and some more, for a program that it starts.
+
+    Args:
+        added: The others, which win.
+        environ: Those of this program.
+    """
+    return {**environ, **added}
+
+
+def token_in(name: str, environ: Mapping[str, str] = os.environ) -> str:
+    """Read a token from an environment variable of the user's choice.
+
+    Args:
+        name: The variable's name.
+        environ: Environment variables.
+
+    Raises:
+        TokenMissing: It is not set, or empty.
+    """
+    if not (value := environ.get(name)):
+        raise TokenMissing(f"There is no API token in the environment variable {name}.")
+    return value
+
+
 def read_settings(
     *,
     token: str | Callable[[], str] | None = None,
@@ -88,12 +156,40 @@ def read_settings(
     where = endpoint_in(environ) if endpoint is None else check_endpoint(endpoint)
     found, source = _find_token(token, token_file, where, environ)
     return Settings(
-        access=Access(endpoint=where, token=found, token_source=source),
+        access=Access(endpoint=where, token=found, token_source=source, authorities=authorities_in(environ)),
         ssh_port=_port(environ.get("SCHERBELBERG_SSH_PORT")),
         network_range=environ.get("SCHERBELBERG_NETWORK") or DEFAULT_RANGE,
         home=home_folder(environ),
         owner=owner_label(_login(), platform.node()),
     )
+
+
+def around(
+    settings: Settings | None,
+    *,
+    token: str | Callable[[], str] | None,
+    endpoint: str | None,
+    variable: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Settings:
+    """Take the settings that are given, or read what is not.
+
+    Args:
+        settings: All of them, or None.
+        token: The token, or what returns it when it is called.
+        endpoint: URL of the API.
+        variable: Environment variable that holds the token, if that is not given itself.
+        environ: Environment variables.
+
+    Raises:
+        BadInput: A variable or the endpoint makes no sense.
+        TokenMissing: There is no token where it was said to be.
+    """
+    if settings is not None:
+        return settings
+    if variable is not None and token is None:
+        token = token_in(variable, environ)
+    return read_settings(token=token, endpoint=endpoint, environ=environ)
 
 
 def _find_token(

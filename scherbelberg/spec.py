@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import unicodedata
+from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from attrs import field, frozen
 
@@ -18,6 +21,13 @@ MOST_WORKERS = 99
 LONGEST_PREFIX = 40
 #: Hetzner's networks are apart from each other, so all clusters can have the same range.
 DEFAULT_RANGE = "10.0.0.0/16"
+#: Most Dask worker processes on one machine, and most threads of one of them.
+MOST_PROCESSES = 64
+MOST_THREADS = 1024
+AUTO = "auto"
+ANYWHERE = ("0.0.0.0/0", "::/0")
+_MEMORY = re.compile(r"(0?\.[0-9]+|1\.0|[1-9][0-9]*(\.[0-9]+)? ?([kMGT]i?)?B)\Z")
+_RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 _PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
 
@@ -97,8 +107,8 @@ class Ports:
     Args:
         scheduler: Dask's TLS port, on the private address.
         dashboard: The dashboard, on the scheduler's loopback.
-        worker: The worker process, on the private address.
-        nanny: The worker's nanny, on the private address.
+        worker: The worker process, on the private address; the first of as many ports as there are processes.
+        nanny: The worker's nanny, on the private address; likewise.
 
     Raises:
         BadInput: One is no port, or two are the same.
@@ -106,8 +116,8 @@ class Ports:
 
     scheduler: int = 8786
     dashboard: int = 8787
-    worker: int = 8788
-    nanny: int = 8789
+    worker: int = 9000
+    nanny: int = 9100
 
     def __attrs_post_init__(self) -> None:
         ports = (self.scheduler, self.dashboard, self.worker, self.nanny)
@@ -142,6 +152,60 @@ class Timeouts:
     logs: float = 5
 
 
+def _check_processes(instance: object, attribute: object, value: int | str) -> None:
+    if value != AUTO and (not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES):
+        raise BadInput(f"{value} worker processes a machine cannot be: ask for 1 to {MOST_PROCESSES}, or '{AUTO}'.")
+
+
+def _check_threads(instance: object, attribute: object, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or not 1 <= value <= MOST_THREADS):
+        raise BadInput(f"{value} threads a worker process cannot be: ask for 1 to {MOST_THREADS}.")
+
+
+def _check_memory(instance: object, attribute: object, value: str | None) -> None:
+    if value is not None and not (isinstance(value, str) and _MEMORY.match(value)):
+        raise BadInput(f"The memory limit '{value}' cannot be: write bytes, such as 4GiB or 3500MB, or a share as 0.5.")
+
+
+def _read_resources(value: Mapping[str, float]) -> dict[str, float]:
+    try:
+        resources = {str(name): float(amount) for name, amount in dict(value).items()}
+    except (TypeError, ValueError):
+        raise BadInput(f"The resources {value!r} cannot be: give names with numbers, such as GPU=2.") from None
+    for name, amount in resources.items():
+        if not _RESOURCE.match(name) or not 0 <= amount < math.inf:
+            raise BadInput(f"The resource '{name}={amount:g}' cannot be: give a name with a number, such as GPU=2.")
+    return resources
+
+
+def check_cidr(text: str) -> str:
+    """Check a range of addresses that is let in.
+
+    Args:
+        text: An IPv4 or IPv6 network in CIDR notation; a single address is taken as a network of its own.
+
+    Returns:
+        It in CIDR notation.
+
+    Raises:
+        BadInput: It is none.
+    """
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        raise BadInput(f"'{text}' is no range of addresses such as 203.0.113.7/32: {error}.") from None
+
+
+def _read_cidrs(value: str | Iterable[str]) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    return tuple(dict.fromkeys(check_cidr(text) for text in texts))
+
+
+def _check_somebody(instance: object, attribute: object, value: tuple[str, ...]) -> None:
+    if not value:
+        raise BadInput("Nobody could reach the nodes over SSH: let in at least one range of addresses.")
+
+
 @frozen(kw_only=True)
 class ClusterSpec:
     """A cluster as the user wants it.
@@ -155,6 +219,12 @@ class ClusterSpec:
         image: Image name, or None for the newest Ubuntu LTS.
         network_range: IPv4 range of the private network.
         ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
+        processes: Dask worker processes on each worker machine, or ``auto`` for Dask's own choice by its cores.
+        threads: Threads of each of them, or None for an equal share of the cores.
+        memory_limit: Memory of each of them as Dask writes it (``4GiB``, ``0.5``), or None for an equal share.
+        resources: Abstract resources of each of them, name to amount.
+        ssh_from: Ranges of addresses from which SSH is let in.
+        direct: Ranges of addresses from which Dask's TLS port of the scheduler is let in; none by default.
         ports: Ports on the nodes.
         timeouts: Deadlines.
 
@@ -170,5 +240,20 @@ class ClusterSpec:
     image: str | None = None
     network_range: str = field(default=DEFAULT_RANGE, converter=check_network_range)
     ttl_s: int | None = field(default=12 * 3600, validator=_check_ttl)
+    processes: int | Literal["auto"] = field(default=1, validator=_check_processes)
+    threads: int | None = field(default=None, validator=_check_threads)
+    memory_limit: str | None = field(default=None, validator=_check_memory)
+    resources: Mapping[str, float] = field(factory=dict, converter=_read_resources, hash=False)
+    ssh_from: tuple[str, ...] = field(default=ANYWHERE, converter=_read_cidrs, validator=_check_somebody)
+    direct: tuple[str, ...] = field(default=(), converter=_read_cidrs)
     ports: Ports = Ports()
     timeouts: Timeouts = Timeouts()
+
+    def __attrs_post_init__(self) -> None:
+        most = MOST_PROCESSES if self.processes == AUTO else int(self.processes)
+        taken = [self.ports.scheduler, self.ports.dashboard]
+        taken += [first + number for first in (self.ports.worker, self.ports.nanny) for number in range(most)]
+        if len(set(taken)) < len(taken) or max(taken) >= 2**16:
+            raise BadInput(
+                f"{most} worker processes need as many ports from {self.ports.worker} and {self.ports.nanny} on."
+            )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The command line that lets OpenSSH into a node with the cluster's key and pinned host keys. Pure."""
+"""The command lines that let OpenSSH into a node with the cluster's key and pinned host keys. Pure."""
 
 from __future__ import annotations
 
@@ -27,18 +27,70 @@ def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[s
         NodeUnreachable: The node has no address yet.
         BadInput: OpenSSH cannot be told of the folder.
     """
+    inside = command("enter", "bash", "-c", " ".join(words)) if words else command("enter")
+    options = ["-F", "none", "-p", str(port), *_options(folder, record.name)]
+    return [*options, *([] if words else ["-t"]), _login(record), inside]
+
+
+def scp_arguments(
+    folder: Path, record: NodeRecord, *, port: int, sources: tuple[str, ...], target: str, recursive: bool
+) -> list[str]:
+    """Write the argument list of scp, which copies between this computer and one node.
+
+    Args:
+        folder: The cluster's folder on this computer.
+        record: The node.
+        port: Where it takes SSH.
+        sources: What is copied; paths on the node begin with its name and a colon.
+        target: Where to, likewise.
+        recursive: Whether folders are copied with all that is in them.
+
+    Raises:
+        NodeUnreachable: The node has no address yet.
+        BadInput: OpenSSH cannot be told of the folder.
+    """
+    paths = [_place(text, record) for text in (*sources, target)]
+    options = ["-F", "none", "-P", str(port), *_options(folder, record.name), *(["-r"] if recursive else [])]
+    return [*options, "--", *paths]
+
+
+def split_place(text: str) -> tuple[str | None, str]:
+    """Read where a file is.
+
+    Args:
+        text: ``NODE:path``, or a path on this computer; one with a colon in it is written as ``./a:b``.
+
+    Returns:
+        The node's name or None, and the path there.
+    """
+    node, sign, path = text.partition(":")
+    # One letter before a colon is a drive of Windows, and no node has such a name.
+    if not sign or len(node) < 2 or "/" in node or "\\" in node:
+        return None, text
+    return node, path
+
+
+def _place(text: str, record: NodeRecord) -> str:
+    node, path = split_place(text)
+    if node is not None:
+        return f"{_login(record)}:{path}"
+    # A drive of Windows aside, scp takes what has a colon before any slash for a machine's.
+    return f"./{text}" if ":" in text.partition("/")[0][2:] or text.startswith(":") else text
+
+
+def _login(record: NodeRecord) -> str:
     if record.public_ip is None:
         raise NodeUnreachable(f"Node {record.name} has no public address yet.", node=record.name)
-    inside = command("enter", "bash", "-c", " ".join(words)) if words else command("enter")
+    return f"root@{record.public_ip}"
+
+
+def _options(folder: Path, alias: str) -> list[str]:
     return [
-        *("-F", "none", "-p", str(port), "-o", f"IdentityFile={_quoted(folder / SSH_KEY)}"),
+        *("-o", f"IdentityFile={_quoted(folder / SSH_KEY)}"),
         *("-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "StrictHostKeyChecking=yes"),
-        *("-o", f"HostKeyAlias={record.name}", "-o", f"UserKnownHostsFile={_quoted(folder / KNOWN_HOSTS)}"),
+        *("-o", f"HostKeyAlias={alias}", "-o", f"UserKnownHostsFile={_quoted(folder / KNOWN_HOSTS)}"),
         *("-o", "GlobalKnownHostsFile=none", "-o", "UpdateHostKeys=no", "-o", "LogLevel=ERROR"),
         *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=20"),
-        *([] if words else ["-t"]),
-        f"root@{record.public_ip}",
-        inside,
     ]
 
 

@@ -215,6 +215,8 @@ def _structure(document: dict[str, Any]) -> Manifest:
     for name, kind in (("ssh_port", int), ("location", str), ("phases", dict), ("versions", dict), ("nodes", list)):
         if not isinstance(document[name], kind):
             raise TypeError(f"{name} is no {kind.__name__}")
+    if not isinstance(document.get("api_requests"), int | None):
+        raise TypeError("api_requests is no int")
     document["identity"] = Identity(**document["identity"])
     spec = document["spec"]
     document["spec"] = ClusterSpec(**spec | {"ports": Ports(**spec["ports"]), "timeouts": Timeouts(**spec["timeouts"])})

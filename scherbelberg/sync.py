@@ -4,27 +4,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from scherbelberg import cluster
-from scherbelberg.cluster import Node, Token
+from attrs import field, frozen
+
+from scherbelberg import cluster, node
+from scherbelberg.bygone import modern, old_token_variable
+from scherbelberg.cluster import UPLOAD_S, Token
+from scherbelberg.daskconfig import DaskConfig
 from scherbelberg.events import Listener, ignore
-from scherbelberg.settings import Settings, read_settings
+from scherbelberg.node import COPY_S, PING_S, RUN_S
+from scherbelberg.operations import Operation
+from scherbelberg.remote import CommandResult
+from scherbelberg.settings import Settings, around
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.threadloop import private_loop
+from scherbelberg.told import Log
 
 if TYPE_CHECKING:
     from distributed import Client
 
-__all__ = ["Cluster", "Node"]
+__all__ = ["Cluster", "Node", "Operation"]
 
 T = TypeVar("T")
 
 
+@frozen(kw_only=True)
+class Node:
+    """One machine of a cluster; see `scherbelberg.Node`, which has the same names.
+
+    Args:
+        name: ``scheduler``, ``worker000``, ...
+        role: ``scheduler`` or ``worker``.
+        server_type: What is rented.
+        public_ip: Address for SSH, or None.
+        private_ip: Address in the cluster's network, or None.
+        inner: The same for use with await.
+    """
+
+    name: str
+    role: str
+    server_type: str
+    public_ip: str | None
+    private_ip: str | None
+    _inner: node.Node = field(repr=False, eq=False)
+
+    def run(self, command: str, *, within_s: float = RUN_S) -> CommandResult:
+        """Run a shell command as root to its end; see `scherbelberg.Node.run`."""
+        return _wait(self._inner.run(command, within_s=within_s))
+
+    def put(self, local: str | os.PathLike[str], remote: str, *, within_s: float = COPY_S) -> None:
+        """Copy a file or a folder to the node; see `scherbelberg.Node.put`."""
+        _wait(self._inner.put(local, remote, within_s=within_s))
+
+    def get(self, remote: str, local: str | os.PathLike[str], *, within_s: float = COPY_S) -> None:
+        """Copy a file or a folder from the node; see `scherbelberg.Node.get`."""
+        _wait(self._inner.get(remote, local, within_s=within_s))
+
+    def ping_ssh(self, *, within_s: float = PING_S) -> float:
+        """Measure how long the node takes to answer over SSH; see `scherbelberg.Node.ping_ssh`."""
+        return _wait(self._inner.ping_ssh(within_s=within_s))
+
+    def reboot(self) -> None:
+        """Let the node go down and start again, and wait until Dask runs; see `scherbelberg.Node.reboot`."""
+        _wait(self._inner.reboot())
+
+
 class Cluster:
-    """A handle on a cluster that lives in the cloud. Make one with `from_new` or `from_existing`."""
+    """A handle on a cluster that lives in the cloud. Make one with `from_new` or `from_existing`.
+
+    Closing the handle, which the end of a ``with`` does, ends its connections; the cluster lives on.
+    """
 
     def __init__(self, inner: cluster.Cluster) -> None:
         self._inner = inner
@@ -38,7 +91,11 @@ class Cluster:
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Its machines: the scheduler, then the workers."""
-        return self._inner.nodes
+        return tuple(_node(one) for one in self._inner.nodes)
+
+    def node(self, name: str) -> Node:
+        """One of its machines; see `scherbelberg.Cluster.node`."""
+        return _node(self._inner.node(name))
 
     @property
     def phases(self) -> dict[str, float]:
@@ -50,23 +107,69 @@ class Cluster:
         """Package to version, the same on client, scheduler and workers as proven when it was made."""
         return self._inner.versions
 
+    @property
+    def direct_address(self) -> str | None:
+        """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
+        return self._inner.direct_address
+
     @classmethod
     def from_new(
         cls,
-        spec: ClusterSpec | None = None,
+        spec: ClusterSpec | str | None = None,
         *,
+        environ: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        dask_config: DaskConfig | None = None,
         listen: Listener = ignore,
+        log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
         settings: Settings | None = None,
         **fields: Any,
     ) -> Cluster:
         """Rent and start a new cluster; see `scherbelberg.Cluster.from_new`. An interrupt gives everything back."""
-        around = settings or read_settings(
-            token=token, endpoint=endpoint
-        )  # in the caller's thread, as it may ask a GUI
-        making = cluster.Cluster.from_new(spec, listen=listen, settings=around, **fields)
+        wanted = modern(spec, fields, call="Cluster.from_new")
+        making = cluster.Cluster.from_new(
+            wanted.spec,
+            environ=environ,
+            secrets=secrets,
+            dask_config=dask_config,
+            listen=listen,
+            log=log,
+            # Read in the caller's thread, as it may ask a GUI.
+            settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
+            **wanted.fields,
+        )
         return cls(_wait(making, too_late=cluster.Cluster.destroy))
+
+    @classmethod
+    def begin_new(
+        cls,
+        spec: ClusterSpec | str | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
+        dask_config: DaskConfig | None = None,
+        listen: Listener = ignore,
+        log: Log | None = None,
+        token: Token | None = None,
+        endpoint: str | None = None,
+        settings: Settings | None = None,
+        **fields: Any,
+    ) -> Operation[Cluster]:
+        """Begin what `from_new` does and return at once; the operation tells its end, and cancels it."""
+        wanted = modern(spec, fields, call="Cluster.begin_new")
+        making = cluster.Cluster.from_new(
+            wanted.spec,
+            environ=environ,
+            secrets=secrets,
+            dask_config=dask_config,
+            listen=listen,
+            log=log,
+            settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
+            **wanted.fields,
+        )
+        return Operation(making, convert=cls, undo=cluster.Cluster.destroy)
 
     @classmethod
     def from_existing(
@@ -74,18 +177,41 @@ class Cluster:
         prefix: str = "cluster",
         *,
         listen: Listener = ignore,
+        log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
         settings: Settings | None = None,
+        **old: Any,
     ) -> Cluster:
         """Attach to a cluster that was made on this computer; see `scherbelberg.Cluster.from_existing`."""
-        around = settings or read_settings(token=token, endpoint=endpoint)
-        finding = cluster.Cluster.from_existing(prefix, listen=listen, settings=around)
-        return cls(_wait(finding))
+        variable = old_token_variable(old, call="Cluster.from_existing")
+        where = around(settings, token=token, endpoint=endpoint, variable=variable)
+        return cls(_wait(cluster.Cluster.from_existing(prefix, listen=listen, log=log, settings=where)))
+
+    @classmethod
+    def nuke(
+        cls,
+        prefix: str = "cluster",
+        *,
+        listen: Listener = ignore,
+        log: Log | None = None,
+        token: Token | None = None,
+        endpoint: str | None = None,
+        settings: Settings | None = None,
+        **old: Any,
+    ) -> None:
+        """Delete all clusters of a name, other people's included; see `scherbelberg.Cluster.nuke`."""
+        variable = old_token_variable(old, call="Cluster.nuke")
+        where = around(settings, token=token, endpoint=endpoint, variable=variable)
+        _wait(cluster.Cluster.nuke(prefix, listen=listen, log=log, settings=where))
 
     def get_client(self) -> Client:
         """Connect a Dask client through the tunnel; see `scherbelberg.Cluster.get_client`."""
         return _wait(self._inner.get_client())
+
+    def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
+        """Put a module or package on the scheduler and all workers; see `scherbelberg.Cluster.upload`."""
+        _wait(self._inner.upload(path, within_s=within_s))
 
     def destroy(self) -> None:
         """Give all of it back, and prove that nothing is left."""
@@ -102,6 +228,17 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _node(inner: node.Node) -> Node:
+    return Node(
+        name=inner.name,
+        role=inner.role,
+        server_type=inner.server_type,
+        public_ip=inner.public_ip,
+        private_ip=inner.private_ip,
+        inner=inner,
+    )
 
 
 def _wait(work: Coroutine[Any, Any, T], too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None) -> T:

@@ -5,29 +5,36 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 
-from scherbelberg.catalog import KINDS, Resource
+from scherbelberg.catalog import KINDS, Kind, Resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import selector
 from scherbelberg.plan import Identity
 from scherbelberg.spec import Timeouts
-from scherbelberg.waiting import Deadline, finish, together, until
+from scherbelberg.waiting import Deadline, finish, pause, together, until
 
 #: A deletion that the cloud took on is not asked for again before so many seconds.
 _ASK_AGAIN_S = 20.0
+#: Seconds before the first look at servers that go.
+_FIRST_S = 0.3
+#: What servers use.
+_SHARED = tuple(kind for kind in KINDS if kind != "servers")
 
 
-async def inventory(hetzner: Hetzner, wanted: Mapping[str, str]) -> tuple[Resource, ...]:
+async def inventory(
+    hetzner: Hetzner, wanted: Mapping[str, str], *, kinds: Iterable[Kind] = KINDS
+) -> tuple[Resource, ...]:
     """List everything that carries certain labels, servers first.
 
     Args:
         hetzner: The project.
         wanted: The labels.
+        kinds: Of which kinds.
     """
-    found = await together(*(hetzner.find(kind, wanted) for kind in KINDS))
+    found = await together(*(hetzner.find(kind, wanted) for kind in kinds))
     return tuple(resource for rows in found for resource in rows)
 
 
@@ -47,20 +54,29 @@ async def delete_all(hetzner: Hetzner, wanted: Mapping[str, str], *, listener: L
         LeftOver: Something is still there, at the deadline or because the cloud refuses to delete it.
     """
     tell = _deaf(listener)
-    deletion = _Deletion(hetzner, wanted, await inventory(hetzner, wanted))
+    # What is under way may still make something that this list does not show.
+    unsure = hetzner.is_busy
+    deletion = _Deletion(hetzner, wanted, await inventory(hetzner, wanted), unsure=unsure)
     total = len(deletion.left)
     tell(Event(phase=Phase.DELETE, state="start", done=0, total=total))
 
     async def ended() -> bool | None:
-        await deletion.ask()
         if not await _quiet(hetzner, timeouts.request):
             return None
         await deletion.look()
-        tell(Event(phase=Phase.DELETE, state="progress", done=max(0, total - len(deletion.left)), total=total))
+        await deletion.ask()
+        if deletion.is_clear and deletion.left:
+            await deletion.look()
+        tell(Event(phase=Phase.DELETE, state="progress", done=max(0, total - deletion.count), total=total))
         return True if deletion.is_over else None
 
+    await deletion.ask()
+    if not deletion.is_clear:
+        await pause(_FIRST_S)  # no server is gone at once
     with contextlib.suppress(WaitTimeout):
-        await until(ended, every_s=0.2, growth=1.5, longest_s=3, within_s=timeouts.delete, what="The deletion")
+        await until(ended, every_s=0.6, growth=2.2, longest_s=5, within_s=timeouts.delete, what="The deletion")
+    if deletion.left:
+        await deletion.look_again()
     if deletion.left:
         raise deletion.left_over()
     tell(Event(phase=Phase.DELETE, state="done", done=total, total=total))
@@ -76,12 +92,21 @@ async def _quiet(hetzner: Hetzner, within_s: float) -> bool:
 
 
 class _Deletion:
-    """What is left of some resources, what was asked of the cloud, and what it refused."""
+    """What is left of some resources, what was asked of the cloud, and what it refused.
 
-    def __init__(self, hetzner: Hetzner, wanted: Mapping[str, str], left: tuple[Resource, ...]) -> None:
+    While servers go, only their number is asked for, in one request however many there are: the list as last seen
+    says which to ask for again, and is made anew when it must be wrong, or old.
+    """
+
+    def __init__(
+        self, hetzner: Hetzner, wanted: Mapping[str, str], left: tuple[Resource, ...], *, unsure: bool
+    ) -> None:
         self.left = left
+        self.count = len(left)
         self._hetzner = hetzner
         self._wanted = wanted
+        self._unsure = unsure
+        self._fresh = Deadline(_ASK_AGAIN_S)
         self._asked: dict[tuple[str, int], Deadline] = {}
         self._refused: dict[tuple[str, int], str] = {}
 
@@ -89,6 +114,11 @@ class _Deletion:
     def is_over(self) -> bool:
         """Whether nothing is left, or nothing that may still go: what servers use stays as long as they do."""
         return all((resource.kind, resource.id) in self._refused for resource in self._due())
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether there are no servers any more."""
+        return not any(resource.kind == "servers" for resource in self.left)
 
     def _due(self) -> tuple[Resource, ...]:
         """The servers, or, when there are none any more, what they used."""
@@ -111,13 +141,35 @@ class _Deletion:
             return  # asked again until the deadline
 
     async def look(self) -> None:
-        """List again: servers alone while there are any, since nothing else can go before them."""
-        if any(resource.kind == "servers" for resource in self.left):
-            servers = await self._hetzner.find("servers", self._wanted)
-            if servers:
-                self.left = servers + tuple(resource for resource in self.left if resource.kind != "servers")
-                return
+        """Look what is left; what servers use cannot go before them and is not looked at while there are any."""
+        servers = [resource for resource in self.left if resource.kind == "servers"]
+        others = tuple(resource for resource in self.left if resource.kind != "servers")
+        if self._unsure:
+            await self._list()
+        elif not servers:
+            self.left = await inventory(self._hetzner, self._wanted, kinds=_SHARED)
+            self.count = len(self.left)
+        else:
+            count = await self._hetzner.count("servers", self._wanted)
+            self.count = count + len(others)
+            if count == 0:
+                self.left = others
+            elif not self._refused_of(servers) < count <= len(servers) or not self._fresh.left_s:
+                await self._list()
+
+    async def _list(self) -> None:
         self.left = await inventory(self._hetzner, self._wanted)
+        self.count = len(self.left)
+        self._unsure = False
+        self._fresh = Deadline(_ASK_AGAIN_S)
+
+    def _refused_of(self, servers: Iterable[Resource]) -> int:
+        return sum((server.kind, server.id) in self._refused for server in servers)
+
+    async def look_again(self) -> None:
+        """Look at everything, as far as the cloud answers."""
+        with contextlib.suppress(CloudError, CloudUnreachable):
+            await self._list()
 
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
@@ -136,7 +188,7 @@ def _how_to_nuke(wanted: Mapping[str, str]) -> str:
 
 @contextlib.asynccontextmanager
 async def undone_on_failure(
-    hetzner: Hetzner, identity: Identity, *, listener: Listener, timeouts: Timeouts
+    hetzner: Hetzner, identity: Identity, *, listener: Listener, timeouts: Timeouts, keep: bool = False
 ) -> AsyncIterator[None]:
     """Give everything back that carries a cluster's uid when what stands inside fails or is interrupted in any way.
 
@@ -145,6 +197,7 @@ async def undone_on_failure(
         identity: Whose resources.
         listener: Is told of the deletion.
         timeouts: Deadlines in seconds.
+        keep: Whether an error leaves them as they are; an interrupt never does.
 
     Raises:
         LeftOver: Something was still there at the deadline; the first error is its cause.
@@ -152,6 +205,8 @@ async def undone_on_failure(
     try:
         yield
     except BaseException as cause:
+        if keep and isinstance(cause, Exception):
+            raise
         wanted = selector(prefix=identity.prefix, uid=identity.uid)
         try:
             await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts))

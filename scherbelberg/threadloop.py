@@ -13,6 +13,7 @@ import atexit
 import concurrent.futures
 import contextlib
 import functools
+import logging
 import os
 import threading
 from collections.abc import Callable, Coroutine
@@ -26,6 +27,7 @@ E = TypeVar("E")
 _GLANCE_S = 1.0
 _STOP_S = 5.0
 _STARTING = threading.Lock()
+_LOG = logging.getLogger("scherbelberg")
 
 
 class _Carried(Exception):
@@ -35,15 +37,26 @@ class _Carried(Exception):
 def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
     """Make a caller's function safe to be called on the private loop, whatever it raises.
 
+    An Exception is dropped, and the first one logged. What is no Exception, such as SystemExit, goes on to whoever
+    waits for the work.
+
     Args:
         listener: The caller's function.
     """
+    has_failed = False
 
     def call(event: E) -> None:
+        nonlocal has_failed
         try:
             listener(event)
         except (SystemExit, KeyboardInterrupt) as error:
             raise _Carried from error
+        except _Carried:
+            raise  # from a function that was made safe before
+        except Exception:  # noqa: BLE001 - a caller's function
+            if not has_failed:
+                has_failed = True
+                _LOG.exception("A listener failed; the work goes on, and its further errors are not shown.")
 
     return call
 
@@ -115,6 +128,23 @@ class Job(Generic[T]):
             return
         if self._too_late is not None:
             await self._too_late(result)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the outcome is there."""
+        return self._outcome.done()
+
+    def outcome(self) -> T:
+        """Return or raise the outcome, which is there."""
+        return self._outcome.result(timeout=0)
+
+    def call_when_done(self, callback: Callable[[], object]) -> None:
+        """Have a function called on the private loop's thread when the outcome is there, or soon if it is already.
+
+        Args:
+            callback: It; raises nothing.
+        """
+        self._loop.call_soon_threadsafe(self._outcome.add_done_callback, lambda _: callback())
 
     def wait(self, within_s: float) -> bool:
         """Block this thread until the outcome is there or the time is over.

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 import threading
 import time
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import requests
+from attrs import frozen
 from hcloud import APIException, Client
 
 from scherbelberg.access import Access
@@ -32,6 +34,7 @@ from scherbelberg.errors import (
 from scherbelberg.triage import Verdict, triage
 from scherbelberg.waiting import Deadline, pause, until
 
+_LOG = logging.getLogger(__name__)
 _THREADS = 16
 _CONNECT_S = 5.0
 #: An empty bucket of requests fills again by one a second; a hundred that wait for it need their time.
@@ -82,6 +85,23 @@ class Gone(CloudError):
     """There is no such resource."""
 
 
+@frozen(kw_only=True)
+class Answered:
+    """What an answer of the API says besides its content.
+
+    Args:
+        date_s: The API's clock, epoch seconds, or None if the answer does not tell.
+        took_s: Seconds from the request to the answer's head.
+        limit: Requests per hour that the project may send, or None.
+        remaining: How many of them are left now, or None.
+    """
+
+    date_s: float | None
+    took_s: float
+    limit: int | None = None
+    remaining: int | None = None
+
+
 class Transport:
     """Connections to the API.
 
@@ -100,6 +120,19 @@ class Transport:
         self._clients: list[Client] = []
         self._under_way: set[concurrent.futures.Future[Json]] = set()
         self._clock: tuple[float, float] | None = None
+        #: Requests that were sent so far; pages, repetitions and those that nobody answered count.
+        self.request_count = 0
+        #: What the last answer said besides its content.
+        self.answered: Answered | None = None
+
+    @property
+    def proxy(self) -> str | None:
+        """Host and port of the proxy on the way to the API, or None; its password is nobody's business."""
+        if self.access.is_sandbox:
+            return None
+        proxies = requests.utils.get_environ_proxies(self.access.endpoint)
+        found: str | None = requests.utils.select_proxy(self.access.endpoint, proxies)
+        return found.rpartition("@")[2].rpartition("//")[2].rstrip("/") if found else None
 
     @property
     def now_s(self) -> float:
@@ -137,10 +170,16 @@ class Transport:
                     raise
                 if (limited if fault.limited else deadline).left_s < wait_s:
                     raise self.unreachable(fault) from fault
+                _LOG.info("%s %s is repeated in %.1f s: %s", method, path, wait_s, fault)
             await pause(wait_s)
             wait_s = min(wait_s * 2, 10.0)
 
+    async def try_once(self, method: str, path: str, *, body: Json | None = None, params: Json | None = None) -> Json:
+        """Send a request once, see `call`; whatever may pass is raised as `Passing`."""
+        return await self._once(method, path, body, params)
+
     async def _once(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
+        self.request_count += 1
         future = self._pool.submit(self._send, method, path, body, params)
         self._under_way.add(future)
         future.add_done_callback(self._under_way.discard)
@@ -153,15 +192,19 @@ class Transport:
         except APIException as error:
             raise self._error(method, path, error) from None
         except _FINAL as error:
-            place = f"{self.access.place} at {self.access.endpoint}"
-            raise CloudUnreachable(f"{place} cannot be talked to: {_words(error)}; check the endpoint.") from None
+            raise self._impossible(error) from None
         except requests.ConnectTimeout as error:
             raise Passing(_words(error), maybe_done=False, refused=True) from None
+        except requests.exceptions.ProxyError as error:  # it is told where to lead us before it is given anything else
+            words = f"the proxy {self.proxy} does not lead there: {_words(error)}"
+            raise Passing(words, maybe_done=False, refused=True) from None
         except requests.ConnectionError as error:
             refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
             raise Passing(_words(error), maybe_done=not refused, refused=refused) from None
         except requests.RequestException as error:
             raise Passing(_words(error), maybe_done=True) from None
+        except OSError as error:  # what requests says of a file of authorities that is not there
+            raise self._impossible(error) from None
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._thread, "client", None)
@@ -178,15 +221,22 @@ class Transport:
             session.auth = _Bearer(self.access.token)
             session.max_redirects = 0
             session.trust_env = not self.access.is_sandbox  # no proxy between us and our own loopback
-            session.hooks["response"].append(self._note_clock)
+            session.verify = self.access.authorities or True
+            session.hooks["response"].append(self._note)
             self._thread.client = client
             self._clients.append(client)
         return client
 
-    def _note_clock(self, response: requests.Response, *args: object, **kwargs: object) -> None:
+    def _note(self, response: requests.Response, *args: object, **kwargs: object) -> None:
+        took_s = response.elapsed.total_seconds()
+        request = response.request
+        _LOG.info("%s %s: %d in %.0f ms", request.method, request.path_url, response.status_code, took_s * 1000)
         date = response.headers.get("Date")
-        if date:
-            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
+        date_s = parsedate_to_datetime(date).timestamp() if date else None
+        if date_s is not None:
+            self._clock = (date_s, time.monotonic())
+        limit, remaining = (_number(response.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
+        self.answered = Answered(date_s=date_s, took_s=took_s, limit=limit, remaining=remaining)
 
     def _error(self, method: str, path: str, error: APIException) -> Exception:
         verdict = triage(error.code, error.message)
@@ -219,9 +269,30 @@ class Transport:
     def unreachable(self, fault: Exception) -> CloudUnreachable:
         """An error for a fault that did not pass."""
         return CloudUnreachable(
-            f"{self.access.place} at {self.access.endpoint} does not answer as it should: {fault};"
-            " check the network and the endpoint, then try again."
+            f"{self._where} does not answer as it should: {fault}; check the network and the endpoint, then try again."
         )
+
+    def _impossible(self, error: OSError) -> CloudUnreachable:
+        """An error for what no other try changes."""
+        words, advice = _words(error).rstrip("."), "check the endpoint"
+        if isinstance(error, requests.exceptions.SSLError) or "certificate" in words:
+            trusted = self.access.authorities or "the usual certificate authorities"
+            words = f"its certificate cannot be checked with {trusted} ({words})"
+            advice = (
+                "if this network has a certificate authority of its own, REQUESTS_CA_BUNDLE or SSL_CERT_FILE names the"
+                " PEM file that holds it"
+            )
+        return CloudUnreachable(f"{self._where} cannot be talked to: {words}; {advice}.")
+
+    @property
+    def _where(self) -> str:
+        place = self.access.place
+        return place if self.access.endpoint in place else f"{place} at {self.access.endpoint}"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether requests are under way, those of cancelled coroutines included."""
+        return bool(self._under_way)
 
     async def settled(self, within_s: float) -> None:
         """Wait until no request is under way any more, those of cancelled coroutines included.
@@ -234,7 +305,7 @@ class Transport:
         """
 
         async def none_left() -> bool | None:
-            return True if not self._under_way else None
+            return None if self.is_busy else True
 
         await until(none_left, every_s=0.02, within_s=within_s, what="the end of all requests to the cloud")
 
@@ -245,9 +316,13 @@ class Transport:
             client._client._session.close()  # noqa: SLF001 - hcloud has no public way
 
 
-def _words(error: requests.RequestException) -> str:
+def _number(text: str | None) -> int | None:
+    return int(text) if text is not None and text.isdecimal() else None
+
+
+def _words(error: BaseException) -> str:
     """The innermost reason: the outer layers repeat it with object addresses."""
-    cause: BaseException = error
+    cause = error
     while (inner := cause.__context__ or cause.__cause__) is not None:
         cause = inner
     return str(cause) or type(cause).__name__

@@ -10,8 +10,11 @@ from typing import Any
 
 from scherbelberg.errors import NodeUnreachable
 from scherbelberg.remote import Remote
+from scherbelberg.waiting import pause
 
 _CHUNK = 2**18
+#: How long who connects is held up when the node cannot be reached, in seconds, since Dask tries again at once.
+_AGAIN_S = 0.5
 
 
 class Tunnel:
@@ -49,6 +52,7 @@ class Tunnel:
         try:
             far_reader, far_writer = await self._remote.open(self._host, self._far_port)
         except NodeUnreachable:
+            await pause(_AGAIN_S)
             writer.transport.abort()  # as if nobody listened: whoever connects tries again
             return
         try:

@@ -42,6 +42,24 @@ async def pause(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+async def heard(event: asyncio.Event, *, within_s: float) -> bool:
+    """Wait for an event for a while.
+
+    Args:
+        event: It.
+        within_s: How long, in seconds.
+
+    Returns:
+        Whether it came.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 async def until(
     probe: Callable[[], Awaitable[T | None]],
     *,

@@ -9,10 +9,10 @@ from decimal import Decimal
 
 from hypothesis import HealthCheck, settings
 
-from scherbelberg.catalog import Catalog, Image, Offer, Resource, Server, ServerType
+from scherbelberg.catalog import Catalog, Image, Location, Offer, Resource, Server, ServerType
 from scherbelberg.keys import Certified, SshPair, make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, Identity, make_plan
-from scherbelberg.pricing import Price
+from scherbelberg.pricing import Price, Tariff
 from scherbelberg.record import Credentials, Manifest, NodeRecord
 from scherbelberg.spec import ClusterSpec
 
@@ -33,15 +33,26 @@ def price(net: str) -> Price:
     return Price(net=Decimal(net), gross=Decimal(net) * Decimal("1.2"))
 
 
+def tariff(net: str) -> Tariff:
+    """Make a tariff whose month costs as much as 624 hours."""
+    return Tariff(hourly=price(net), monthly=price(str(Decimal(net) * 624)))
+
+
 def offer(location: str, net: str, *, available: bool = True, ends_s: float | None = None) -> Offer:
     """Make an offer of a server type in a location."""
-    return Offer(location=location, hourly=price(net), available=available, ends_s=ends_s)
+    return Offer(location=location, tariff=tariff(net), available=available, ends_s=ends_s)
 
 
 def server_type(name: str, *offers: Offer, cores: int = 2, gb: int = 4, architecture: str = "x86") -> ServerType:
     """Make a server type."""
     return ServerType(
-        name=name, cores=cores, memory_bytes=gb * 2**30, disk_gb=40, architecture=architecture, offers=offers
+        name=name,
+        cores=cores,
+        memory_bytes=gb * 2**30,
+        disk_gb=40,
+        architecture=architecture,
+        dedicated=name.startswith("ccx"),
+        offers=offers,
     )
 
 
@@ -94,16 +105,16 @@ IMAGES = (
 )
 
 CATALOG = Catalog(
-    zones={
-        "fsn1": "eu-central",
-        "nbg1": "eu-central",
-        "hel1": "eu-central",
-        "ash": "us-east",
-        "sin": "ap-southeast",
-    },
+    locations=(
+        Location(name="fsn1", city="Falkenstein", country="DE", network_zone="eu-central"),
+        Location(name="nbg1", city="Nuremberg", country="DE", network_zone="eu-central"),
+        Location(name="hel1", city="Helsinki", country="FI", network_zone="eu-central"),
+        Location(name="ash", city="Ashburn, VA", country="US", network_zone="us-east"),
+        Location(name="sin", city="Singapore", country="SG", network_zone="ap-southeast"),
+    ),
     server_types=(CCX63, CPX12, CX22, CX52, CPX11, CAX11, CX33, CX23),
     images=IMAGES,
-    ipv4={name: price("0.0008") for name in ("fsn1", "nbg1", "hel1", "ash", "sin")},
+    ipv4={name: tariff("0.0008") for name in ("fsn1", "nbg1", "hel1", "ash", "sin")},
     currency="EUR",
     now_s=NOW_S,
 )

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from description import Witness
 from sandbox_helpers import Api, Machine, rent
+from sandbox_orders import Ahead
+from shells import Shell
 from surroundings import settings_for
 
 from scherbelberg.sandbox.hosts.system import marked
@@ -80,3 +82,19 @@ def machine(emulated: SandboxThread, emulated_folder: Path) -> Iterator[Machine]
 def own(api: Api, emulated_folder: Path) -> Machine:
     """A machine there of the test's own."""
     return rent(api, emulated_folder)
+
+
+@pytest.fixture
+def shell(settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Shell:
+    """A shell in the test's own cloud."""
+    return Shell(settings, monkeypatch, capfd)
+
+
+@pytest.fixture
+def ahead() -> Iterator[Ahead]:
+    """A project of the test's own without hosts, where nothing goes on by itself."""
+    world = Ahead()
+    yield world
+    complaints = world.world.witness.complaints
+    world.world.close()
+    assert complaints == []

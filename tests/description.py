@@ -19,6 +19,10 @@ Json = dict[str, Any]
 
 #: Required in the description, and taken out of the API since.
 GONE = {"datacenter", "deprecated"}
+#: Required in the description, and optional since April 2026.
+OPTIONAL = {"assignee_type"}
+#: Words that a field's values have got since.
+NEW_WORDS = {"assignee_type": ["unassigned"]}
 #: Newer than the description.
 NEW_PATHS = {"/networks/{id}/members"}
 #: Numbers where the description knows text: the API takes a resource's number or its name here, and clients send both.
@@ -32,7 +36,8 @@ class Description:
 
     def __init__(self) -> None:
         self._all = json.loads(OPENAPI.read_text(encoding="utf-8"))
-        patterns = {path: re.sub(r"\{\w+\}", r"\\d+", path) for path in self._all["paths"]}
+        known = [*self._all["paths"], *NEW_PATHS]
+        patterns = {path: re.sub(r"\{\w+\}", r"\\d+", path) for path in known}
         # Fixed words before parameters: /actions is none of /{id}.
         self._paths = sorted(
             ((re.compile(one), path) for path, one in patterns.items()), key=lambda row: row[1].count("{")
@@ -52,7 +57,7 @@ class Description:
         return self._judge(self.template(path), method.lower(), "request", body)
 
     def _judge(self, template: str | None, method: str, what: str, body: Any) -> str | None:
-        if template is None or method not in self._all["paths"][template]:
+        if template is None or method not in self._all["paths"].get(template, {}):
             return None if template in NEW_PATHS else "the description does not know this request"
         return self._check(template, method, what)(body)
 
@@ -90,8 +95,10 @@ class Description:
         if "$ref" in schema:
             return self._resolve(self._all["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
         resolved = {key: self._resolve(value) for key, value in schema.items()}
+        for name in NEW_WORDS.keys() & resolved.get("properties", {}).keys():
+            resolved["properties"][name] = {"type": "string", "enum": ["server", *NEW_WORDS[name]]}
         if isinstance(resolved.get("required"), list):
-            resolved["required"] = [name for name in resolved["required"] if name not in GONE]
+            resolved["required"] = [name for name in resolved["required"] if name not in GONE | OPTIONAL]
             if not resolved["required"]:
                 del resolved["required"]  # the old JSON Schema has no empty list here
         # OpenAPI 3.0 writes "or null" in a way that JSON Schema does not know.
@@ -102,6 +109,8 @@ def _relaxed(schema: Json) -> Json:
     fields = dict(schema.get("properties", {}))
     for name in NUMBER_OR_NAME & set(fields):
         fields[name] = {"type": ["string", "integer"]}
+    if "dns_ptr" in fields:
+        fields["dns_ptr"] = {"type": ["string", "null"]}  # null resets the name: for servers the description says so
     if "ssh_keys" in fields:
         fields["ssh_keys"] = {"type": "array", "items": {"type": ["string", "integer"]}}
     return {**schema, "properties": fields} if fields else schema
@@ -116,7 +125,7 @@ class Witness:
 
     def __call__(self, request: HTTPServerRequest, status: int, body: Any) -> None:
         """Look at one answer, and at its request if that was accepted."""
-        if self._description is None or status in (404, 405):
+        if self._description is None or status in (404, 405, 501):
             return
         method, path = str(request.method), request.path.removeprefix("/v1")
         if path.startswith("/datacenters"):

@@ -61,6 +61,8 @@ class Node:
     settings: dict[str, str]
     authority: Certified
     mark: str = field(factory=lambda: uuid.uuid4().hex)
+    work_env: str = ""
+    work_yaml: str = ""
 
     @property
     def payload(self) -> Path:
@@ -86,6 +88,7 @@ class Node:
         self.settings.update(settings)
         lines = "".join(f"{name}='{value}'\n" for name, value in self.settings.items())
         files = shipped_files() | {"node.env": lines.encode(), "ca.pem": self.authority.certificate}
+        files |= {"work.env": self.work_env.encode(), "work.yaml": self.work_yaml.encode()}
         for name, content in files.items():
             (self.payload / name).parent.mkdir(parents=True, exist_ok=True)
             (self.payload / name).write_bytes(content)
@@ -197,6 +200,11 @@ def make_node(folder: Path, *, role: str, scheduler_port: int, authority: Certif
             "CORES": "1",
             "MEMORY_BYTES": "1000000000",
             "MEMORY_PERCENT": "85",
+            "PROCESSES": "1",
+            "PROCESS_THREADS": "auto",
+            "PROCESS_MEMORY": "auto",
+            "RESOURCES": "none",
+            "DIRECT_HOST": "none",
             "WAIT_S": "10",
         },
     )

@@ -26,7 +26,18 @@ from architecture import (
 
 #: Each floor may import from those above it in this list, and from itself where that makes no circle.
 FLOORS = {
-    "words": {"errors", "spec", "access", "events", "waiting", "threadloop", "daskdoor"},
+    "words": {
+        "errors",
+        "spec",
+        "access",
+        "events",
+        "waiting",
+        "threadloop",
+        "operations",
+        "daskdoor",
+        "provisions",
+        "told",
+    },
     "thought": {
         "pricing",
         "catalog",
@@ -38,7 +49,10 @@ FLOORS = {
         "holdings",
         "triage",
         "record",
+        "specfile",
         "sshcommand",
+        "diagnosis",
+        "bygone",
     },
     "hands": {
         "settings",
@@ -51,13 +65,16 @@ FLOORS = {
         "processes",
         "store",
         "daskclient",
+        "daskconfig",
+        "uploads",
+        "whereabouts",
     },
-    "work": {"links", "bootstrap", "teardown", "ordering"},
-    "story": {"making", "keeping", "cluster", "sync"},
+    "work": {"links", "bootstrap", "teardown", "ordering", "roster"},
+    "story": {"making", "gate", "keeping", "node", "cluster", "sync", "doctor"},
     "door": {"cli", "__main__"},
 }
-#: The demo's work runs on nodes by value: it imports nothing of ours, and the door alone imports it.
-BESIDE = {"libstats", "sandbox"}
+#: What runs on nodes, by value or as a file, imports nothing of ours; the door alone imports the demo's work.
+BESIDE = {"libstats", "sandbox", "share"}
 #: What the sandbox may know of the product.
 SANDBOX_KNOWS = {"errors", "environment", "interpreter", "waiting"}
 
@@ -69,19 +86,19 @@ ROOMS = {
     "cloudpickle": {"cli.demo"},
     "cryptography": {"keys", "sandbox"},
     "dask": {"daskclient", "cli.demo"},
-    "distributed": {"daskclient", "cli.demo"},
+    "distributed": {"daskclient", "cli.demo", "sandbox.hosts.played.daskservers"},
     "hcloud": {"transport"},
     "platformdirs": {"settings"},
     "psutil": {"processes", "sandbox"},
     "requests": {"transport"},
     "rich": {"cli"},
     "tornado": {"sandbox"},
-    "yaml": {"sandbox"},
+    "yaml": {"daskconfig", "sandbox"},
 }
 
 #: Name, or method with a dot before it, to the rooms that may use it.
 ONLY_IN: dict[str, set[str]] = {
-    "os.environ": {"settings", "sandbox"},
+    "os.environ": {"settings", "sandbox", "share"},
     "os.environb": {"settings", "sandbox"},
     "os.getenv": {"settings", "sandbox"},
     "os.putenv": set(),

@@ -23,11 +23,18 @@ from scherbelberg.catalog import (
     read_resource,
     read_server_type,
 )
-from scherbelberg.pricing import Price
+from scherbelberg.pricing import Price, Tariff
 
 
 def _price(net: str, gross: str) -> dict[str, str]:
     return {"net": net, "gross": gross}
+
+
+def _tariff(net: str, gross: str, *, monthly: tuple[str, str] = ("5", "6")) -> Tariff:
+    return Tariff(
+        hourly=Price(net=Decimal(net), gross=Decimal(gross)),
+        monthly=Price(net=Decimal(monthly[0]), gross=Decimal(monthly[1])),
+    )
 
 
 def test_kinds() -> None:
@@ -45,6 +52,7 @@ def test_read_server_type() -> None:
         "memory": 4.0,
         "disk": 40,
         "architecture": "x86",
+        "cpu_type": "shared",
         "deprecation": None,
         "prices": [
             {
@@ -79,15 +87,16 @@ def test_read_server_type() -> None:
         memory_bytes=4 * 2**30,
         disk_gb=40,
         architecture="x86",
+        dedicated=False,
         offers=(
-            Offer(location="fsn1", hourly=Price(net=Decimal("0.0088"), gross=Decimal("0.0105")), available=True),
+            Offer(location="fsn1", tariff=_tariff("0.0088", "0.0105"), available=True),
             Offer(
                 location="nbg1",
-                hourly=Price(net=Decimal("0.0090"), gross=Decimal("0.0107")),
+                tariff=_tariff("0.0090", "0.0107"),
                 available=False,
                 ends_s=1797379200,  # 2026-12-16T00:00:00Z
             ),
-            Offer(location="hel1", hourly=Price(net=Decimal("0.0088"), gross=Decimal("0.010472")), available=True),
+            Offer(location="hel1", tariff=_tariff("0.0088", "0.010472"), available=True),
         ),
     )
 
@@ -101,6 +110,7 @@ def test_memory(memory: float) -> None:
         "memory": memory,
         "disk": 1,
         "architecture": "x86",
+        "cpu_type": "dedicated",
         "prices": [],
         "locations": [],
     }
@@ -132,8 +142,8 @@ def test_read_ipv4_prices() -> None:
     ]
     pricing = {"primary_ips": [{"type": "ipv6", "prices": []}, {"type": "ipv4", "prices": prices}]}
     assert read_ipv4_prices(pricing) == {
-        "fsn1": Price(net=Decimal("0.0008"), gross=Decimal("0.00096")),
-        "ash": Price(net=Decimal("0.0009"), gross=Decimal("0.00108")),
+        "fsn1": _tariff("0.0008", "0.00096", monthly=("0.5", "0.6")),
+        "ash": _tariff("0.0009", "0.00108", monthly=("0.6", "0.7")),
     }
     assert read_ipv4_prices({"primary_ips": []}) == {}
 

@@ -47,8 +47,8 @@ def test_order_of_the_catalogue_does_not_matter() -> None:
     shuffler = random.Random(1)
     for _ in range(20):
         types = tuple(shuffler.sample(CATALOG.server_types, len(CATALOG.server_types)))
-        zones = dict(shuffler.sample(list(CATALOG.zones.items()), len(CATALOG.zones)))
-        assert _rows(ClusterSpec(), evolve(CATALOG, server_types=types, zones=zones)) == _rows(ClusterSpec())
+        places = tuple(shuffler.sample(CATALOG.locations, len(CATALOG.locations)))
+        assert _rows(ClusterSpec(), evolve(CATALOG, server_types=types, locations=places)) == _rows(ClusterSpec())
 
 
 def test_named_types() -> None:

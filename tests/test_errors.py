@@ -45,7 +45,9 @@ TABLE = {
     "ClusterBroken": ("cluster_broken", 13),
     "NodeUnreachable": ("node_unreachable", 13),
     "BootstrapFailed": ("bootstrap_failed", 13),
+    "TransferFailed": ("transfer_failed", 13),
     "SandboxFailed": ("sandbox", 14),
+    "WhereaboutsUnknown": ("whereabouts_unknown", 1),
 }
 
 

@@ -29,12 +29,13 @@ from scherbelberg.payload import (
     unpack_command,
     user_data,
 )
+from scherbelberg.provisions import Provisions
 from scherbelberg.shipped import shipped_files
 from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 _BASH = shutil.which("bash") or "bash"
 _SHELL = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
-_ADDRESSES = Addresses(node="10.0.0.3", scheduler="10.0.0.2")
+_ADDRESSES = Addresses(node="10.0.0.3", scheduler="10.0.0.2", public="203.0.113.5")
 
 
 def test_user_data() -> None:
@@ -73,6 +74,11 @@ def test_node_settings() -> None:
         "CORES": "4",
         "MEMORY_BYTES": "8589934592",
         "MEMORY_PERCENT": "85",
+        "PROCESSES": "1",
+        "PROCESS_THREADS": "auto",
+        "PROCESS_MEMORY": "auto",
+        "RESOURCES": "none",
+        "DIRECT_HOST": "none",
         "WAIT_S": "90",
     }
 
@@ -80,7 +86,7 @@ def test_node_settings() -> None:
 def test_node_settings_of_the_scheduler() -> None:
     """The scheduler has its own role and machine; where hosts share a computer its dashboard has its own address."""
     made = plan(ClusterSpec(worker="cx33"))
-    shared = Addresses(node="127.70.0.2", scheduler="127.70.0.2")
+    shared = Addresses(node="127.70.0.2", scheduler="127.70.0.2", public="127.140.1.1")
     settings = node_settings(made, made.nodes[0], shared, digest="")
     chosen = {name: settings[name] for name in ("NODE_NAME", "NODE_ROLE", "DASHBOARD_HOST", "CORES")}
     assert chosen == {
@@ -89,6 +95,26 @@ def test_node_settings_of_the_scheduler() -> None:
         "DASHBOARD_HOST": "127.70.0.2",
         "CORES": "2",
     }
+
+
+def test_node_settings_of_several_processes() -> None:
+    """What was asked for of the workers' processes is said to the script, and each process has ports of its own."""
+    wanted = ClusterSpec(processes=3, threads=2, memory_limit="1.5GiB", resources={"GPU": 2, "disk": 1e9})
+    made = plan(wanted)
+    settings = node_settings(made, made.nodes[1], _ADDRESSES, digest="")
+    names = ("PROCESSES", "PROCESS_THREADS", "PROCESS_MEMORY", "RESOURCES", "WORKER_PORT", "NANNY_PORT")
+    assert [settings[name] for name in names] == ["3", "2", "1.5GiB", "GPU=2 disk=1e+09", "9000:9002", "9100:9102"]
+    assert node_settings(made, made.nodes[0], _ADDRESSES, digest="")["PROCESSES"] == "1"
+
+
+def test_direct_address() -> None:
+    """Only a scheduler that may be reached directly is told of its public address."""
+    open_one, closed = plan(ClusterSpec(direct=("203.0.113.0/24",))), plan()
+    hosts = [
+        node_settings(made, made.nodes[number], _ADDRESSES, digest="")["DIRECT_HOST"]
+        for made, number in ((open_one, 0), (open_one, 1), (closed, 0))
+    ]
+    assert hosts == ["203.0.113.5", "none", "none"]
 
 
 @pytest.mark.parametrize(("node_wait", "expected"), [(0.4, "1"), (1, "1"), (90.2, "91")])
@@ -112,6 +138,8 @@ def test_payload() -> None:
     files = payload({"A": "it's", "B": ""}, authority=b"PEM", share=share)
     assert [(file.path, file.content, oct(file.mode)) for file in files] == [
         ("scherbelberg-payload/node.env", b"A='it'\"'\"'s'\nB=''\n", "0o600"),
+        ("scherbelberg-payload/work.env", b"", "0o600"),
+        ("scherbelberg-payload/work.yaml", b"", "0o600"),
         ("scherbelberg-payload/ca.pem", b"PEM", "0o644"),
         ("scherbelberg-payload/10-scherbelberg.conf", b"# \xc3\xa4\n", "0o644"),
         ("scherbelberg-payload/bootstrap.sh", b"#!/bin/sh\n", "0o755"),
@@ -189,11 +217,16 @@ def root_home(tmp_path: Path) -> Path:
 
 
 _FILES = payload(
-    {"A": "b"}, authority=b"PEM", share={"bootstrap.sh": b"#!" + b"x" * 5000, "units/a@.service": b"", "ä ö": b"\0\xff"}
+    {"A": "b"},
+    authority=b"PEM",
+    share={"bootstrap.sh": b"#!" + b"x" * 5000, "units/a@.service": b"", "ä ö": b"\0\xff"},
+    provisions=Provisions(environ={"K": "ä $x"}, dask_config="a: 1\n"),
 )
 _UNPACKED = {
     "scherbelberg-payload": ("0o700", None),
     "scherbelberg-payload/node.env": ("0o600", b"A=b\n"),
+    "scherbelberg-payload/work.env": ("0o600", b"export K='\xc3\xa4 $x'\n"),
+    "scherbelberg-payload/work.yaml": ("0o600", b"a: 1\n"),
     "scherbelberg-payload/ca.pem": ("0o644", b"PEM"),
     "scherbelberg-payload/bootstrap.sh": ("0o755", b"#!" + b"x" * 5000),
     "scherbelberg-payload/units": ("0o700", None),

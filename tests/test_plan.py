@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -20,11 +21,13 @@ from scherbelberg.plan import (
     NodePlan,
     dashboard_host,
     firewall_request,
+    firewall_rules,
     make_identity,
     make_plan,
     network_labels,
     network_request,
     owner_label,
+    processes_on,
     server_request,
     ssh_key_request,
 )
@@ -143,6 +146,7 @@ def test_plan() -> None:
             server_type=CX33,
             image=ubuntu,
             hourly=cx33,
+            workers=("worker000",),
         ),
         NodePlan(
             name="worker001",
@@ -151,6 +155,7 @@ def test_plan() -> None:
             server_type=CX33,
             image=ubuntu,
             hourly=cx33,
+            workers=("worker001",),
         ),
     )
     assert made.bill == Bill(hourly=Price(net=Decimal("0.0384"), gross=Decimal("0.04608")), currency="EUR")
@@ -193,6 +198,32 @@ def test_plan_refuses(spec: ClusterSpec) -> None:
     """What the catalogue has not cannot be planned."""
     with pytest.raises(BadInput, match="There is no"):
         make_plan(spec, CATALOG, identity())
+
+
+@pytest.mark.parametrize(
+    ("cores", "wanted", "expected"),
+    [(2, 1, 1), (2, 5, 5), (1, "auto", 1), (4, "auto", 4), (8, "auto", 4), (16, "auto", 4), (48, "auto", 8)],
+)
+def test_processes(cores: int, wanted: Any, expected: int) -> None:
+    """Processes are as many as asked for, or as Dask itself would take for so many cores."""
+    assert processes_on(cores, wanted) == expected
+
+
+def test_names_of_workers() -> None:
+    """One worker is named like its node, several have numbers behind that."""
+    assert plan().nodes[2].workers == ("worker001",)
+    assert plan(ClusterSpec(processes=2)).nodes[2].workers == ("worker001-0", "worker001-1")
+    assert plan(ClusterSpec(processes="auto", worker="cx33")).nodes[1].workers[-1] == "worker000-3"
+    assert plan(ClusterSpec(processes=2)).nodes[0].workers == ()
+
+
+def test_firewall_lets_in_who_was_named() -> None:
+    """SSH and, if asked for, Dask's TLS port of the scheduler are open to the named ranges alone."""
+    spec = ClusterSpec(ssh_from=("203.0.113.7", "2001:db8::/32"), direct=("198.51.100.0/24",))
+    ssh, dask = firewall_rules(spec, 22)
+    assert (ssh["port"], ssh["source_ips"]) == ("22", ["203.0.113.7/32", "2001:db8::/32"])
+    assert (dask["port"], dask["source_ips"]) == ("8786", ["198.51.100.0/24"])
+    assert len(firewall_rules(ClusterSpec(), 22)) == 1
 
 
 def test_node_by_server_name() -> None:

@@ -72,7 +72,7 @@ REFUSED: list[tuple[str, str, object, int, str, str]] = [
     ("POST", "/firewalls", rule(source_ips=[]), 422, "invalid_input", "source_ips"),
     ("POST", "/firewalls", rule(source_ips=["1.2.3.4/8"]), 422, "invalid_input", "host bits"),
     ("POST", "/firewalls", {"name": "a", "rules": [RULE] * 51}, 422, "invalid_input", "50"),
-    ("POST", "/firewalls", {"name": "a", "apply_to": [TO_NOBODY]}, 404, "not_found", "server"),
+    ("POST", "/firewalls", {"name": "a", "apply_to": [TO_NOBODY]}, 422, "firewall_resource_not_found", "server"),
     ("POST", "/servers", {"server_type": None}, 422, "invalid_input", "server_type"),
     ("POST", "/servers", {"server_type": "cx99"}, 422, "invalid_input", "server type cx99 not found"),
     ("POST", "/servers", {"server_type": "cx22"}, 422, "invalid_input", "server type 104 is deprecated"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Sessions on hosts of the sandbox: streams, signals, terminals, files, forwarding, and OpenSSH as a stranger."""
+"""Sessions on hosts of the sandbox: streams, signals, terminals, files, forwarding."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ import asyncio
 import os
 import shutil
 import stat
-import subprocess
 from pathlib import Path
 
 import asyncssh
-import pytest
 from sandbox_helpers import (
     WITHIN_S,
     Machine,
     commands,
-    public,
     run,
     running,
-    unique,
 )
 
 from scherbelberg.waiting import until
@@ -125,51 +121,6 @@ async def test_sftp(machine: Machine, tmp_path: Path) -> None:
         assert await sftp.readlink("payload/link") == "script.sh"
     assert stat.S_IMODE((machine.root / "root/payload/script.sh").stat().st_mode) == 0o700
     assert (await run(machine, "bash payload/link")).stdout == "hi\n"
-
-
-def openssh(machine: Machine, tmp_path: Path, program: str, *words: str) -> subprocess.CompletedProcess[bytes]:
-    """Run a program of OpenSSH against a machine."""
-    if shutil.which(program) is None:
-        pytest.skip(f"no {program} on this computer")
-    identity, known = tmp_path / "identity", tmp_path / "known_hosts"
-    identity.write_bytes(machine.key.export_private_key())
-    identity.chmod(0o600)
-    known.write_text(f"[{machine.ip}]:{machine.port} {public(machine.host_key)}\n", encoding="utf-8")
-    options = {
-        "UserKnownHostsFile": f'"{known}"',
-        "StrictHostKeyChecking": "yes",
-        "IdentityFile": f'"{identity}"',
-        "IdentitiesOnly": "yes",
-        "BatchMode": "yes",
-        "Port": str(machine.port),
-    }
-    flags = [part for name, value in options.items() for part in ("-o", f"{name}={value}")]
-    # The configuration of who runs the tests must not matter.
-    line = [program, "-F", "none", *flags, *words]
-    return subprocess.run(line, stdin=subprocess.DEVNULL, capture_output=True, timeout=WITHIN_S, check=False)
-
-
-def test_openssh_ssh(machine: Machine, tmp_path: Path) -> None:
-    """OpenSSH's client logs in, with and without a terminal, and passes the exit status on."""
-    done = openssh(machine, tmp_path, "ssh", f"root@{machine.ip}", "pwd; exit 3")
-    assert (done.returncode, done.stdout.decode().strip()) == (3, str(machine.root / "root"))
-    done = openssh(machine, tmp_path, "ssh", "-tt", f"root@{machine.ip}", "tty; exit 4")
-    assert done.returncode == 4
-    assert done.stdout.startswith(b"/dev/")
-
-
-@pytest.mark.parametrize("protocol", ["-s", "-O"])
-def test_openssh_scp(machine: Machine, tmp_path: Path, protocol: str) -> None:
-    """OpenSSH's scp says that it succeeded when it did, in both protocols, and that it failed when it did."""
-    source, back, name = tmp_path / "source", tmp_path / "back", unique("file")
-    source.write_bytes(os.urandom(100_000))
-    up = openssh(machine, tmp_path, "scp", protocol, str(source), f"root@{machine.ip}:{name}")
-    assert (up.returncode, up.stderr) == (0, b"")
-    assert (machine.root / "root" / name).read_bytes() == source.read_bytes()
-    down = openssh(machine, tmp_path, "scp", protocol, f"root@{machine.ip}:{name}", str(back))
-    assert (down.returncode, down.stderr) == (0, b"")
-    assert back.read_bytes() == source.read_bytes()
-    assert openssh(machine, tmp_path, "scp", protocol, f"root@{machine.ip}:missing", str(back)).returncode != 0
 
 
 async def test_forwarding(machine: Machine) -> None:

@@ -126,7 +126,7 @@ def test_bad_time_to_live(ttl_s: Any) -> None:
     "ports",
     [
         {"scheduler": 8787},
-        {"nanny": 8788},
+        {"nanny": 9000},
         {"scheduler": 70000},
         {"worker": 65536},
         {"dashboard": 1023},
@@ -140,9 +140,52 @@ def test_bad_ports(ports: dict[str, Any]) -> None:
         Ports(**ports)
 
 
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"processes": 0}, "0 worker processes a machine cannot be"),
+        ({"processes": 65}, "ask for 1 to 64, or 'auto'"),
+        ({"processes": "many"}, "many worker processes"),
+        ({"processes": 3, "ports": Ports(worker=9098)}, "3 worker processes need as many ports from 9098 and 9100 on"),
+        ({"processes": "auto", "ports": Ports(nanny=65500)}, "64 worker processes need as many ports"),
+        ({"threads": 0}, "0 threads a worker process cannot be"),
+        ({"threads": "2"}, "2 threads"),
+        ({"memory_limit": "lots"}, "The memory limit 'lots' cannot be"),
+        ({"memory_limit": "4GiB; rm"}, "cannot be: write bytes"),
+        ({"memory_limit": "1.5"}, "or a share as 0.5"),
+        ({"resources": {"GPU": "two"}}, "give names with numbers"),
+        ({"resources": {"GPU": -1}}, "The resource 'GPU=-1' cannot be"),
+        ({"resources": {"G U": 1}}, "The resource 'G U=1' cannot be"),
+        ({"resources": {"GPU": float("inf")}}, "The resource 'GPU=inf' cannot be"),
+        ({"ssh_from": ()}, "Nobody could reach the nodes"),
+        ({"ssh_from": ("here",)}, "'here' is no range of addresses"),
+        ({"direct": ("10.0.0.1/8",)}, "has host bits set"),
+    ],
+)
+def test_bad_wishes(fields: dict[str, Any], words: str) -> None:
+    """What cannot be is refused in one sentence before anything is rented."""
+    with pytest.raises(BadInput, match=re.escape(words)):
+        ClusterSpec(**fields)
+
+
+def test_good_wishes() -> None:
+    """Ranges are written as networks, once each; amounts are numbers."""
+    spec = ClusterSpec(
+        processes="auto",
+        threads=2,
+        memory_limit="0.5",
+        resources={"GPU": 2},
+        ssh_from="203.0.113.7",
+        direct=["2001:db8::/32", "2001:db8::/32"],
+    )
+    assert (spec.ssh_from, spec.direct) == (("203.0.113.7/32",), ("2001:db8::/32",))
+    assert spec.resources == {"GPU": 2.0}
+    assert evolve(spec, memory_limit="3500MB").memory_limit == "3500MB"
+
+
 def test_good_ports() -> None:
     """The first and the last port that anybody may open will do."""
-    assert Ports(scheduler=1024, dashboard=65535) == Ports(scheduler=1024, dashboard=65535, worker=8788, nanny=8789)
+    assert Ports(scheduler=1024, dashboard=65535) == Ports(scheduler=1024, dashboard=65535, worker=9000, nanny=9100)
 
 
 @pytest.mark.parametrize("workers", [1, 99])
@@ -191,7 +234,13 @@ def test_defaults() -> None:
         "image": None,
         "network_range": "10.0.0.0/16",
         "ttl_s": 43200,
-        "ports": {"scheduler": 8786, "dashboard": 8787, "worker": 8788, "nanny": 8789},
+        "processes": 1,
+        "threads": None,
+        "memory_limit": None,
+        "resources": {},
+        "ssh_from": ("0.0.0.0/0", "::/0"),
+        "direct": (),
+        "ports": {"scheduler": 8786, "dashboard": 8787, "worker": 9000, "nanny": 9100},
         "timeouts": {
             "request": 30,
             "cloud": 120,

@@ -12,7 +12,7 @@ import pytest
 from catalogues import manifest
 
 from scherbelberg.errors import BadInput, NodeUnreachable
-from scherbelberg.sshcommand import ssh_arguments
+from scherbelberg.sshcommand import scp_arguments, split_place, ssh_arguments
 
 _NODE = manifest().nodes[0]
 _SCRIPT = "env LC_ALL=C.UTF-8 bash scherbelberg-payload/bootstrap.sh"
@@ -68,6 +68,37 @@ def test_command() -> None:
         "root@198.51.100.1",
         f"{_SCRIPT} enter bash -c 'echo a b && id'",
     ]
+
+
+def test_copy() -> None:
+    """Copies use the same options as logins; places on the node get its address, and no path becomes an option."""
+    options = ["-P" if word == "-p" else word for word in _OPTIONS]
+    sources = ("-x y", "C:\\data", "./a:b", "dir/a:b", "~/ä")
+    arguments = scp_arguments(_FOLDER, _NODE, port=2222, sources=sources, target="scheduler:", recursive=True)
+    assert arguments == [*options, "-r", "--", *sources, "root@198.51.100.1:"]
+    back = scp_arguments(_FOLDER, _NODE, port=2222, sources=("scheduler:a:b",), target=".", recursive=False)
+    assert back == [*options, "--", "root@198.51.100.1:a:b", "."]
+    with pytest.raises(NodeUnreachable, match="has no public address yet"):
+        scp_arguments(_FOLDER, manifest().nodes[1], port=22, sources=("a",), target="worker000:b", recursive=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("worker000:a/b", ("worker000", "a/b")),
+        ("scheduler:", ("scheduler", "")),
+        ("scheduler:a:b", ("scheduler", "a:b")),
+        ("a/b", (None, "a/b")),
+        ("./a:b", (None, "./a:b")),
+        ("dir/a:b", (None, "dir/a:b")),
+        (r"C:\a", (None, r"C:\a")),
+        (r".\a:b", (None, r".\a:b")),
+        (":a", (None, ":a")),
+    ],
+)
+def test_places(text: str, place: tuple[str | None, str]) -> None:
+    """A name before the first colon is a node's, unless it is a folder or a drive."""
+    assert split_place(text) == place
 
 
 def test_percent_in_paths() -> None:

@@ -22,6 +22,10 @@ class _Broken(Exception):
     pass
 
 
+class _Grave(BaseException):
+    pass
+
+
 class _Work:
     """A work that runs until it is cancelled, and cleans up only when it may."""
 
@@ -257,15 +261,15 @@ def test_interrupt_of_a_waiting_thread(loop: ThreadLoop, work: _Work, monkeypatc
     assert work.cleaned
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), _Broken()])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), _Grave()])
 def test_function_that_ends_programs(loop: ThreadLoop, error: BaseException) -> None:
-    """What a caller's function raises reaches the caller as it is, even SystemExit, and the loop lives on."""
+    """What a caller's function raises and is no Exception reaches the caller as it is, and the loop lives on."""
 
     def listener(event: str) -> None:
         raise error
 
     async def tell() -> None:
-        carried(listener)("event")
+        carried(carried(listener))("event")  # twice does no harm
 
     async def tell_among_others() -> None:
         await together(tell(), asyncio.Event().wait())
@@ -282,6 +286,24 @@ def test_function_that_does_its_work() -> None:
     heard: list[str] = []
     carried(heard.append)("event")
     assert heard == ["event"]
+
+
+def test_function_that_fails(caplog: pytest.LogCaptureFixture) -> None:
+    """An Exception of a caller's function is dropped and logged, the first one alone, and it goes on being called."""
+    heard: list[str] = []
+
+    def listener(event: str) -> None:
+        heard.append(event)
+        raise _Broken(event)
+
+    tell = carried(carried(listener))
+    for event in ("first", "second"):
+        tell(event)
+    assert heard == ["first", "second"]
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("scherbelberg", "ERROR")
+    assert record.exc_info is not None
+    assert str(record.exc_info[1]) == "first"
 
 
 def test_stop_ends_the_thread() -> None:

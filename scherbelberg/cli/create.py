@@ -5,37 +5,85 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import evolve
 
-from scherbelberg.cli.common import err, json_option, out, prefix_option, say, token_option, where
+from scherbelberg.cli.common import err, json_option, out, progress_option, say, token_option, voice_options, where
 from scherbelberg.cli.interrupts import raised
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.cli.wishes import Wishes, wish_options, wished
+from scherbelberg.errors import BadInput
+from scherbelberg.specfile import write_spec
+
+if TYPE_CHECKING:
+    from scherbelberg.settings import Settings
+    from scherbelberg.spec import ClusterSpec
 
 
 @click.command()
-@prefix_option
-@click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines.")
-@click.option("--worker", metavar="TYPE", help="Server type of the workers.  [default: the cheapest that fits]")
-@click.option("--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]")
-@click.option("--location", help="Location, such as fsn1.  [default: the best in eu-central]")
-@click.option("--image", help="Image of the nodes.  [default: the newest Ubuntu LTS]")
+@wish_options
+@click.option("--plan", "only_plan", is_flag=True, help="Show what would be made and what it costs; make nothing.")
+@click.option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
 @token_option
 @json_option
-def create(*, prefix: str, workers: int, token_file: Path | None, as_json: bool, **wishes: Any) -> None:
+@progress_option
+@voice_options
+@click.pass_context
+def create(
+    context: click.Context, /, *, only_plan: bool, keep: bool, token_file: Path | None, as_json: bool, **_wishes: Any
+) -> None:
     """Rent machines and start a Dask cluster on them.
 
     The cluster is proven to compute before this ends. If anything fails, or you press Ctrl-C, everything is given back.
     """
     # The user's words are checked before anything is asked or read.
-    ClusterSpec(prefix=prefix, workers=workers)
+    wishes = wished(context)
     settings = where(token_file)
-    spec = ClusterSpec(prefix=prefix, workers=workers, network_range=settings.network_range, **wishes)
+    spec = wishes.spec(settings)
+    written(wishes, spec)
+    if only_plan:
+        _show_plan(spec, settings, as_json=as_json)
+        return
     from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.kept import told_what_is_kept  # noqa: PLC0415
 
+    prefix = spec.prefix
     with raised(), story.told_if_it_stays(prefix, settings):
-        story.left(story.created(spec, settings, err()))
+        with told_what_is_kept(prefix, settings, is_kept=keep):
+            cluster = story.created(spec, settings, err(), provisions=wishes.provisions, keep=keep)
+        story.left(cluster)
         story.described(prefix, settings, out(), as_json=as_json)
     say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
     say(f"Give it back: scherbelberg destroy -p {prefix}")
+
+
+def written(wishes: Wishes, spec: ClusterSpec) -> None:
+    """Write the wishes down where that was asked for.
+
+    Args:
+        wishes: Say where.
+        spec: All of them.
+
+    Raises:
+        BadInput: The file cannot be written.
+    """
+    if wishes.spec_out is None:
+        return
+    try:
+        wishes.spec_out.write_text(write_spec(spec), encoding="utf-8")
+    except OSError as error:
+        raise BadInput(f"{wishes.spec_out} cannot be written: {error}.") from None
+
+
+def _show_plan(spec: ClusterSpec, settings: Settings, *, as_json: bool) -> None:
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.planned import plan_document, print_plan  # noqa: PLC0415
+    from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    from scherbelberg.keeping import planned  # noqa: PLC0415
+
+    document = plan_document(run(planned(settings, evolve(spec, network_range=settings.network_range))))
+    if as_json:
+        print_json(document)
+    else:
+        print_plan(document, out())

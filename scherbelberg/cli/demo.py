@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from scherbelberg.cli.common import err, out, say
+from scherbelberg.cli.common import err, out, progress_option, say, voice_options
 from scherbelberg.cli.interrupts import raised
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
@@ -29,6 +29,8 @@ _PREFIX = "demo"
 @click.command()
 @click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines.")
 @click.option("--time-scale", type=float, default=1.0, show_default=True, help="How slow the emulated cloud is.")
+@progress_option
+@voice_options
 def demo(workers: int, time_scale: float) -> None:
     """Rent, bootstrap, compute and give back, on an emulated cloud on this computer, for nothing.
 

@@ -10,11 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.keeping import Kept
 from scherbelberg.record import Manifest, NodeRecord
-
-SCHEMA = 1
 
 
 def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
@@ -39,6 +38,7 @@ def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
         "nodes": _nodes(holding, manifest),
         "hourly": _hourly(manifest),
         "phases": dict(manifest.phases) if manifest else {},
+        "api_requests": manifest.api_requests if manifest else None,
         "versions": dict(manifest.versions) if manifest else {},
     }
 

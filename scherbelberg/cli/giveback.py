@@ -9,7 +9,17 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import err, prefix_option, say, token_option, where
+from scherbelberg.cli.common import (
+    err,
+    json_option,
+    prefix_option,
+    progress_option,
+    say,
+    token_option,
+    voice_options,
+    where,
+)
+from scherbelberg.cli.speaker import speaker
 from scherbelberg.errors import BadInput, ClusterNotFound
 from scherbelberg.spec import check_prefix
 
@@ -17,27 +27,35 @@ from scherbelberg.spec import check_prefix
 @click.command()
 @prefix_option
 @token_option
-def destroy(prefix: str, token_file: Path | None) -> None:
+@progress_option
+@json_option
+@voice_options
+def destroy(prefix: str, token_file: Path | None, as_json: bool) -> None:
     """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import returned  # noqa: PLC0415
+    from scherbelberg.cli.story import print_json, returned  # noqa: PLC0415
     from scherbelberg.keeping import own_uids  # noqa: PLC0415
 
-    returned(prefix, run(own_uids(settings, prefix)), settings, err())
+    document = returned(prefix, run(own_uids(settings, prefix)), settings, err())
+    if as_json:
+        print_json(document)
 
 
 @click.command()
 @prefix_option
 @click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
 @token_option
-def nuke(prefix: str, yes: bool, token_file: Path | None) -> None:
+@progress_option
+@json_option
+@voice_options
+def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> None:
     """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import returned  # noqa: PLC0415
+    from scherbelberg.cli.story import print_json, returned  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
     found = run(overview(settings, prefix=prefix))
@@ -47,11 +65,13 @@ def nuke(prefix: str, yes: bool, token_file: Path | None) -> None:
         say(f"To be deleted: {kept.holding.described(kept.now_s)}")
     if not yes and any(kept.folder is None for kept in found):
         _ask(prefix)
-    returned(prefix, tuple(kept.holding.uid for kept in found), settings, err())
+    document = returned(prefix, tuple(kept.holding.uid for kept in found), settings, err())
+    if as_json:
+        print_json(document)
 
 
 def _ask(prefix: str) -> None:
-    if not sys.stdin.isatty():
+    if speaker().is_for_programs or not sys.stdin.isatty():
         raise BadInput(f"'{prefix}' was not made on this computer; a script deletes it with --yes.")
     typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
     if typed != prefix:

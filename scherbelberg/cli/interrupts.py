@@ -6,16 +6,21 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from scherbelberg.cli.speaker import Failure, Speaker, speaker
 from scherbelberg.threadloop import Job, private_loop
+from scherbelberg.waiting import Deadline
 
 T = TypeVar("T")
 #: How long the main thread waits before it looks for a signal, in seconds: on Windows, a lock is deaf to Ctrl-C.
 _GLANCE_S = 0.5
+#: How long a program of the user's has to end when it was told to, in seconds: a cluster is to be given back then.
+_PATIENCE_S = 10.0
 #: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, and Windows has none.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -35,8 +40,9 @@ class Interrupted(Exception):
 class _Watch:
     """Turns the first signal into a cancellation and counts the others."""
 
-    def __init__(self, job: Job[Any], on_first: str, if_abandoned: str) -> None:
+    def __init__(self, job: Job[Any], voice: Speaker, on_first: str, if_abandoned: str) -> None:
         self.first: int | None = None
+        self._voice = voice
         self._job = job
         self._on_first = on_first
         self._if_abandoned = if_abandoned
@@ -44,17 +50,14 @@ class _Watch:
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
             self.first = number
-            _say(self._on_first)
+            if self._on_first:
+                self._voice.call_out(self._on_first)
             self._job.cancel()
         elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
             # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
-            _say(self._if_abandoned)
-            os._exit(128 + signal.SIGINT)
-
-
-def _say(text: str) -> None:
-    # Not print: a signal may arrive in the middle of one.
-    os.write(2, f"\n{text}\n".encode())
+            failure = Failure(code="cancelled", message=self._if_abandoned, exit_code=128 + signal.SIGINT)
+            self._voice.give_up(failure)
+            os._exit(failure.exit_code)
 
 
 def run(
@@ -68,7 +71,7 @@ def run(
 
     Args:
         work: The coroutine.
-        on_first: What is said at the first signal.
+        on_first: What is said at the first signal, if anything.
         if_abandoned: What is said when a second Ctrl-C at a terminal ends the program at once.
         too_late: Undoes the work when the signal came after its end.
 
@@ -76,7 +79,7 @@ def run(
         Interrupted: A signal came.
     """
     job = private_loop().submit(work, too_late=too_late)
-    watch = _Watch(job, on_first, if_abandoned)
+    watch = _Watch(job, speaker(), on_first, if_abandoned)
     with _handled_by(watch):
         while not job.wait(_GLANCE_S):
             pass
@@ -84,6 +87,22 @@ def run(
             return job.result()
         job.abandon().result()
     raise Interrupted(watch.first)
+
+
+def run_until_ctrl_c(work: Coroutine[Any, Any, Any]) -> None:
+    """Run what goes on until the user has had enough: Ctrl-C is its good end, and any other signal is not.
+
+    Args:
+        work: The coroutine.
+
+    Raises:
+        Interrupted: Another signal came.
+    """
+    try:
+        run(work, on_first="")
+    except Interrupted as end:
+        if end.exit_code != 128 + signal.SIGINT:
+            raise
 
 
 @contextmanager
@@ -95,6 +114,57 @@ def raised() -> Iterator[None]:
 
     with _handled_by(interrupt):
         yield
+
+
+def run_program(line: list[str], environ: dict[str, str], *, patience_s: float = _PATIENCE_S) -> int:
+    """Run a program of the user's in the foreground; signals are its business.
+
+    A terminal sends Ctrl-C to the program by itself; every other signal is passed on. A program that was told to end
+    and does not is ended.
+
+    Args:
+        line: Its name and arguments.
+        environ: Its environment variables.
+        patience_s: How long it has to end after SIGTERM or SIGHUP, in seconds.
+
+    Returns:
+        Its exit code; 128 and the signal's number if a signal ended it.
+    """
+    process: subprocess.Popen[bytes] | None = None
+    early: list[int] = []
+    end: Deadline | None = None
+
+    def pass_on(number: int, frame: object = None) -> None:
+        nonlocal end
+        if process is None:
+            early.append(number)
+            return
+        if number != signal.SIGINT:
+            end = end or Deadline(patience_s)
+            process.terminate() if sys.platform == "win32" else process.send_signal(number)
+        elif sys.platform != "win32" and not _is_at_terminal():
+            process.send_signal(number)
+
+    with _handled_by(pass_on):
+        process = subprocess.Popen(line, env=environ)
+        for number in early:
+            pass_on(number)
+        while (code := _ended(process)) is None:
+            if end is not None and not end.left_s:
+                process.kill()
+    return code if code >= 0 else 128 - code
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        return process.wait(_GLANCE_S)
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def _is_at_terminal() -> bool:
+    """Whether a Ctrl-C reaches the programs that we start without our help."""
+    return any(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr))
 
 
 @contextmanager

@@ -8,17 +8,19 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import json_option, out, prefix_option, token_option, where
+from scherbelberg.cli.common import json_option, out, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.spec import check_prefix
 
 
 @click.command()
 @token_option
 @json_option
+@voice_options
 def ls(token_file: Path | None, as_json: bool) -> None:
     """List the project's clusters, whoever made them."""
     settings = where(token_file)
-    from scherbelberg.cli.documents import SCHEMA, cluster_document, print_overview  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.documents import cluster_document, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.story import print_json, remembered  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
@@ -34,6 +36,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
 @prefix_option
 @token_option
 @json_option
+@voice_options
 def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
     """Show a cluster's nodes, prices, versions and phases."""
     check_prefix(prefix)

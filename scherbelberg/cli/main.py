@@ -5,22 +5,36 @@
 from __future__ import annotations
 
 import importlib
+import keyword
 import sys
 
 import click
 
-from scherbelberg.cli.interrupts import Interrupted
+from scherbelberg.cli.common import voice_options
+from scherbelberg.cli.failures import failure_of, was_asked_for
+from scherbelberg.cli.interrupts import Interrupted, raised
+from scherbelberg.cli.speaker import Speaker
 from scherbelberg.errors import ScherbelbergError
 
 _COMMANDS = {
+    "catalog": "catalog",
+    "completion": "completion",
     "create": "create",
+    "dashboard": "tunnel",
     "demo": "demo",
     "destroy": "giveback",
+    "doctor": "doctor",
+    "firewall": "firewall",
+    "logs": "logs",
     "ls": "look",
     "nuke": "giveback",
+    "put": "files",
     "sandbox": "sandbox",
+    "scp": "files",
     "show": "look",
     "ssh": "ssh",
+    "tunnel": "tunnel",
+    "with": "within",
 }
 
 
@@ -34,12 +48,14 @@ class _Commands(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = importlib.import_module(f"scherbelberg.cli.{_COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name)
+        # Where Python has the word for itself, the function's name ends with an underscore.
+        command: click.Command = getattr(module, f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name)
         return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="scherbelberg", message="%(prog)s %(version)s")
+@voice_options
 def group() -> None:
     """Dask clusters on Hetzner Cloud: rent one with one command, give it back with another."""
 
@@ -50,30 +66,42 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Instead of those of the process.
     """
+    words = sys.argv[1:] if arguments is None else arguments
+    speaker = Speaker()
     try:
-        # Without click's own ending, a command's Exit comes back as its exit code.
-        code = group.main(args=arguments, prog_name="scherbelberg", standalone_mode=False)
-    except click.Abort:
-        _complain("Stopped.")
-        sys.exit(130)
+        # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one.
+        with raised():
+            # Without click's own ending, a command's Exit comes back as its exit code.
+            code = group.main(args=arguments, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except Interrupted as end:
-        _complain(str(end))
-        sys.exit(end.exit_code)
-    except ScherbelbergError as error:
-        for line in error.log_tail:
-            _complain(f"  | {line}")
-        where = f" (phase {error.phase})" if error.phase and error.phase not in error.message else ""
-        _complain(f"Error: {error.message}{where}")
-        sys.exit(int(error.exit_code))
+        sys.exit(_refuse(error, words, speaker))
+    except (click.Abort, Interrupted, ScherbelbergError) as error:
+        failure = failure_of(error, remains=speaker.remains)
+        speaker.fail(failure)
+        sys.exit(failure.exit_code)
     except BrokenPipeError:
         sys.stderr.close()  # whoever read our output has left
         sys.exit(1)
+    except Exception as error:
+        failure = failure_of(error, remains=speaker.remains)
+        if speaker.writes_lines:
+            speaker.fail(failure)
+        speaker.answer_failure(failure)
+        raise
     if isinstance(code, int):
         sys.exit(code)
 
 
-def _complain(text: str) -> None:
-    click.echo(text, err=True)
+def _refuse(error: click.ClickException, words: list[str], speaker: Speaker) -> int:
+    """Tell what is wrong with the words of a command; what they say of the answer's form counts all the same."""
+    failure = failure_of(error)
+    if was_asked_for("--json", words, error):
+        speaker.as_json = True
+    if was_asked_for("--progress=json", words, error):
+        speaker.progress = "json"
+    if speaker.writes_lines:
+        speaker.fail(failure)
+    else:
+        error.show()
+        speaker.answer_failure(failure)
+    return failure.exit_code

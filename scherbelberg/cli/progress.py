@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Shows events while they happen: a live table on a terminal, plain lines elsewhere. Everything goes to stderr."""
+"""Shows events while they happen: a live table on a terminal, plain or JSON lines elsewhere. All goes to stderr."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scherbelberg.events import Event, Listener
+from scherbelberg.cli.speaker import Speaker, speaker
+from scherbelberg.events import Event, Listener, ignore
 
 _MARKS = {"done": "✓", "skipped": "✓", "failed": "✗"}
 _MOST_ROWS = 20
@@ -22,7 +23,7 @@ _MOST_ROWS = 20
 
 @contextmanager
 def shown(console: Console) -> Iterator[Listener]:
-    """Show events until the end of the block.
+    """Show events until the end of the block, in the way that the command's options ask for.
 
     Args:
         console: Where; on stderr.
@@ -30,25 +31,55 @@ def shown(console: Console) -> Iterator[Listener]:
     Returns:
         What takes the events, from any thread.
     """
-    if not console.is_terminal:
-        yield _PlainLines(console)
-        return
-    table = _LiveTable(time.monotonic())
-    with Live(table, console=console, refresh_per_second=8, transient=False):
-        yield table
+    voice = speaker()
+    way = voice.progress or ("none" if voice.is_quiet else "auto")
+    if way == "none":
+        yield ignore
+    elif way == "json":
+        yield _JsonLines(voice)
+    elif way == "plain" or voice.is_verbose or not console.is_terminal:
+        # Verbose: what is logged in between would tear a table apart.
+        yield _PlainLines(console, is_verbose=voice.is_verbose)
+    else:
+        table = _LiveTable(time.monotonic())
+        with Live(table, console=console, refresh_per_second=8, transient=False):
+            yield table
+
+
+class _JsonLines:
+    """One JSON object for each event."""
+
+    def __init__(self, voice: Speaker) -> None:
+        self._voice = voice
+
+    def __call__(self, event: Event) -> None:
+        values = {
+            "type": "event",
+            "phase": event.phase.value,
+            "state": event.state,
+            "node": event.node,
+            "detail": event.detail,
+            "done": event.done,
+            "total": event.total,
+            "at_s": round(event.at_s - self._voice.begin_s, 3),
+        }
+        self._voice.write_line(values)
 
 
 class _PlainLines:
     """One line for each event that matters."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, is_verbose: bool) -> None:
         self._console = console
+        self._is_verbose = is_verbose
         self._begin = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        if event.state == "progress":
+        if event.state == "progress" and not self._is_verbose:
             return
         words = [f"{event.at_s - self._begin:7.1f} s", f"{event.node or 'cluster':<10}", event.phase.value, event.state]
+        if event.state == "progress" and event.total:
+            words.append(f"{event.done}/{event.total}")
         if event.detail:
             words.append(f"({event.detail})")
         self._console.print(" ".join(words), highlight=False, markup=False, soft_wrap=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
-from scherbelberg.cli.common import json_option, say
+from scherbelberg.cli.common import json_option, say, voice_options
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.settings import home_folder
 
@@ -36,6 +36,7 @@ def sandbox() -> None:
     help="Servers with real shells and Dask, or a hundred that only play their part.",
 )
 @click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
+@voice_options
 def start(
     *, time_scale: float, realistic: bool, hosts: Literal["process", "scripted"], faults_file: TextIO | None
 ) -> None:
@@ -53,6 +54,7 @@ def start(
 
 @sandbox.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
+@voice_options
 def faults(file: TextIO) -> None:
     """Let things go wrong from now on, as FILE says; '-' reads standard input, and {} ends all faults."""
     from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
@@ -68,6 +70,7 @@ def faults(file: TextIO) -> None:
 
 
 @sandbox.command()
+@voice_options
 def stop() -> None:
     """Stop it with all its servers, and print the line that leads a shell away from it."""
     from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
@@ -85,6 +88,7 @@ def stop() -> None:
 
 @sandbox.command()
 @json_option
+@voice_options
 def status(as_json: bool) -> None:
     """Tell whether it runs; exit code 1 if it does not."""
     from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy

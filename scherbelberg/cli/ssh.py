@@ -4,22 +4,23 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 
 import click
 
-from scherbelberg.cli.common import prefix_option
+from scherbelberg.cli.common import prefix_option, voice_options
+from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.interrupts import left_to_child
-from scherbelberg.errors import ScherbelbergError
+from scherbelberg.cli.programs import program
 from scherbelberg.spec import check_prefix
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @prefix_option
-@click.argument("node")
+@click.argument("node", shell_complete=node_names)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@voice_options
 def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     """Log into a node, or run a command there, in the cluster's environment.
 
@@ -34,8 +35,6 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     folder = folder_of(prefix)
     manifest = folder.read()
     arguments = ssh_arguments(folder.path, find_node(manifest, node), port=manifest.ssh_port, words=words)
-    program = shutil.which("ssh")
-    if program is None:
-        raise ScherbelbergError("There is no program 'ssh' on this computer: install OpenSSH's client.")
+    line = [program("ssh"), *arguments]
     with left_to_child():
-        sys.exit(subprocess.run([program, *arguments], check=False).returncode)
+        sys.exit(subprocess.run(line, check=False).returncode)

@@ -4,31 +4,42 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
 from rich.console import Console
 
 from scherbelberg.cli.common import say
 from scherbelberg.cli.documents import cluster_document, print_cluster
 from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.progress import shown
+from scherbelberg.cli.speaker import SCHEMA, Json, speaker
 from scherbelberg.cluster import Cluster
 from scherbelberg.errors import StateDamaged, StateMissing
+from scherbelberg.events import Stopwatch
 from scherbelberg.keeping import Kept, find_own, give_back, remembered_folder
+from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec import ClusterSpec, Timeouts
 from scherbelberg.store import Folder
 
 
-def created(spec: ClusterSpec, settings: Settings, console: Console) -> Cluster:
+def created(
+    spec: ClusterSpec, settings: Settings, console: Console, *, provisions: Provisions = NOTHING, keep: bool = False
+) -> Cluster:
     """Make a cluster and show how; the handle that is returned has open connections."""
     with shown(console) as listen:
         return run(
-            Cluster.from_new(spec, settings=settings, listen=listen),
+            Cluster.from_new(
+                spec,
+                settings=settings,
+                listen=listen,
+                environ=provisions.environ,
+                secrets=provisions.secrets,
+                dask_config=provisions.dask_config,
+                keep=keep,
+            ),
             on_first="Interrupted: giving everything back ...",
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {spec.prefix}",
             too_late=Cluster.destroy,
@@ -45,6 +56,7 @@ def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
         folder = remembered_folder(settings.home, settings.access.endpoint, prefix)
         is_new = folder is not None and (before is None or folder.uid != before.uid)
         if folder is not None and is_new and folder.read().state == "ready":
+            speaker().remains = (f"cluster {prefix}",)
             say(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
         raise
 
@@ -81,16 +93,18 @@ def left(cluster: Cluster) -> None:
     run(cluster.close())
 
 
-def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> None:
-    """Give clusters back and show how."""
+def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> Json:
+    """Give clusters back and show how; returns what there is to say of it."""
     with shown(console) as listen:
+        watch = Stopwatch(listen)
         run(
-            give_back(settings, prefix, uids, listener=listen, timeouts=Timeouts()),
+            give_back(settings, prefix, uids, listener=watch, timeouts=Timeouts()),
             on_first="Interrupted: what is being deleted is deleted first ...",
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {prefix}",
         )
+    return {"schema": SCHEMA, "prefix": prefix, "uids": list(uids), "phases": watch.seconds, "left_over": []}
 
 
 def print_json(document: object) -> None:
-    """Print a document for programs."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    """Print a document for programs, the only one that the command prints."""
+    speaker().answer(document)

@@ -29,9 +29,11 @@ from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Work
 from scherbelberg.sandbox.hosts.drivers import Driver
 from scherbelberg.sandbox.hosts.process import ProcessHosts
+from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
 from scherbelberg.sandbox.traffic import Mishaps
 from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
+from scherbelberg.waiting import pause
 
 __all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
 
@@ -132,7 +134,14 @@ class Sandbox:
         )
 
     def _make_driver(self, folder: Path, port: int) -> Driver:
-        return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port)
+        if self._options.hosts == "process":
+            return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port)
+        return ScriptedHosts(
+            folder,
+            port=port,
+            places=self.project.private_places,
+            pause=lambda seconds: pause(seconds * self._options.time_scale),
+        )
 
     def _make_router(self, territory: Territory, driver: Driver) -> Router:
         if self._options.hosts == "process":

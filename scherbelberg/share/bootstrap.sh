@@ -7,8 +7,9 @@
 #   up                   everything, in phases; speaks on stdout and asks on stdin, logs on stderr
 #   settle               deletes the host keys that were planted, once the client came in by the new one
 #   start | stop         starts, or ends for good, the service that `up` installed
+#   ready                waits until Dask answers
 #   status               prints running or stopped
-#   log                  prints the last lines of the service's log
+#   log [LINES [follow]] prints the last lines of the service's log, 20 by default, and goes on with those that come
 #   enter [COMMAND...]   runs a command or a shell inside the cluster's environment
 #   exec ROLE            becomes Dask, in the foreground
 #   supervise ROLE       keeps `exec ROLE` running where there is no systemd
@@ -25,7 +26,8 @@ RUN=$SYSROOT/run/scherbelberg
 HOST_KEY=$SYSROOT/etc/ssh/scherbelberg_host_ed25519_key
 DROP_IN=$SYSROOT/etc/ssh/sshd_config.d/10-scherbelberg.conf
 SETTINGS="NODE_NAME NODE_ROLE CLUSTER_UID ENV_DIGEST PRIVATE_IP SCHEDULER_IP SCHEDULER_PORT DASHBOARD_HOST
-  DASHBOARD_PORT WORKER_PORT NANNY_PORT CORES MEMORY_BYTES MEMORY_PERCENT WAIT_S"
+  DASHBOARD_PORT WORKER_PORT NANNY_PORT CORES MEMORY_BYTES MEMORY_PERCENT PROCESSES PROCESS_THREADS PROCESS_MEMORY
+  RESOURCES DIRECT_HOST WAIT_S"
 PHASE=
 
 # shellcheck source=/dev/null # checked on its own
@@ -79,10 +81,10 @@ python() { # the standard library alone: nothing installed and no setting of any
   "$PYTHON" -I -S -c "$@"
 }
 
-put() { # put FILE MODE [GROUP]: writes stdin to a file that never has another mode or half a content
+put() { # put FILE MODE [OWNER]: writes stdin to a file that never has another mode or half a content
   rm -f "$1.new"
   (umask 077 && : >"$1.new")
-  [[ -z ${3:-} ]] || chgrp "$3" "$1.new"
+  [[ -z ${3:-} ]] || chown "$3" "$1.new"
   chmod "$2" "$1.new"
   cat >"$1.new"
   mv -f "$1.new" "$1"
@@ -202,6 +204,10 @@ smaller() {
   echo $(($1 < $2 ? $1 : $2))
 }
 
+larger() {
+  echo $(($1 > $2 ? $1 : $2))
+}
+
 read_machine() { # what there is, and what of it Dask may use
   local facts
   facts=$(python '
@@ -210,8 +216,10 @@ cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 print(sys.version.split()[0], cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 ') || fail "the environment's Python does not run"
   read -r PYTHON_VERSION MACHINE_CORES MACHINE_BYTES <<<"$facts"
-  THREADS=$(smaller "$CORES" "$MACHINE_CORES")
-  MEMORY_LIMIT=$(($(smaller "$MEMORY_BYTES" "$MACHINE_BYTES") * MEMORY_PERCENT / 100))
+  THREADS=$PROCESS_THREADS MEMORY_LIMIT=$PROCESS_MEMORY
+  [[ $THREADS != auto ]] || THREADS=$(larger 1 $(($(smaller "$CORES" "$MACHINE_CORES") / PROCESSES)))
+  [[ $MEMORY_LIMIT != auto ]] ||
+    MEMORY_LIMIT=$(($(smaller "$MEMORY_BYTES" "$MACHINE_BYTES") * MEMORY_PERCENT / 100 / PROCESSES))
 }
 
 tell_facts() {
@@ -278,13 +286,13 @@ request_certificate() {
 }
 
 install_certificate() { # install_certificate BASE64: key and certificate become one file, replaced as one
-  local group='' mode=0600 verdict
-  [[ $SUPERVISION == plain ]] || group=$SERVICE_USER mode=0640
+  local owner='' mode=0600 verdict
+  [[ $SUPERVISION == plain ]] || owner=:$SERVICE_USER mode=0640
   base64 --decode <<<"$1" >"$TLS/new.crt" 2>/dev/null || fail "the client's certificate is not base64"
   { echo "scherbelberg $MARK" && cat "$TLS/new.key" "$TLS/new.crt"; } >"$TLS/new.pem"
   verdict=$(examine "$PAYLOAD/ca.pem" "$TLS/new.pem" 2>&1) || fail "the client's certificate is refused: $verdict"
   put "$TLS/ca.pem" 0644 <"$PAYLOAD/ca.pem"
-  put "$TLS/node.pem" "$mode" "$group" <"$TLS/new.pem"
+  put "$TLS/node.pem" "$mode" "$owner" <"$TLS/new.pem"
   rm -f "$TLS"/new.*
 }
 
@@ -329,7 +337,7 @@ main() {
   trap '((BASH_SUBSHELL)) || fail "${BASH_SOURCE[0]##*/}, line $LINENO failed: $BASH_COMMAND"' ERR
   choose_supervision
   case ${1:-} in
-    up | settle | start | stop | status | log | enter | supervise | fence) "$@" ;;
+    up | settle | start | ready | stop | status | log | enter | supervise | fence) "$@" ;;
     exec) exec_dask "${2:-}" ;;
     *) fail "unknown command \"${1:-}\"; the first lines of this script list them all" ;;
   esac

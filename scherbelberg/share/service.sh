@@ -31,10 +31,13 @@ dask_command() { # leaves the whole command line in the array COMMAND
   COMMAND=("$PYTHON" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
   if [[ $NODE_ROLE == scheduler ]]; then
     COMMAND+=(--port "$SCHEDULER_PORT" --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
+    [[ $DIRECT_HOST == none ]] || COMMAND+=(--preload "$BASE/bin/direct.py")
   else
     COMMAND+=("tls://$SCHEDULER_IP:$SCHEDULER_PORT" --name "$NODE_NAME" --no-dashboard --nthreads "$THREADS"
       --memory-limit "$MEMORY_LIMIT" --worker-port "$WORKER_PORT" --nanny-port "$NANNY_PORT"
       --local-directory "$WORK")
+    [[ $PROCESSES == 1 ]] || COMMAND+=(--nworkers "$PROCESSES")
+    [[ $RESOURCES == none ]] || COMMAND+=(--resources "$RESOURCES")
   fi
   COMMAND+=(--protocol tls --host "$PRIVATE_IP"
     --tls-ca-file "$TLS/ca.pem" --tls-cert "$TLS/node.pem" --tls-key "$TLS/node.pem")
@@ -48,14 +51,19 @@ exec_dask() { # exec_dask ROLE
   read_machine
   dask_command
   for name in ${!DASK_*}; do unset "$name"; done # the node's files alone decide
+  [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="tls://$DIRECT_HOST:$SCHEDULER_PORT"
   export DASK_CONFIG=$BASE/etc/dask DASK_ROOT_CONFIG=$BASE/etc/dask DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
   export PATH=$BASE/env/bin:$PATH
   cd "$WORK" || fail "there is no folder $WORK to work in"
-  exec "${COMMAND[@]}"
+  set -- "${COMMAND[@]}" # from here on no name of ours counts, since the user's variables may have the same
+  unset COMMAND          # as an array it could not become one of them
+  # shellcheck source=/dev/null
+  [[ ! -e $BASE/etc/work.env ]] || source "$BASE/etc/work.env"
+  exec "$@"
 }
 
-port_to_watch() { # a worker's nanny listens whether the scheduler is there or not
-  if [[ $NODE_ROLE == scheduler ]]; then echo "$SCHEDULER_PORT"; else echo "$NANNY_PORT"; fi
+port_to_watch() { # a worker's nanny listens whether the scheduler is there or not; of several, the first
+  if [[ $NODE_ROLE == scheduler ]]; then echo "$SCHEDULER_PORT"; else echo "${NANNY_PORT%%:*}"; fi
 }
 
 answers() {
@@ -78,8 +86,19 @@ await_service() {
 
 # --- phase service ---
 
+take_in() { # take_in NAME FILE: a file of the payload that only Dask's user may read; an earlier run may have it
+  local owner=''
+  [[ -e $PAYLOAD/$1 || ! -e $2 ]] || return 0
+  [[ $SUPERVISION == plain ]] || owner=$SERVICE_USER
+  put "$2" 0600 "$owner" <"$PAYLOAD/$1"
+  rm -f "$PAYLOAD/$1"
+}
+
 install_files() { # the script last: it is what calls for the others
+  take_in work.env "$BASE/etc/work.env"
+  take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
+  put "$BASE/bin/direct.py" 0644 <"$PAYLOAD/direct.py"
   put "$BASE/bin/service.sh" 0644 <"$PAYLOAD/service.sh"
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
   [[ $SUPERVISION == plain ]] || put "$UNIT_FILE" 0644 <"$PAYLOAD/units/${UNIT_FILE##*/}"
@@ -89,7 +108,7 @@ fingerprint() { # of what runs: another command line, environment, certificate o
   dask_command
   {
     printf '%s\n' "${COMMAND[@]}" "$ENV_DIGEST"
-    cat "$TLS/ca.pem" "$TLS/node.pem"
+    cat "$TLS/ca.pem" "$TLS/node.pem" "$BASE/etc/work.env" "$BASE/etc/dask/work.yaml" "$BASE/bin/direct.py"
     [[ $SUPERVISION == plain ]] || cat "$UNIT_FILE"
   } | cksum
 }
@@ -119,6 +138,11 @@ start() {
   "${SUPERVISION}_running" || "${SUPERVISION}_start"
 }
 
+ready() {
+  load_node
+  await_service
+}
+
 stop() {
   is_node || return 0
   load_node
@@ -130,9 +154,10 @@ status() {
   if is_node && load_node && "${SUPERVISION}_running"; then echo running; else echo stopped; fi
 }
 
-log() {
+log() { # log [LINES [follow]]
   load_node
-  "${SUPERVISION}_log"
+  [[ ${1:-20} =~ ^[0-9]{1,9}$ && ${2:-follow} == follow ]] || fail 'log takes a number of lines, and "follow"'
+  "${SUPERVISION}_log" "$@"
 }
 
 # --- supervision by systemd ---
@@ -161,8 +186,10 @@ systemd_ends() {
   systemctl show --property NRestarts --value "$(unit)"
 }
 
-systemd_log() {
-  journalctl --unit "$(unit)" --lines 20 --no-pager
+systemd_log() { # systemd_log [LINES [follow]]
+  local options=(--unit "$(unit)" --lines "${1:-20}" --no-pager)
+  [[ -z ${2:-} ]] || options+=(--follow)
+  journalctl "${options[@]}"
 }
 
 fence() { # the metadata address tells whoever asks about this machine, user_data included
@@ -236,8 +263,12 @@ plain_ends() {
   cat "$RUN/ends" 2>/dev/null || echo 0
 }
 
-plain_log() {
-  tail -n 20 "$(log_file)"
+plain_log() { # plain_log [LINES [follow]]: by name, since a long log is set aside
+  if [[ -z ${2:-} ]]; then
+    tail -n "${1:-20}" "$(log_file)"
+  else
+    exec tail -n "$1" -F "$(log_file)"
+  fi
 }
 
 open_log() {

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from scherbelberg.sandbox.api.listing import page_of
@@ -17,7 +18,7 @@ _CHANGELOG = {"announcement": "https://docs.hetzner.cloud/changelog"}
 def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
     catalogue, project = context.project.catalogue, context.project
-    yield from _fixed("locations", "location", [row.row for row in catalogue.locations])
+    yield from _fixed("locations", "location", [row.row for row in catalogue.locations], sorts=("id", "name"))
     yield from _fixed("server_types", "server_type", [row.row for row in catalogue.server_types])
     yield from _fixed("isos", "iso", [])
     yield "GET", "/pricing", lambda _request: Answer(200, {"pricing": catalogue.pricing})
@@ -26,9 +27,9 @@ def routes(context: Context) -> Iterable[Route]:
     yield "GET", r"/actions/(\d+)", lambda _request, number: answer_action(project, number)
 
 
-def _fixed(plural: str, singular: str, rows: list[Json]) -> Iterable[Route]:
+def _fixed(plural: str, singular: str, rows: list[Json], *, sorts: tuple[str, ...] | None = None) -> Iterable[Route]:
     def answer_list(request: Request) -> Answer:
-        return Answer(200, page_of(plural, rows, request.query, filters=("name",), sorts=("id", "name")))
+        return Answer(200, page_of(plural, rows, request.query, filters=("name",), sorts=sorts))
 
     def answer_one(_request: Request, number: int) -> Answer:
         found = next((row for row in rows if row["id"] == number), None)
@@ -49,7 +50,7 @@ def _actions(context: Context, request: Request) -> Answer:
     if not words:
         message = "listing arbitrary actions was removed, use the id parameter"
         raise Refused(410, "deprecated_api_endpoint", message, _CHANGELOG)
-    if len(words) > _ACTION_IDS or not all(word.isascii() and word.isdigit() for word in words):
+    if len(words) > _ACTION_IDS or not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
         raise Refused(422, "invalid_input", f"id takes at most {_ACTION_IDS} numbers")
     known = context.project.actions
     return actions_page(request, [known[int(word)] for word in dict.fromkeys(words) if int(word) in known])

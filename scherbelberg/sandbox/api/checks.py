@@ -80,9 +80,14 @@ def key(value: Any) -> int | str:
 
 
 def empty(value: Any) -> None:
-    """Nothing: a list without entries, null or false, for what the sandbox does not have."""
-    if value not in (None, False, []):
+    """A list without entries, for what the sandbox does not have."""
+    if not isinstance(value, list) or value:
         raise ValueError("the sandbox does not have this")
+
+
+def absent(_value: Any) -> None:
+    """Nothing at all, for what the sandbox does not have."""
+    raise ValueError("the sandbox does not have this")
 
 
 def one_of(*words: str) -> Check:

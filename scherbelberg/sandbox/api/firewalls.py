@@ -14,13 +14,11 @@ from scherbelberg.sandbox.api.selectors import read_selector
 from scherbelberg.sandbox.api.views import Json, head, show_action
 from scherbelberg.sandbox.cloud.model import Firewall, Server
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
+from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER, Wiring
 from scherbelberg.sandbox.refusals import Refused, in_use, over_limit
 
 _RULES = 50
 _PORTS = 65_535
-#: Most firewalls that one server may have.
-FIREWALLS_PER_SERVER = 5
 
 
 def routes(context: Context) -> Iterable[Route]:
@@ -55,7 +53,7 @@ class _Firewalls:
             **head(firewall),
             "rules": [_show_rule(rule) for rule in firewall.rules],
             "applied_to": [_show_server(server) for server in direct]
-            + [_show_selector(words, servers.values()) for words in firewall.selectors],
+            + [_show_selector(words, firewall, servers.values()) for words in firewall.selectors],
         }
 
     def make(self, request: Request) -> Answer:
@@ -64,13 +62,14 @@ class _Firewalls:
         values = checks.read_fields(request.body, known, required=("name",))
         self._project.require_unique("firewalls", values["name"])
         targets = values.get("apply_to", [])
-        servers = self._servers(targets)
+        servers = self._servers(targets, missing_status=422)
         firewall = Firewall(
             id=self._project.next_number(),
             name=values["name"],
             labels=values.get("labels", {}),
             rules=values.get("rules", []),
         )
+        _require_applicable(firewall, servers)
         self._project.firewalls[firewall.id] = firewall
         actions = [self._rules_action(firewall), *self._apply(firewall, servers, targets)]
         return Answer(201, {"firewall": self.show(firewall), "actions": actions})
@@ -104,6 +103,7 @@ class _Firewalls:
             firewall.selectors
         ):
             raise Refused(422, "firewall_already_applied", "firewall is already applied to this resource")
+        _require_applicable(firewall, servers)
         return Answer(201, {"actions": self._apply(firewall, servers, targets)})
 
     def take_off(self, request: Request, number: int) -> Answer:
@@ -128,26 +128,31 @@ class _Firewalls:
         return Answer(201, {"actions": actions or [self._rules_action(firewall)]})
 
     def _apply(self, firewall: Firewall, servers: list[Server], targets: list[Json]) -> list[Json]:
-        for server in servers:
-            if server.ipv4 is None and server.ipv6 is None:
-                raise Refused(422, "private_net_only_server", "server has no public interface")
-            require_unlocked(server)
-            if len({*server.firewalls, *server.selected, firewall.id}) > FIREWALLS_PER_SERVER:
-                raise over_limit("firewalls_per_server", f"a server has at most {FIREWALLS_PER_SERVER} firewalls")
-        firewall.selectors += dict.fromkeys(_selectors(targets))
+        firewall.selectors += _selectors(targets)
         self._wiring.select(firewall, read_selectors(firewall))
         return [show_action(self._wiring.guard(firewall, server)) for server in servers]
 
-    def _servers(self, targets: list[Json]) -> list[Server]:
+    def _servers(self, targets: list[Json], *, missing_status: int = 404) -> list[Server]:
         numbers = [row["server"]["id"] for row in targets if row["type"] == "server"]
         for number in numbers:
             if number not in self._project.servers:
-                raise Refused(422, "firewall_resource_not_found", f"server with ID '{number}' not found")
-        return [self._project.servers[number] for number in dict.fromkeys(numbers)]
+                raise Refused(missing_status, "firewall_resource_not_found", f"server with ID '{number}' not found")
+        if len(set(numbers)) < len(numbers):
+            raise Refused(422, "server_already_added", "a server is named more than once")
+        return [self._project.servers[number] for number in numbers]
 
     def _find(self, number: int) -> Firewall:
         self._project.get("firewalls", number)
         return self._project.firewalls[number]
+
+
+def _require_applicable(firewall: Firewall, servers: list[Server]) -> None:
+    for server in servers:
+        if server.ipv4 is None and server.ipv6 is None:
+            raise Refused(422, "private_net_only_server", "server has no public interface")
+        require_unlocked(server)
+        if len({*server.firewalls, *server.selected, firewall.id}) > FIREWALLS_PER_SERVER:
+            raise over_limit("firewalls_per_server", f"a server has at most {FIREWALLS_PER_SERVER} firewalls")
 
 
 def _absent(what: object) -> Refused:
@@ -161,19 +166,21 @@ def read_selectors(firewall: Firewall) -> Any:
 
 
 def _selectors(targets: list[Json]) -> list[str]:
-    return [row["label_selector"]["selector"] for row in targets if row["type"] == "label_selector"]
+    words = (row["label_selector"]["selector"] for row in targets if row["type"] == "label_selector")
+    return list(dict.fromkeys(words))
 
 
 def _show_server(server: Server) -> Json:
     return {"type": "server", "server": {"id": server.id}}
 
 
-def _show_selector(words: str, servers: Iterable[Server]) -> Json:
+def _show_selector(words: str, firewall: Firewall, servers: Iterable[Server]) -> Json:
     matches = read_selector(words)
+    chosen = [server for server in servers if firewall.id in server.selected and matches(server.labels)]
     return {
         "type": "label_selector",
         "label_selector": {"selector": words},
-        "applied_to_resources": [_show_server(server) for server in servers if matches(server.labels)],
+        "applied_to_resources": [_show_server(server) for server in chosen],
     }
 
 

@@ -90,16 +90,20 @@ class Door:
 
 def path_of(request: HTTPServerRequest) -> str:
     """A request's path below the version's."""
-    return request.path.removeprefix(_PREFIX)
+    return request.path.removeprefix(_PREFIX) if request.path.startswith(_PREFIX + "/") else ""
 
 
 def _read_body(request: HTTPServerRequest) -> object:
     if not request.body:
         return {} if request.method in ("POST", "PUT") else None
     try:
-        return json.loads(request.body)
-    except ValueError:
+        return json.loads(request.body, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError):
         raise Refused(400, "json_error", "invalid JSON in request body") from None
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON")
 
 
 class _Handler(RequestHandler):

@@ -19,7 +19,7 @@ from scherbelberg.sandbox.api.routing import (
 )
 from scherbelberg.sandbox.api.views import Json, show_image
 from scherbelberg.sandbox.cloud.model import Image
-from scherbelberg.sandbox.refusals import Refused, unsupported
+from scherbelberg.sandbox.refusals import Refused, in_use, unsupported
 
 _FILTERS = ("name", "architecture", "type", "status", "bound_to")
 
@@ -38,7 +38,7 @@ def routes(context: Context) -> Iterable[Route]:
     changes = Changes(known=known, apply=_describe)
     yield from shared_routes(project, "images", show_image, changes=changes, filters=_FILTERS)
     yield "DELETE", r"/images/(\d+)", lambda _request, number: _remove(context, number)
-    yield change_protection(project, "images", "delete")
+    yield change_protection(project, "images", "delete", check=lambda image, _wanted: _require_own(image))
 
 
 def _describe(image: Image, values: Json) -> None:
@@ -58,5 +58,7 @@ def _remove(context: Context, number: int) -> Answer:
     require_unprotected(image)
     if image.status == "creating":
         raise unsupported("the image is still being created")
+    if any(server.image is image and server.status == "initializing" for server in context.project.servers.values()):
+        raise in_use("image", number)
     context.machines.forget_image(image)
     return Answer(204)

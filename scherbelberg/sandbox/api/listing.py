@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from scherbelberg.sandbox.refusals import invalid
 
 Json = dict[str, Any]
 _PER_PAGE, _PER_PAGE_LIMIT = 25, 50
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @frozen(kw_only=True)
@@ -40,13 +42,15 @@ class Query:
         word = self.last(name)
         if word is None:
             return default
-        if not (word.isascii() and word.isdigit()) or int(word) < 1 or (at_most and int(word) > at_most):
+        if not _NUMBER.fullmatch(word) or int(word) < 1 or (at_most and int(word) > at_most):
             limit = f" and at most {at_most}" if at_most else ""
             raise invalid(name, f"must be a number of at least 1{limit}")
         return int(word)
 
 
-def page_of(name: str, rows: Iterable[Json], query: Query, *, filters: Iterable[str], sorts: Iterable[str]) -> Json:
+def page_of(
+    name: str, rows: Iterable[Json], query: Query, *, filters: Iterable[str], sorts: Iterable[str] | None
+) -> Json:
     """Answer a list.
 
     Args:
@@ -54,11 +58,12 @@ def page_of(name: str, rows: Iterable[Json], query: Query, *, filters: Iterable[
         rows: All of them.
         query: What the client asked for.
         filters: Fields by whose values the client may filter.
-        sorts: Fields by which the client may sort.
+        sorts: Fields by which the client may sort; None for a list that knows no sorting, where wishes are ignored.
     """
     matches = read_selector(query.last("label_selector") or "")
     chosen = [row for row in rows if _passes(row, query, filters) and matches(row.get("labels", {}))]
-    _sort(chosen, query, tuple(sorts))
+    if sorts is not None:
+        _sort(chosen, query, tuple(sorts))
     return {name: _cut(chosen, query), "meta": {"pagination": _pagination(len(chosen), query)}}
 
 
@@ -71,7 +76,11 @@ def _sort(rows: list[Json], query: Query, sorts: tuple[str, ...]) -> None:
         name, _, direction = word.partition(":")
         if name not in sorts or direction not in ("", "asc", "desc"):
             raise invalid("sort", f"cannot sort by '{word}'")
-        rows.sort(key=lambda row, name=name: row[name], reverse=direction == "desc")  # type: ignore[misc]
+        rows.sort(key=lambda row, name=name: _sortable(row[name]), reverse=direction == "desc")  # type: ignore[misc]
+
+
+def _sortable(value: Any) -> tuple[bool, Any]:
+    return value is not None, value  # a snapshot has no name, and nothing compares with None
 
 
 def _page_size(query: Query) -> int:

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
-from ipaddress import IPv4Address, IPv4Network, ip_network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
+from scherbelberg.sandbox.addresses import RESERVED, RFC_1918
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.listing import page_of
 from scherbelberg.sandbox.api.routing import (
@@ -30,6 +32,10 @@ _MIN_NETWORK_BITS = 24
 _MIN_SUBNET_BITS = 30
 _SUBNETS = 50
 _ROUTES = 100
+#: The one destination that may overlap with others: for a way to the internet through a server.
+_ANYWHERE = IPv4Network("0.0.0.0/0")
+_MEMBER_FILTERS = ("type", "status", "subnet")
+_MEMBER_SORTS = ("id", "type", "status", "ip")
 
 
 def routes(context: Context) -> Iterable[Route]:
@@ -68,7 +74,8 @@ class _Networks:
             "type": checks.one_of("cloud", "server", "vswitch"),
             "ip_range": _range,
             "network_zone": checks.one_of(*sorted(self._project.catalogue.zones)),
-            "vswitch_id": checks.empty,
+            "vswitch_id": checks.absent,
+            "gateway": checks.text,  # not in the API's description, but sent by Hetzner's Go library, and empty
         }
 
     def show(self, network: Network) -> Json:
@@ -126,7 +133,7 @@ class _Networks:
         """List who is in a network, or about to be."""
         network = self._find(number)
         rows = [row for server in self._project.servers.values() for row in _members(network, server)]
-        return Answer(200, page_of("members", rows, request.query, filters=("status",), sorts=()))
+        return Answer(200, page_of("members", rows, request.query, filters=_MEMBER_FILTERS, sorts=_MEMBER_SORTS))
 
     def add_subnet(self, request: Request, number: int) -> Answer:
         """Add a subnet."""
@@ -144,7 +151,7 @@ class _Networks:
         subnet = next((one for one in network.subnets if one.ip_range == ip_range), None)
         if subnet is None:
             raise missing("subnet", ip_range)
-        if any(place.ip in ip_range for place in _places(self._project, network)):
+        if any(address in ip_range for address in _addresses(self._project, network)):
             raise in_use("subnet", ip_range)
         network.subnets.remove(subnet)
         return self._done("delete_subnet", network)
@@ -193,22 +200,24 @@ class _Networks:
         return self._project.networks[number]
 
 
-def _places(project: Project, network: Network) -> Iterable[Any]:
-    return (place for server in project.members(network) for place in server.private if place.network == network.id)
+def _addresses(project: Project, network: Network) -> Iterable[IPv4Address]:
+    for server in project.servers.values():
+        yield from (place.ip for place in server.private if place.network == network.id)
+        yield from (ip for number, ip in server.joining.items() if number == network.id)
 
 
 def _members(network: Network, server: Server) -> Iterable[Json]:
     for place in server.private:
         if place.network == network.id:
-            yield {
-                "type": "server",
-                "server": {"id": server.id},
-                "ip": str(place.ip),
-                "alias_ips": [],
-                "status": "ok" if place.status == "attached" else place.status,
-            }
+            status = "ok" if place.status == "attached" else place.status
+            yield _show_member(network, server, place.ip, status)
     if network.id in server.joining:
-        yield {"type": "server", "server": {"id": server.id}, "ip": None, "alias_ips": [], "status": "attaching"}
+        yield _show_member(network, server, server.joining[network.id], "attaching")
+
+
+def _show_member(network: Network, server: Server, ip: IPv4Address, status: str) -> Json:
+    subnet = next((str(one.ip_range) for one in network.subnets if ip in one.ip_range), None)
+    return {"id": server.id, "type": "server", "ip": str(ip), "alias_ips": [], "subnet": subnet, "status": status}
 
 
 def _show_subnet(network: Network, subnet: Subnet) -> Json:
@@ -216,35 +225,40 @@ def _show_subnet(network: Network, subnet: Subnet) -> Json:
         "type": subnet.type,
         "ip_range": str(subnet.ip_range),
         "network_zone": subnet.network_zone,
-        "gateway": str(gateway(network)),
+        "gateway": str(network.gateway),
         "vswitch_id": None,
     }
 
 
-def gateway(network: Network) -> IPv4Address:
-    """The first address of a network is Hetzner's."""
-    return network.ip_range.network_address + 1
-
-
 def _range(value: Any) -> IPv4Network:
-    found = ip_network(checks.text(value))
-    if not isinstance(found, IPv4Network):
-        raise ValueError("Must be an IPv4 range.")  # noqa: TRY004 - a reason for the client
-    return found
+    if not re.fullmatch(r"[0-9.]+/[0-9]+", checks.text(value)):
+        raise ValueError("Must be an IPv4 range such as 10.0.0.0/16.")
+    return IPv4Network(value)
 
 
 _ROUTE = {"destination": _range, "gateway": lambda value: IPv4Address(checks.text(value))}
 
 
 def _make_route(network: Network, row: Json) -> dict[str, str]:
-    if row["gateway"] not in network.ip_range or row["gateway"] == gateway(network):
+    destination = row["destination"]
+    if row["gateway"] not in network.ip_range or row["gateway"] in (network.gateway, RESERVED):
         raise invalid("gateway", "must be an address of the network, and not its first one")
-    if any(row["destination"].overlaps(subnet.ip_range) for subnet in network.subnets):
-        raise invalid("destination", "overlaps with a subnet")
-    route = {name: str(value) for name, value in row.items()}
-    if route["destination"] in {one["destination"] for one in network.routes}:
-        raise invalid("destination", "there is a route for it already")
-    return route
+    private = any(destination.subnet_of(whole) for whole in (*RFC_1918, network.ip_range))
+    if destination != _ANYWHERE and (not private or RESERVED in destination):
+        raise invalid("destination", f"must be a private range without {RESERVED}, or {_ANYWHERE}")
+    if destination in _destinations(network) or (destination != _ANYWHERE and _taken(network, destination)):
+        raise invalid("destination", "overlaps with a subnet or another route")
+    return {name: str(value) for name, value in row.items()}
+
+
+def _destinations(network: Network) -> list[IPv4Network]:
+    return [IPv4Network(route["destination"]) for route in network.routes]
+
+
+def _taken(network: Network, ip_range: IPv4Network) -> bool:
+    """Whether a subnet or a route, but for the one to anywhere, overlaps with a range."""
+    ranges = (*(subnet.ip_range for subnet in network.subnets), *_destinations(network))
+    return any(known != _ANYWHERE and known.overlaps(ip_range) for known in ranges)
 
 
 def _make_subnet(network: Network, row: Json) -> Subnet:
@@ -253,14 +267,14 @@ def _make_subnet(network: Network, row: Json) -> Subnet:
     ip_range = row.get("ip_range") or _free_subnet(network)
     if not ip_range.subnet_of(network.ip_range) or ip_range.prefixlen > _MIN_SUBNET_BITS:
         raise invalid("subnets", f"subnet must be within the network and at least /{_MIN_SUBNET_BITS}")
-    if any(ip_range.overlaps(other.ip_range) for other in network.subnets):
-        raise unsupported("subnet overlaps with other subnet")
+    if _taken(network, ip_range):
+        raise unsupported("subnet overlaps with other subnet or route")
     return Subnet(ip_range=ip_range, network_zone=row["network_zone"], type=row["type"])
 
 
 def _free_subnet(network: Network) -> IPv4Network:
     bits = max(_MIN_NETWORK_BITS, network.ip_range.prefixlen)
     for candidate in network.ip_range.subnets(new_prefix=bits):
-        if not any(candidate.overlaps(subnet.ip_range) for subnet in network.subnets):
+        if not _taken(network, candidate):
             return candidate
     raise Refused(422, "no_subnet_available", "no subnet available")

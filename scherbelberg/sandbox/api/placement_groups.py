@@ -25,7 +25,7 @@ def routes(context: Context) -> Iterable[Route]:
     def show(group: PlacementGroup) -> Json:
         return show_placement_group(group, project)
 
-    yield from shared_routes(project, "placement_groups", show, filters=("name", "type"))
+    yield from shared_routes(project, "placement_groups", show, filters=("name", "type"), actions=False)
     yield "POST", "/placement_groups", lambda request: _make(project, request)
     yield "DELETE", r"/placement_groups/(\d+)", lambda _request, number: _remove(project, number)
 

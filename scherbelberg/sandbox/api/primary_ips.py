@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
@@ -16,6 +17,7 @@ from scherbelberg.sandbox.api.routing import (
     Request,
     Route,
     change_protection,
+    require_unlocked,
     require_unprotected,
     shared_routes,
 )
@@ -30,17 +32,26 @@ def routes(context: Context) -> Iterable[Route]:
     project = context.project
     addresses = _PrimaryIps(context)
     changes = Changes(known={**RENAME.known, "auto_delete": checks.boolean}, apply=_keep)
-    yield from shared_routes(project, "primary_ips", show_primary_ip, changes=changes, filters=("name", "ip"))
+    yield from shared_routes(
+        project, "primary_ips", show_primary_ip, changes=changes, filters=("name", "ip"), sorts=("id", "created")
+    )
     yield "POST", "/primary_ips", addresses.make
     yield "DELETE", r"/primary_ips/(\d+)", addresses.remove
     yield "POST", r"/primary_ips/(\d+)/actions/assign", addresses.assign
     yield "POST", r"/primary_ips/(\d+)/actions/unassign", addresses.unassign
     yield "POST", r"/primary_ips/(\d+)/actions/change_dns_ptr", addresses.change_name
-    yield change_protection(project, "primary_ips", "delete")
+    yield change_protection(project, "primary_ips", "delete", required=("delete",), check=_require_protectable)
 
 
 def _keep(primary: PrimaryIp, values: Json) -> None:
+    if values.get("auto_delete") and primary.protected:
+        raise invalid("auto_delete", "must be false while the primary IP is protected")
     primary.auto_delete = values.get("auto_delete", primary.auto_delete)
+
+
+def _require_protectable(primary: PrimaryIp, wanted: bool) -> None:
+    if wanted and primary.auto_delete:
+        raise unsupported("only a primary IP whose auto_delete is false can be protected")
 
 
 class _PrimaryIps:
@@ -85,7 +96,7 @@ class _PrimaryIps:
         return Answer(201, body)
 
     def _location(self, values: Json, server: Server | None) -> Any:
-        if (server is None) is not ("location" in values):
+        if (server is None) is not ("location" in values) or (server and values.get("assignee_type") == "unassigned"):
             raise unsupported("either location or assignee_id is required, and not both")
         if server is not None:
             return server.location
@@ -122,20 +133,21 @@ class _PrimaryIps:
         server = self._project.servers.get(primary.assignee or 0)
         if server is None:
             raise Refused(422, "primary_ip_not_assigned", "primary IP is not assigned")
-        _require_off(server)
+        _require_off(require_unlocked(server))
         self._connect(primary, None, former=server)
         return self._done("unassign_primary_ip", primary, server)
 
     def change_name(self, request: Request, number: int) -> Answer:
         """Set the name that an address shows in reverse lookups."""
         primary = self._find(number)
-        known = {"ip": checks.text, "dns_ptr": lambda value: None if value is None else checks.host_name(value)}
+        known = {"ip": _address, "dns_ptr": lambda value: None if value is None else checks.host_name(value)}
         values = checks.read_fields(request.body, known, required=("ip", "dns_ptr"))
-        if primary.type == "ipv4" and values["ip"] != primary.ip:
+        if values["ip"] not in ip_network(primary.ip):
             raise missing("IP", values["ip"])
-        primary.dns_ptr.pop(values["ip"], None)
+        ip = str(values["ip"])
+        primary.dns_ptr.pop(ip, None)
         if values["dns_ptr"] is not None:
-            primary.dns_ptr[values["ip"]] = values["dns_ptr"]
+            primary.dns_ptr[ip] = values["dns_ptr"]
         return self._done("change_dns_ptr", primary)
 
     def _done(self, command: str, primary: PrimaryIp, server: Server | None = None) -> Answer:
@@ -154,7 +166,7 @@ class _PrimaryIps:
         server = self._project.servers.get(number)
         if server is None:
             raise missing("server", number)
-        _require_off(server)
+        _require_off(require_unlocked(server))
         if (server.ipv4 if kind == "ipv4" else server.ipv6) is not None:
             raise Refused(422, f"server_has_{kind}", f"server has a primary {kind} already")
         return server
@@ -162,6 +174,10 @@ class _PrimaryIps:
     def _find(self, number: int) -> PrimaryIp:
         self._project.get("primary_ips", number)
         return self._project.primary_ips[number]
+
+
+def _address(value: Any) -> IPv4Address | IPv6Address:
+    return ip_address(checks.text(value))
 
 
 def _require_off(server: Server) -> None:

@@ -10,6 +10,7 @@ from scherbelberg.sandbox.api import (
     catalog,
     firewalls,
     images,
+    lacking,
     networks,
     placement_groups,
     primary_ips,
@@ -19,7 +20,18 @@ from scherbelberg.sandbox.api import (
 )
 from scherbelberg.sandbox.api.routing import Context, Route
 
-_KINDS = (catalog, images, ssh_keys, networks, firewalls, placement_groups, primary_ips, servers, server_actions)
+_KINDS = (
+    catalog,
+    images,
+    ssh_keys,
+    networks,
+    firewalls,
+    placement_groups,
+    primary_ips,
+    servers,
+    server_actions,
+    lacking,
+)
 
 
 def all_routes(context: Context) -> Iterable[Route]:

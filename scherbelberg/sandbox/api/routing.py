@@ -83,7 +83,8 @@ class Router:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._table = [(method, re.compile(pattern), handler) for method, pattern, handler in routes]
+        # Python reads no integer of thousands of digits, and no resource has such a number.
+        self._table = [(method, re.compile(path.replace(r"\d+", r"\d{1,18}")), act) for method, path, act in routes]
 
     def find(self, method: str, path: str) -> Callable[[Request], Answer]:
         """Find what answers a request.
@@ -131,6 +132,7 @@ def shared_routes(
     changes: Changes = RENAME,
     filters: tuple[str, ...] = ("name",),
     sorts: tuple[str, ...] = ("id", "name", "created"),
+    actions: bool = True,
 ) -> Iterable[Route]:
     """List, get and change resources of a kind, and look at their actions.
 
@@ -141,6 +143,7 @@ def shared_routes(
         changes: What PUT may change.
         filters: Fields by whose values a list can be filtered.
         sorts: Fields by which it can be sorted.
+        actions: Whether the API shows actions of this kind.
     """
     singular = SINGULAR[kind]
 
@@ -164,7 +167,8 @@ def shared_routes(
     yield "GET", f"/{kind}", answer_list
     yield "GET", rf"/{kind}/(\d+)", answer_one
     yield "PUT", rf"/{kind}/(\d+)", change
-    yield from _action_routes(project, kind)
+    if actions:
+        yield from _action_routes(project, kind)
 
 
 def _action_routes(project: Project, kind: Kind) -> Iterable[Route]:
@@ -214,22 +218,32 @@ def answer_action(project: Project, number: int, kind: str | None = None, owner:
     return Answer(200, {"action": show_action(action)})
 
 
-def change_protection(project: Project, kind: Kind, *fields: str) -> Route:
+def change_protection(
+    project: Project,
+    kind: Kind,
+    *fields: str,
+    required: tuple[str, ...] = (),
+    check: Callable[[Any, bool], object] = lambda _resource, _wanted: None,
+) -> Route:
     """Let a client protect resources of a kind from deletion.
 
     Args:
         project: The state.
         kind: Which.
         fields: Names of the protections, which the API shows as equal.
+        required: Those that must be named.
+        check: Refuses a resource that cannot be protected, or no longer; is told whether it is to be protected.
     """
     singular = SINGULAR[kind]
 
     def change(request: Request, number: int) -> Answer:
         resource = project.get(kind, number)
-        values = checks.read_fields(request.body, dict.fromkeys(fields, checks.boolean))
+        values = checks.read_fields(request.body, dict.fromkeys(fields, checks.boolean), required=required)
         if len(set(values.values())) > 1:
             raise Refused(422, "invalid_input", f"{' and '.join(fields)} must be equal")
-        resource.protected = next(iter(values.values()), resource.protected)
+        wanted = next(iter(values.values()), resource.protected)
+        check(resource, wanted)
+        resource.protected = wanted
         return Answer(201, {"action": show_action(project.instant_action("change_protection", (singular, resource)))})
 
     return "POST", rf"/{kind}/(\d+)/actions/change_protection", change

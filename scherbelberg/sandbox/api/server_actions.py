@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
+from scherbelberg.sandbox.api.capacity import require_stock
 from scherbelberg.sandbox.api.images import description
+from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, find_type, require_apart
 from scherbelberg.sandbox.api.placement_groups import require_room as require_place
 from scherbelberg.sandbox.api.routing import (
     Answer,
@@ -20,14 +22,15 @@ from scherbelberg.sandbox.api.routing import (
     change_protection,
     require_unlocked,
 )
-from scherbelberg.sandbox.api.servers import find_network, find_type
 from scherbelberg.sandbox.api.views import show_action, show_image
 from scherbelberg.sandbox.cloud.model import Action, Image, Server
-from scherbelberg.sandbox.refusals import Refused, missing, unsupported
+from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
+from scherbelberg.sandbox.refusals import Refused, missing, over_limit, unsupported
 
 _ATTACH = {
     "network": checks.number,
     "ip": lambda value: IPv4Address(checks.text(value)),
+    "ip_range": lambda value: IPv4Network(checks.text(value)),
     "alias_ips": checks.empty,
 }
 _SNAPSHOT = {"type": checks.one_of("snapshot"), "description": description, "labels": checks.labels}
@@ -37,13 +40,13 @@ def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
     machines, actions = context.machines, _Actions(context)
     plain: dict[str, Callable[[Server], Action]] = {
-        "poweron": machines.start,
         "poweroff": machines.stop,
         "shutdown": machines.shut_down,
         "reboot": machines.reboot,
         "reset": machines.reset,
     }
     handlers: dict[str, Handler] = {word: actions.plain(act) for word, act in plain.items()} | {
+        "poweron": actions.start,
         "attach_to_network": actions.attach,
         "detach_from_network": actions.detach,
         "create_image": actions.snapshot,
@@ -53,7 +56,10 @@ def routes(context: Context) -> Iterable[Route]:
     }
     for word, handler in handlers.items():
         yield "POST", rf"/servers/(\d+)/actions/{word}", handler
-    yield change_protection(context.project, "servers", "delete", "rebuild")
+    # What never ends must not keep a server from being given back, so it may not keep its protection either.
+    yield change_protection(
+        context.project, "servers", "delete", "rebuild", check=lambda server, _wanted: machines.require_free(server)
+    )
 
 
 class _Actions:
@@ -67,10 +73,18 @@ class _Actions:
         self._project = context.project
         self._machines = context.machines
         self._wiring = context.wiring
+        self._faults = context.faults
 
     def plain(self, act: Callable[[Server], Action]) -> Handler:
         """One without a body."""
         return lambda _request, number: _answer(act(self._unlocked(number)))
+
+    def start(self, _request: Request, number: int) -> Answer:
+        """Switch a server on that something can reach."""
+        server = self._unlocked(number)
+        if not (server.private or server.ipv4 or server.ipv6):
+            raise unsupported("a server needs a public address or a network")
+        return _answer(self._machines.start(server))
 
     def attach(self, request: Request, number: int) -> Answer:
         """Attach a server to a network."""
@@ -80,14 +94,15 @@ class _Actions:
             raise missing("network", values["network"])
         if any(place.network == values["network"] for place in server.private):
             raise Refused(422, "server_already_attached", "server is already attached to network")
-        network = find_network(self._project, values["network"], server.location)
-        wanted = values.get("ip")
-        inside = any(wanted in subnet.ip_range for subnet in network.subnets) if wanted else True
-        if wanted is not None and (wanted in self._project.private_addresses() or not inside):
-            raise Refused(422, "ip_not_available", "IP not available")
-        if any(network.ip_range.overlaps(self._project.networks[at.network].ip_range) for at in server.private):
-            raise Refused(422, "networks_overlap", "networks overlap")
-        return _answer(self._wiring.attach(server, network, wanted))
+        network = self._project.networks[values["network"]]
+        require_apart([network, *(self._project.networks[at.network] for at in server.private)])
+        require_room(self._project, network)
+        if len(server.private) >= NETWORKS_PER_SERVER:
+            raise over_limit("networks_per_server", f"a server is in at most {NETWORKS_PER_SERVER} networks")
+        ip = choose_address(
+            self._project, network, server.location, wanted=values.get("ip"), within=values.get("ip_range")
+        )
+        return _answer(self._wiring.attach(server, network, ip))
 
     def detach(self, request: Request, number: int) -> Answer:
         """Take a server out of a network."""
@@ -123,13 +138,14 @@ class _Actions:
         known = {"server_type": checks.key, "upgrade_disk": checks.boolean}
         values = checks.read_fields(request.body, known, required=tuple(known))
         _require_off(server)
-        wanted = find_type(self._project, values["server_type"])
+        wanted = find_type(self._project, values["server_type"], retired_code="invalid_server_type")
         if wanted.architecture != server.server_type.architecture:
             raise Refused(422, "invalid_server_type", "server type has another architecture")
         if wanted.disk < server.disk_gb or wanted.name == server.server_type.name:
             raise Refused(422, "invalid_server_type", "server type has a smaller disk, or is what the server has")
         if server.location.name not in wanted.locations:
             raise unsupported("unsupported location for server type")
+        require_stock(self._faults(), wanted, server.location)
         return _answer(self._machines.change_type(server, wanted, upgrade_disk=values["upgrade_disk"]))
 
     def join_group(self, request: Request, number: int) -> Answer:
@@ -158,7 +174,10 @@ class _Actions:
 
     def _unlocked(self, number: int) -> Server:
         self._project.get("servers", number)
-        return require_unlocked(self._project.servers[number])
+        server = require_unlocked(self._project.servers[number])
+        if server.status == "initializing":
+            raise Refused(409, "conflict", "the server's creation failed, it can only be deleted")
+        return server
 
 
 def _answer(action: Action) -> Answer:

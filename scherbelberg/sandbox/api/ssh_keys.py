@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import asyncssh
@@ -15,11 +16,16 @@ from scherbelberg.sandbox.cloud.model import SshKey
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.refusals import invalid, taken
 
+#: Type, base64 and comment; the other formats of public keys are no use in a file of authorized keys.
+_ONE_LINE = re.compile(r"(ssh|ecdsa|sk)-[^\s]+ +[A-Za-z0-9+/=]+( [^\n\r]*)?")
+
 
 def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
     project = context.project
-    yield from shared_routes(project, "ssh_keys", show, filters=("name", "fingerprint"))
+    yield from shared_routes(
+        project, "ssh_keys", show, filters=("name", "fingerprint"), sorts=("id", "name"), actions=False
+    )
     yield "POST", "/ssh_keys", lambda request: _make(project, request)
     yield "DELETE", r"/ssh_keys/(\d+)", lambda _request, number: _remove(project, number)
 
@@ -48,10 +54,13 @@ def _make(project: Project, request: Request) -> Answer:
 
 
 def _fingerprint(public_key: str) -> str:
+    refused = invalid("public_key", "SSH key is not valid")
+    if not _ONE_LINE.fullmatch(public_key.strip()):
+        raise refused
     try:
         key = asyncssh.import_public_key(public_key)
     except (asyncssh.KeyImportError, ValueError):
-        raise invalid("public_key", "SSH key is not valid") from None
+        raise refused from None
     return key.get_fingerprint("md5").removeprefix("MD5:")
 
 

@@ -77,7 +77,7 @@ def show_primary_ip(primary: PrimaryIp) -> Json:
         "type": primary.type,
         "ip": primary.ip,
         "location": primary.location.row,
-        "assignee_type": "server",
+        "assignee_type": "unassigned" if primary.assignee is None else "server",
         "assignee_id": primary.assignee,
         "auto_delete": primary.auto_delete,
         "blocked": False,

@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
+from ipaddress import IPv4Address
 
 from scherbelberg.sandbox.cloud.catalogue import ServerType
-from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status
+from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status, now
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Step, Work
 from scherbelberg.sandbox.hosts.drivers import Driver, HostPlan
+from scherbelberg.sandbox.refusals import locked
 
 _log = logging.getLogger(__name__)
 #: What a fresh system takes of a disk, compressed, in GB.
@@ -38,9 +38,10 @@ class Machines:
         self._driver = driver
         self._wiring = wiring
         self._boots: dict[int, asyncio.Task[None]] = {}
+        self._made: set[int] = set()
 
     def create(
-        self, server: Server, plan: HostPlan, *, start: bool, networks: Sequence[Network]
+        self, server: Server, plan: HostPlan, *, start: bool, networks: Sequence[tuple[Network, IPv4Address]]
     ) -> tuple[Action, list[Action]]:
         """Make a server.
 
@@ -48,7 +49,7 @@ class Machines:
             server: As the project has it.
             plan: As the driver makes it.
             start: Whether it is started then.
-            networks: What it is attached to then.
+            networks: What it is attached to then, and the address that it will have there.
 
         Returns:
             The action that makes it, and those that follow.
@@ -57,7 +58,7 @@ class Machines:
         steps: list[Step] = [(create, lambda: self._make(server, plan))]
         if start:
             steps.append((self._open("start_server", server), lambda: self._start(server)))
-        steps += [self._wiring.joining(server, network) for network in networks]
+        steps += [self._wiring.joining(server, network, ip) for network, ip in networks]
         self._work.begin(*steps)
         return create, [action for action, _ in steps[1:]]
 
@@ -74,8 +75,13 @@ class Machines:
         return self._single("shutdown_server", server, lambda: self._stop(server))
 
     def reboot(self, server: Server) -> Action:
-        """Ask a server to go off and on."""
-        return self._single("reboot_server", server, lambda: self._off_and_on(server))
+        """Ask a server to go off and on; one that is off hears nothing."""
+
+        async def ask() -> None:
+            if server.status == "running":
+                await self._off_and_on(server)
+
+        return self._single("reboot_server", server, ask)
 
     def reset(self, server: Server) -> Action:
         """Switch a server off and on."""
@@ -84,8 +90,22 @@ class Machines:
     def delete(self, server: Server) -> Action:
         """Delete a server, and end the actions that would never end."""
         for action in tuple(server.running):
-            self._project.close_action(action, ("action_failed", "the server is deleted"))
-        action = self._single("delete_server", server, lambda: self._delete(server))
+            self._work.abandon(action, "the server is deleted")
+        before = server.status
+
+        async def delete() -> None:
+            nonlocal before
+            await self._stop(server, meanwhile="deleting")
+            before = "off"
+            await self._delete(server)
+
+        def keep() -> None:
+            server.status = before
+            self._wiring.relabelled(server)
+
+        action = self._open("delete_server", server)
+        action.undo = keep
+        self._work.begin((action, delete))
         server.status = "deleting"
         return action
 
@@ -99,13 +119,14 @@ class Machines:
         image.status = "creating"
         self._project.images[image.id] = image
         action = self._project.open_action("create_image", ("server", server), ("image", image))
+        action.undo = lambda: self._project.images.pop(image.id, None)
 
         async def copy() -> None:
+            await self._work.pause(self._work.delays.image_s)
             try:
-                await self._work.pause(self._work.delays.image_s)
                 await self._driver.save(server.id, image.id)
-            except BaseException:
-                self._project.images.pop(image.id, None)
+            except Exception:
+                await self._driver.forget(image.id)
                 raise
             image.size_gb = _SNAPSHOT_GB
             image.status = "available"
@@ -137,17 +158,22 @@ class Machines:
 
         return self._single("change_server_type", server, change)
 
-    def is_endless(self, action: Action) -> bool:
-        """Whether an action was told never to end."""
-        return self._work.is_endless(action)
+    def require_free(self, server: Server) -> None:
+        """Refuse what must wait until a server's actions have ended, but not for those that never will.
+
+        Raises:
+            Refused: Some have not.
+        """
+        if not all(self._work.is_stuck(action) for action in server.running):
+            raise locked()
 
     async def close(self) -> None:
         """Drop all that is under way."""
+        await self._work.close()  # which boots servers, too
         boots = tuple(self._boots.values())
         for boot in boots:
             boot.cancel()
         await asyncio.gather(*boots, return_exceptions=True)
-        await self._work.close()
 
     def _open(self, command: str, server: Server) -> Action:
         return self._project.open_action(command, ("server", server))
@@ -160,7 +186,9 @@ class Machines:
     async def _make(self, server: Server, plan: HostPlan) -> None:
         await self._work.pause(self._work.delays.create_s)
         await self._driver.prepare(plan)
+        self._made.add(server.id)
         server.status = "off"
+        self._wiring.in_force(server)
 
     async def _start(self, server: Server) -> None:
         if server.status == "running":
@@ -168,7 +196,6 @@ class Machines:
         server.status = "starting"
         await self._work.pause(self._work.delays.start_s)
         server.status = "running"
-        self._wiring.in_force(server)
         if not any(fnmatchcase(server.name, pattern) for pattern in self._work.faults().dead):
             self._boots[server.id] = asyncio.create_task(self._boot(server))
 
@@ -182,15 +209,16 @@ class Machines:
         except (OSError, ValueError):
             _log.exception("host of server %s did not boot", server.id)
         else:
-            server.booted = time.monotonic()
+            _log.info("%s answers %.3f s after its order", server.name, (now() - server.created).total_seconds())
 
     async def _stop(self, server: Server, *, meanwhile: Status = "stopping") -> None:
+        if server.status == "off" or server.id not in self._made:
+            return
         server.status = meanwhile
         boot = self._boots.pop(server.id, None)
         if boot is not None:
             boot.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await boot
+            await asyncio.wait((boot,))
         await self._work.pause(self._work.delays.stop_s)
         await self._driver.halt(server.id)
         if meanwhile == "stopping":
@@ -201,8 +229,9 @@ class Machines:
         await self._start(server)
 
     async def _delete(self, server: Server) -> None:
-        await self._stop(server, meanwhile="deleting")
         await self._work.pause(self._work.delays.delete_s)
-        await self._driver.remove(server.id)
+        if server.id in self._made:
+            await self._driver.remove(server.id)
+            self._made.discard(server.id)
         self._wiring.release_addresses(server)
         del self._project.servers[server.id]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal
@@ -83,6 +84,11 @@ class Network(Resource):
     subnets: list[Subnet]
     routes: list[dict[str, str]] = Factory(list)
     expose_routes: bool = False
+
+    @property
+    def gateway(self) -> IPv4Address:
+        """The first address of a network is Hetzner's."""
+        return self.ip_range.network_address + 1
 
 
 @define(kw_only=True, eq=False)
@@ -169,6 +175,7 @@ class Action:
         error: Code and message if it failed.
         started: When it began.
         finished: When it ended.
+        undo: Takes back what was done when it began; called once, if it ends in an error.
     """
 
     id: int
@@ -178,6 +185,7 @@ class Action:
     error: tuple[str, str] | None = None
     started: datetime = Factory(now)
     finished: datetime | None = None
+    undo: Callable[[], object] = field(default=lambda: None, repr=False)
 
 
 @define(kw_only=True, eq=False)
@@ -214,11 +222,10 @@ class Server(Resource):
         placement_group: Number of its placement group, or None.
         status: What the API tells.
         private: Its places in networks.
-        joining: Numbers of the networks that it is about to join.
+        joining: Number of each network that it is about to join, and the address that it will have there.
         firewalls: Number of each firewall given to it directly, and whether it is in force.
         selected: The same of firewalls that it has by its labels.
         running: Actions that have not ended.
-        booted: When its host last came to answer, by the monotonic clock in seconds.
     """
 
     server_type: ServerType
@@ -230,8 +237,7 @@ class Server(Resource):
     placement_group: int | None = None
     status: Status = "initializing"
     private: list[PrivateAddress] = Factory(list)
-    joining: set[int] = Factory(set)
+    joining: dict[int, IPv4Address] = Factory(dict)
     firewalls: dict[int, bool] = Factory(dict)
     selected: dict[int, bool] = Factory(dict)
     running: list[Action] = field(factory=list, repr=False)
-    booted: float | None = None

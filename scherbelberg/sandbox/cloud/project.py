@@ -106,8 +106,16 @@ class Project:
         return None if server.ipv4 is None else self.primary_ips[server.ipv4].ip
 
     def private_addresses(self) -> set[IPv4Address]:
-        """All private addresses that are in use, in whichever network: hosts share a computer."""
-        return {place.ip for server in self.servers.values() for place in server.private}
+        """All private addresses that are in use or promised, in whichever network: hosts share a computer."""
+        servers = self.servers.values()
+        return {
+            address for server in servers for address in (*(at.ip for at in server.private), *server.joining.values())
+        }
+
+    def private_places(self, number: int) -> dict[int, str]:
+        """A server's private addresses, by their networks' numbers; none when there is no such server."""
+        server = self.servers.get(number)
+        return {} if server is None else {place.network: str(place.ip) for place in server.private}
 
     def open_action(self, command: str, *resources: tuple[str, Resource]) -> Action:
         """Begin an action; servers that it concerns are locked while it runs.
@@ -125,7 +133,7 @@ class Project:
         return action
 
     def close_action(self, action: Action, error: tuple[str, str] | None = None) -> None:
-        """End an action.
+        """End an action; one that fails is undone.
 
         Args:
             action: It.
@@ -138,6 +146,8 @@ class Project:
             server = self.servers.get(number) if kind == "server" else None
             if server is not None and action in server.running:
                 server.running.remove(action)
+        if error:
+            action.undo()
 
     def instant_action(self, command: str, *resources: tuple[str, Resource]) -> Action:
         """Note something that took no time."""

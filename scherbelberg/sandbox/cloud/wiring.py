@@ -5,18 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
-from scherbelberg.sandbox.addresses import Territory, free_private
+from scherbelberg.sandbox.addresses import RESERVED, Territory, free_private
 from scherbelberg.sandbox.cloud.catalogue import Location
 from scherbelberg.sandbox.cloud.model import Action, Firewall, Network, PrimaryIp, PrivateAddress, Server
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.work import Step, Work
-from scherbelberg.sandbox.refusals import Refused, over_limit, unsupported
+from scherbelberg.sandbox.refusals import Refused, over_limit
 
 #: Most members of a network.
 MEMBERS = 100
+#: Most firewalls that one server may have.
+FIREWALLS_PER_SERVER = 5
 #: Tells by a server's labels whether a firewall applies to it.
 Selects = Callable[[Mapping[str, str]], bool]
 
@@ -60,6 +62,9 @@ class Wiring:
         if limit is not None and len(self._project.primary_ips) >= limit:
             raise over_limit("primary_ip_limit", "primary_ip_limit exceeded")
         number = self._project.next_number()
+        names = {other.name for other in self._project.primary_ips.values()}
+        while name is None and f"primary_ip-{number}" in names:
+            number = self._project.next_number()
         # 2001:db8::/32 is for documentation: nothing answers there.
         network = f"2001:db8:{number >> 16 & 0xFFFF:x}:{number & 0xFFFF:x}::/64"
         primary = PrimaryIp(
@@ -90,52 +95,43 @@ class Wiring:
             if primary.auto_delete:
                 self.drop_address(primary)
 
-    def attach(self, server: Server, network: Network, wanted: IPv4Address | None) -> Action:
+    def attach(self, server: Server, network: Network, ip: IPv4Address) -> Action:
         """Attach a server to a network.
 
         Args:
             server: It.
             network: The network.
-            wanted: Address that it is to have, or None for any.
+            ip: Address that it will have.
         """
-        step = self.joining(server, network, wanted)
+        step = self.joining(server, network, ip)
         self._work.begin(step)
         return step[0]
 
-    def joining(self, server: Server, network: Network, wanted: IPv4Address | None = None) -> Step:
-        """The step that attaches a server to a network."""
-        server.joining.add(network.id)
+    def joining(self, server: Server, network: Network, ip: IPv4Address) -> Step:
+        """The step that attaches a server to a network; its address is taken from now on."""
+        server.joining[network.id] = ip
         action = self._project.open_action("attach_to_network", ("server", server), ("network", network))
+        action.undo = lambda: server.joining.pop(network.id, None)
 
         async def join() -> None:
             await self._work.pause(self._work.delays.attach_s)
-            try:
-                place = PrivateAddress(network=network.id, ip=self._choose(server, network, wanted))
-            finally:
-                server.joining.discard(network.id)
-            server.private.append(place)
+            if network.id not in self._project.networks:
+                raise Refused(404, "not_found", "the network is gone")
+            del server.joining[network.id]
+            server.private.append(PrivateAddress(network=network.id, ip=ip))
 
         return action, join
-
-    def _choose(self, server: Server, network: Network, wanted: IPv4Address | None) -> IPv4Address:
-        if network.id not in self._project.networks:
-            raise Refused(404, "not_found", "the network is gone")
-        require_room(self._project, network)
-        used = self._project.private_addresses()
-        for subnet in network.subnets:
-            if subnet.network_zone != server.location.network_zone:
-                continue
-            if wanted is None and (free := free_private(subnet.ip_range, used)):
-                return free
-            if wanted is not None and wanted in subnet.ip_range and wanted not in used:
-                return wanted
-        raise unsupported("no free address")
 
     def detach(self, server: Server, network: Network) -> Action:
         """Take a server out of a network."""
         action = self._project.open_action("detach_from_network", ("server", server), ("network", network))
-        for place in server.private:
-            place.status = "detaching" if place.network == network.id else place.status
+        (place,) = (at for at in server.private if at.network == network.id)
+        place.status = "detaching"
+
+        def keep() -> None:
+            place.status = "attached"
+
+        action.undo = keep
 
         async def leave() -> None:
             await self._work.pause(self._work.delays.attach_s)
@@ -148,7 +144,7 @@ class Wiring:
         """Take all members out of a network that is gone."""
         for server in self._project.servers.values():
             server.private = [place for place in server.private if place.network != network.id]
-            server.joining.discard(network.id)
+            server.joining.pop(network.id, None)
 
     def guard(self, firewall: Firewall, server: Server) -> Action:
         """Apply a firewall to a server."""
@@ -156,10 +152,9 @@ class Wiring:
 
         async def apply() -> None:
             await self._work.pause(self._work.delays.firewall_s)
-            if firewall.id in server.firewalls:
-                server.firewalls[firewall.id] = server.status == "running"
+            server.firewalls[firewall.id] = True
 
-        return self._step("apply_firewall", firewall, server, apply)
+        return self._step("apply_firewall", firewall, server, apply, undo=lambda: server.firewalls.pop(firewall.id))
 
     def unguard(self, firewall: Firewall, server: Server) -> Action:
         """Remove a firewall from a server."""
@@ -174,7 +169,7 @@ class Wiring:
         """Say by what labels servers have a firewall, from now on."""
         self._selects[firewall.id] = selects
         for server in tuple(self._project.servers.values()):
-            self._reselect(firewall.id, server)
+            self._reselect(firewall, server)
 
     def forget_firewall(self, firewall: Firewall) -> None:
         """Drop what is known of a firewall that is gone."""
@@ -183,34 +178,46 @@ class Wiring:
     def relabelled(self, server: Server) -> None:
         """Look which firewalls a server has by its labels."""
         for number in self._selects:
-            self._reselect(number, server)
+            self._reselect(self._project.firewalls[number], server)
 
-    def _reselect(self, number: int, server: Server) -> None:
-        wanted, firewall = self._selects[number](server.labels), self._project.firewalls[number]
-        if wanted and number not in server.selected:
+    def _reselect(self, firewall: Firewall, server: Server) -> None:
+        number = firewall.id
+        wanted = self._selects[number](server.labels)
+        if server.status == "deleting" or wanted == (number in server.selected):
+            return
+        if wanted and len({*server.firewalls, *server.selected, number}) > FIREWALLS_PER_SERVER:
+            return
+        if wanted:
             server.selected[number] = False
 
-            async def apply() -> None:
-                await self._work.pause(self._work.delays.firewall_s)
-                if number in server.selected:
-                    server.selected[number] = server.status == "running"
-
-            self._step("apply_firewall", firewall, server, apply)
-        elif not wanted and number in server.selected:
-
-            async def remove() -> None:
-                await self._work.pause(self._work.delays.firewall_s)
+        async def settle() -> None:
+            await self._work.pause(self._work.delays.firewall_s)
+            # Labels may have changed again meanwhile, or the firewall be gone.
+            selects = self._selects.get(number)
+            if selects is not None and selects(server.labels):
+                server.selected[number] = True
+            else:
                 server.selected.pop(number, None)
 
-            self._step("remove_firewall", firewall, server, remove)
+        undo = (lambda: server.selected.pop(number, None)) if wanted else (lambda: None)
+        self._step("apply_firewall" if wanted else "remove_firewall", firewall, server, settle, undo=undo)
 
-    def _step(self, command: str, firewall: Firewall, server: Server, work: Callable[[], Awaitable[None]]) -> Action:
+    def _step(
+        self,
+        command: str,
+        firewall: Firewall,
+        server: Server,
+        work: Callable[[], Awaitable[None]],
+        *,
+        undo: Callable[[], object] = lambda: None,
+    ) -> Action:
         action = self._project.open_action(command, ("firewall", firewall), ("server", server))
+        action.undo = undo
         self._work.begin((action, work))
         return action
 
     def in_force(self, server: Server) -> None:
-        """A server that starts has its firewalls from its first moment."""
+        """A new server has its firewalls from its first moment."""
         for table in (server.firewalls, server.selected):
             table.update(dict.fromkeys(table, True))
 
@@ -222,5 +229,44 @@ def require_room(project: Project, network: Network) -> None:
         Refused: It is.
     """
     joining = sum(network.id in server.joining for server in project.servers.values())
-    if len(project.members(network)) + joining > MEMBERS:
+    if len(project.members(network)) + joining >= MEMBERS:
         raise over_limit("network_members", f"a network has at most {MEMBERS} members")
+
+
+def choose_address(
+    project: Project,
+    network: Network,
+    location: Location,
+    *,
+    wanted: IPv4Address | None = None,
+    within: IPv4Network | None = None,
+) -> IPv4Address:
+    """Choose an address in a network for a server.
+
+    Args:
+        project: The state.
+        network: The network.
+        location: Where the server is.
+        wanted: The address that it is to have, or None for any.
+        within: The subnet that it is to lie in, or None for any.
+
+    Raises:
+        Refused: There is none, or not this one.
+    """
+    zone = location.network_zone
+    ranges = [one.ip_range for one in network.subnets if one.network_zone == zone and within in (None, one.ip_range)]
+    if not ranges:
+        raise Refused(422, "no_subnet_available", f"no such subnet in network zone {zone}")
+    used = project.private_addresses()
+    if wanted is not None:
+        if wanted in used | {RESERVED, network.gateway} or not any(_is_host(wanted, subnet) for subnet in ranges):
+            raise Refused(422, "ip_not_available", f"IP {wanted} is not available")
+        return wanted
+    free = next(filter(None, (free_private(subnet, used) for subnet in ranges)), None)
+    if free is None:
+        raise Refused(422, "no_subnet_available", f"no free address in network zone {zone}")
+    return free
+
+
+def _is_host(address: IPv4Address, subnet: IPv4Network) -> bool:
+    return address in subnet and address not in (subnet.network_address, subnet.broadcast_address)

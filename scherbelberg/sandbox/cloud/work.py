@@ -37,6 +37,7 @@ class Work:
         self.faults = faults
         self._scale = time_scale
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stuck: set[int] = set()
 
     def pause(self, seconds: float) -> Coroutine[Any, Any, None]:
         """Wait, as long as the time scale says."""
@@ -55,26 +56,41 @@ class Work:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def is_stuck(self, action: Action) -> bool:
+        """Whether an action never ends by itself, or waits for one that does not."""
+        return action.id in self._stuck
+
+    def abandon(self, action: Action, reason: str) -> None:
+        """End an action that is stuck.
+
+        Args:
+            action: It.
+            reason: Why, in a few words.
+        """
+        self.project.close_action(action, ("action_failed", reason))
+        self._stuck.discard(action.id)
+
     async def _take(self, steps: Sequence[Step]) -> None:
         failed = False
-        for action, work in steps:
-            if action.status != "running":
-                return  # ended from outside: the server is being deleted
-            error = None if not failed else ("action_failed", "an earlier action failed")
-            if error is None:
-                error = await self._attempt(action, work)
-                failed = error is not None
+        for index, (action, work) in enumerate(steps):
+            fault = None if failed else self._fault(action)
+            if fault is not None and fault.how == "endless":
+                self._stuck.update(later.id for later, _ in steps[index:])
+                return
+            error = (
+                ("action_failed", "an earlier action failed") if failed else await self._attempt(action, work, fault)
+            )
+            failed = error is not None
             self.project.close_action(action, error)
 
-    async def _attempt(self, action: Action, work: Callable[[], Awaitable[None]]) -> tuple[str, str] | None:
-        """Do an action's work.
+    async def _attempt(
+        self, action: Action, work: Callable[[], Awaitable[None]], fault: ActionFault | None
+    ) -> tuple[str, str] | None:
+        """Do an action's work, or fail on purpose.
 
         Returns:
             None, or code and message of its failure.
         """
-        fault = self._fault(action)
-        if fault is not None and fault.how == "endless":
-            await asyncio.Event().wait()
         if fault is not None:
             await self.pause(self.delays.start_s)
             return fault.code, f"the sandbox was told to fail {action.command}"
@@ -94,8 +110,3 @@ class Work:
             if fnmatchcase(action.command, fault.command) and any(fnmatchcase(name, fault.server) for name in names):
                 return fault
         return None
-
-    def is_endless(self, action: Action) -> bool:
-        """Whether an action was told never to end."""
-        fault = self._fault(action)
-        return fault is not None and fault.how == "endless"

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shlex
 import shutil
 import site
+import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,23 +23,24 @@ from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.system import MARKER, write_private
 
-_FOLDERS = ("root/.ssh", "etc/ssh/sshd_config.d", "opt/scherbelberg", "run", "tmp", "var/log", "usr/bin")
+_FOLDERS = ("root/.ssh", "etc/ssh/sshd_config.d", "opt/scherbelberg", "run", "tmp", "var/log")
 #: Emptied at every boot.
 _VOLATILE = ("run", "tmp")
 #: What sshd passes on of a client's environment (AcceptEnv).
 _ACCEPTED = ("LANG", "LC_")
 
 
-def make_root(root: Path, plan: HostPlan, *, disk: Path | None = None) -> None:
+def make_root(root: Path, plan: HostPlan, *, disk: Path | None = None, programs: bool = True) -> None:
     """Make a host from its image and do what cloud-init does on the first boot.
 
     Args:
         root: Where; must not exist.
         plan: The host.
         disk: The snapshot that it is made from, or None for the system image.
+        programs: Whether the system image has any, which a host that runs none has no use for.
     """
     if disk is None:
-        _make_system(root)
+        _make_system(root, programs=programs)
     else:
         copy_disk(disk, root)
         for old in (root / "etc/ssh").glob("ssh_host_*"):
@@ -51,22 +54,30 @@ def make_root(root: Path, plan: HostPlan, *, disk: Path | None = None) -> None:
 
 
 def copy_disk(root: Path, copy: Path) -> None:
-    """Copy all files of a host, or of a snapshot; links stay links."""
-    shutil.copytree(root, copy, symlinks=True, ignore_dangling_symlinks=True)
+    """Copy all files of a host, or of a snapshot; links stay links, and what is no file, such as a socket, stays."""
+
+    def special(folder: str, names: list[str]) -> list[str]:
+        modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
+        return [name for name, mode in modes.items() if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)]
+
+    shutil.copytree(root, copy, symlinks=True, ignore=special)
 
 
-def _make_system(root: Path) -> None:
+def _make_system(root: Path, *, programs: bool) -> None:
     root.mkdir(parents=True, mode=0o700)
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, mode=0o700 if name.startswith("root") else 0o755)
-    _write_program(root / "usr/bin/systemctl", "systemctl")
-    _bake(root / "opt/scherbelberg")
+    # The image counts as a snapshot that was baked with this interpreter's environment.
+    (root / "opt/scherbelberg/env.digest").write_text(_own_digest() + "\n", encoding="utf-8")
+    if programs:
+        (root / "opt/scherbelberg/env").symlink_to(sys.prefix)
+        (root / "usr/bin").mkdir(parents=True)
+        _write_program(root / "usr/bin/systemctl", "systemctl")
 
 
-def _bake(folder: Path) -> None:
-    """The image counts as a snapshot that was baked with this interpreter's environment."""
-    (folder / "env").symlink_to(sys.prefix)
-    (folder / "env.digest").write_text(lock_of(own_versions()).digest + "\n", encoding="utf-8")
+@functools.cache  # reading the installed packages takes longer than all the rest of making a host
+def _own_digest() -> str:
+    return lock_of(own_versions()).digest
 
 
 def _plant_host_keys(folder: Path, plan: HostPlan) -> None:

@@ -24,6 +24,13 @@ _LOGIN_S = 30
 _BACKLOG = 100
 
 Serve = Callable[[Process], Coroutine[Any, Any, None]]
+#: Tells where on this computer a place as the host sees it is, or None where nobody answers.
+Find = Callable[[str, int], tuple[str, int] | None]
+
+
+def same_place(host: str, port: int) -> tuple[str, int]:
+    """Where hosts have addresses of this computer's, every place is where it seems to be."""
+    return host, port
 
 
 class _Files(asyncssh.SFTPServer):
@@ -48,9 +55,10 @@ class _Files(asyncssh.SFTPServer):
 class _Login(asyncssh.SSHServer):
     """Who may log in, and what they may do besides."""
 
-    def __init__(self, authorized_keys: Path, made: Callable[[asyncssh.SSHServerConnection], None]) -> None:
+    def __init__(self, authorized_keys: Path, made: Callable[[asyncssh.SSHServerConnection], None], find: Find) -> None:
         self._authorized_keys = authorized_keys
         self._made = made
+        self._find = find
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -72,9 +80,12 @@ class _Login(asyncssh.SSHServer):
         """Keys only."""
         return True
 
-    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        """Forward to wherever this computer can connect."""
-        return True
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> Any:
+        """Forward to wherever the host can connect."""
+        place = self._find(dest_host, dest_port)
+        if place is None or self._connection is None:
+            return False
+        return self._connection.forward_connection(*place)
 
 
 class Sshd:
@@ -85,14 +96,21 @@ class Sshd:
         address: Where to listen.
         port: Where to listen.
         serve: Runs a session's command.
+        find: Tells where forwarded connections lead.
+        files: Whether it takes and gives files by SFTP and scp.
     """
 
-    def __init__(self, root: Path, *, address: str, port: int, serve: Serve) -> None:
+    def __init__(
+        self, root: Path, *, address: str, port: int, serve: Serve, find: Find = same_place, files: bool = True
+    ) -> None:
         self._root = root
         self._address = (address, port)
         self._serve = serve
+        self._find = find
+        self._files = files
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._arriving: set[socket.socket] = set()
         self._connections: set[asyncssh.SSHServerConnection] = set()
         self._keys_seen: tuple[int, int] | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
@@ -113,11 +131,12 @@ class Sshd:
             listener.close()
             raise
         self._socket = listener
-        self._spawn(self._accept(listener))
+        asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def stop(self) -> None:
         """Cut all connections and listen no more."""
         if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
         for connection in tuple(self._connections):
@@ -126,17 +145,21 @@ class Sshd:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        while self._arriving:  # their tasks were cancelled before they began
+            self._arriving.pop().close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, _ = await loop.sock_accept(listener)
-            self._spawn(self._shake_hands(connection))
+    def _accept(self, listener: socket.socket) -> None:
+        try:
+            connection, _ = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # whoever it was has hung up already
+        self._arriving.add(connection)
+        self._spawn(self._shake_hands(connection))
 
     async def _shake_hands(self, connection: socket.socket) -> None:
         # Everything that a stranger can do wrong ends the connection and nothing else.
@@ -146,6 +169,11 @@ class Sshd:
         except (OSError, ValueError, asyncssh.Error) as error:
             _log.info("%s: connection ended: %s", self._root.name, error)
             connection.close()
+        except BaseException:
+            connection.close()  # which may be nobody's yet
+            raise
+        finally:
+            self._arriving.discard(connection)
 
     def _current_options(self) -> asyncssh.SSHServerConnectionOptions:
         """The options, with the host keys that sshd read at boot or at its last reload."""
@@ -161,11 +189,11 @@ class Sshd:
         home = self._root / "root"
         return asyncssh.SSHServerConnectionOptions(
             config=[],
-            server_factory=partial(_Login, home / ".ssh/authorized_keys", self._remember),
+            server_factory=partial(_Login, home / ".ssh/authorized_keys", self._remember, self._find),
             server_host_keys=asyncssh.read_private_key_list(loaded),
             process_factory=self._begin,
-            sftp_factory=partial(_Files, str(home).encode()),
-            allow_scp=True,
+            sftp_factory=partial(_Files, str(home).encode()) if self._files else None,
+            allow_scp=self._files,
             encoding=None,
             line_editor=False,
             password_auth=False,

@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What would be made and what it would cost, as a document and as a table."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scherbelberg.holdings import words_for
+from scherbelberg.plan import ClusterPlan, NodePlan
+from scherbelberg.pricing import Price
+
+Json = dict[str, Any]
+
+
+def plan_document(plan: ClusterPlan) -> Json:
+    """Describe a plan.
+
+    Args:
+        plan: What would be made.
+
+    Returns:
+        JSON values; money is decimal text, memory is bytes, times are seconds.
+    """
+    spec = plan.spec
+    return {
+        "schema": 1,
+        "prefix": spec.prefix,
+        "location": plan.location,
+        "network_zone": plan.network_zone,
+        "network_range": spec.network_range,
+        "ssh_from": list(spec.ssh_from),
+        "direct": list(spec.direct),
+        "ttl_s": spec.ttl_s,
+        "nodes": [_node(node) for node in plan.nodes],
+        "hourly": {**_price(plan.bill.hourly), "currency": plan.bill.currency},
+        "at_most": None if spec.ttl_s is None else _price(_over(plan.bill.hourly, spec.ttl_s)),
+    }
+
+
+def _node(node: NodePlan) -> Json:
+    kind = node.server_type
+    return {
+        "name": node.name,
+        "role": node.role,
+        "server_type": kind.name,
+        "cores": kind.cores,
+        "memory_bytes": kind.memory_bytes,
+        "image": node.image.name or str(node.image.id),
+        "workers": list(node.workers),
+        "hourly": _price(node.hourly),
+    }
+
+
+def _over(hourly: Price, seconds: int) -> Price:
+    """What all hours cost that are begun within a time."""
+    hours = -(-seconds // 3600)
+    return Price(net=hourly.net * hours, gross=hourly.gross * hours)
+
+
+def _price(price: Price) -> Json:
+    return {"net": str(price.net), "gross": str(price.gross)}
+
+
+def print_plan(document: Json, console: Console) -> None:
+    """Print machines with prices, who is let in, and what all of it costs.
+
+    Args:
+        document: As `plan_document` makes it.
+        console: Where.
+    """
+    currency = document["hourly"]["currency"]
+    title = f"Cluster {document['prefix']} would be made in {document['location']}; nothing was made"
+    table = Table(title=title, title_justify="left", pad_edge=False, box=None)
+    for column in ("node", "type", "cores", "memory GiB", "image", "Dask workers", f"{currency}/h net", "gross"):
+        table.add_column(column, no_wrap=True)
+    for node in document["nodes"]:
+        workers = str(len(node["workers"])) if node["role"] == "worker" else "-"
+        memory = f"{node['memory_bytes'] / 2**30:g}"
+        cells = (node["name"], node["server_type"], str(node["cores"]), memory, node["image"], workers)
+        table.add_row(*cells, *_money(node["hourly"]))
+    table.add_row("all", "", "", "", "", "", *_money(document["hourly"]), style="bold")
+    console.print(table)
+    console.print(f"\nSSH is let in from {', '.join(document['ssh_from'])}.", highlight=False)
+    if document["direct"]:
+        console.print(f"Dask over TLS is let in from {', '.join(document['direct'])}.", highlight=False)
+    if document["at_most"]:
+        net, gross = _money(document["at_most"])
+        life = words_for(document["ttl_s"])
+        console.print(f"Over its time to live of {life}: {net} {currency} net, {gross} gross.", highlight=False)
+
+
+def _money(price: Json) -> tuple[str, str]:
+    return f"{Decimal(price['net']):.4f}", f"{Decimal(price['gross']):.4f}"

@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""How one run of the program speaks: to a person in sentences, to another program in documents, little or much."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from typing import Any, Literal
+
+import click
+from attrs import frozen
+
+Json = dict[str, Any]
+Progress = Literal["auto", "plain", "json", "none"]
+SCHEMA = 1
+#: The library's own loggers are all below this one.
+_LOGGER = "scherbelberg"
+
+
+@frozen(kw_only=True)
+class Failure:
+    """Why the program fails.
+
+    Args:
+        code: A stable word for programs.
+        message: One sentence for people.
+        exit_code: What the program exits with.
+        node: Name of the node concerned, or None.
+        phase: Phase in which it happened, or None.
+        log_tail: The last lines of what failed, oldest first.
+        left_over: Kind and name of each resource that is still there.
+    """
+
+    code: str
+    message: str
+    exit_code: int
+    node: str | None = None
+    phase: str | None = None
+    log_tail: tuple[str, ...] = ()
+    left_over: tuple[str, ...] = ()
+
+    @property
+    def document(self) -> Json:
+        """The same for programs."""
+        error = {
+            "code": self.code,
+            "message": self.message,
+            "node": self.node,
+            "phase": self.phase,
+            "log_tail": list(self.log_tail),
+        }
+        return {"schema": SCHEMA, "error": error, "left_over": list(self.left_over)}
+
+
+class Speaker:
+    """The voice of one run of the program; results go to stdout, all else to stderr."""
+
+    def __init__(self) -> None:
+        self.as_json = False
+        self.progress: Progress | None = None
+        self.is_quiet = False
+        self.is_verbose = False
+        self.begin_s = time.monotonic()
+        #: What stays in the cloud if the command fails from here on, by kind and name.
+        self.remains: tuple[str, ...] = ()
+        self._has_answered = False
+
+    @property
+    def writes_lines(self) -> bool:
+        """Whether every line on stderr is a JSON object."""
+        return self.progress == "json"
+
+    @property
+    def is_for_programs(self) -> bool:
+        """Whether nobody reads along who could answer a question."""
+        return self.as_json or self.writes_lines
+
+    def answer(self, document: object) -> None:
+        """Print the command's document, the only one.
+
+        Args:
+            document: JSON values.
+        """
+        self._has_answered = True
+        # ASCII, since the encoding of stdout is anybody's guess where it is no terminal.
+        click.echo(json.dumps(document, indent=2))
+
+    def say(self, text: str) -> None:
+        """Tell a person something that is neither a result nor an error.
+
+        Args:
+            text: A sentence.
+        """
+        if self.is_quiet:
+            return
+        if self.writes_lines:
+            self.write_line({"type": "message", "text": text})
+        else:
+            click.echo(text, err=True)
+
+    def call_out(self, text: str) -> None:
+        """Tell a person something from within a signal handler.
+
+        Args:
+            text: A sentence.
+        """
+        if not self.is_quiet:
+            # Not echo: a signal may arrive in the middle of one.
+            line = _line({"type": "message", "text": text}) if self.writes_lines else f"\n{text}\n"
+            os.write(2, line.encode())
+
+    def give_up(self, failure: Failure) -> None:
+        """Fail from within a signal handler, right before the process ends.
+
+        Args:
+            failure: Why.
+        """
+        line = _line({"type": "error", **failure.document}) if self.writes_lines else f"\n{failure.message}\n"
+        os.write(2, line.encode())
+        if self.as_json and not self._has_answered:
+            os.write(1, _line(failure.document).encode())
+
+    def fail(self, failure: Failure) -> None:
+        """Tell why the program fails, unless a person was told by somebody else.
+
+        Args:
+            failure: Why.
+        """
+        if self.writes_lines:
+            self.write_line({"type": "error", **failure.document})
+        else:
+            self._explain(failure)
+        self.answer_failure(failure)
+
+    def answer_failure(self, failure: Failure) -> None:
+        """Print the document of a failure if one is wanted and there was no answer yet.
+
+        Args:
+            failure: Why.
+        """
+        if self.as_json and not self._has_answered:
+            self.answer(failure.document)
+
+    def _explain(self, failure: Failure) -> None:
+        for line in failure.log_tail:
+            click.echo(f"  | {line}", err=True)
+        where = f" (phase {failure.phase})" if failure.phase and failure.phase not in failure.message else ""
+        label = "" if failure.code == "cancelled" else "Error: "
+        click.echo(f"{label}{failure.message}{where}", err=True)
+
+    def write_line(self, values: Json) -> None:
+        """Write one JSON object to stderr, on a line of its own; threads do not mix theirs.
+
+        Args:
+            values: JSON values.
+        """
+        sys.stderr.write(_line(values))
+        sys.stderr.flush()
+
+    def tell_log(self) -> logging.Handler:
+        """Pass on what the library logs, from INFO on; `forget_log` ends it."""
+        handler = _Log(self)
+        logger = logging.getLogger(_LOGGER)
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        return handler
+
+    @staticmethod
+    def forget_log(handler: logging.Handler) -> None:
+        """End what `tell_log` began.
+
+        Args:
+            handler: What it returned.
+        """
+        logger = logging.getLogger(_LOGGER)
+        logger.removeHandler(handler)
+        logger.setLevel(logging.NOTSET)
+
+
+class _Log(logging.Handler):
+    """Writes what is logged to stderr."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        super().__init__(logging.INFO)
+        self._speaker = speaker
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        if not self._speaker.is_verbose:
+            return  # --quiet came later
+        values = {"logger": record.name, "level": record.levelname.lower(), "text": record.getMessage()}
+        if self._speaker.writes_lines:
+            self._speaker.write_line({"type": "log", **values})
+        else:
+            passed_s = time.monotonic() - self._speaker.begin_s
+            click.echo(f"{passed_s:7.1f} s {record.getMessage()}", err=True)
+
+
+def _line(values: Json) -> str:
+    return json.dumps({"schema": SCHEMA, **values}) + "\n"
+
+
+def speaker() -> Speaker:
+    """The voice of the command that runs in this thread."""
+    context = click.get_current_context(silent=True)
+    return speaker_of(context) if context is not None else Speaker()
+
+
+def speaker_of(context: click.Context) -> Speaker:
+    """The voice of a command.
+
+    Args:
+        context: The command's.
+    """
+    return context.ensure_object(Speaker)

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The options that say what cluster is wanted, and what they say together with a file of wishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import field, frozen
+from click.core import ParameterSource
+
+from scherbelberg.cli.common import Command, prefix_option
+from scherbelberg.errors import BadInput
+from scherbelberg.provisions import Provisions
+from scherbelberg.settings import Settings, address_url_in, variables
+from scherbelberg.spec import ANYWHERE, AUTO, ClusterSpec
+from scherbelberg.specfile import read_duration, read_resources, read_spec
+from scherbelberg.whereabouts import HERE, resolved
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+#: Options that are fields of the wishes, and the field's name where it is another.
+_FIELDS = {"ttl": "ttl_s"}
+_RANGES = ("ssh_from", "direct")
+_OPTIONS = (
+    prefix_option,
+    click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
+    click.option("--worker", metavar="TYPE", help="Server type of the workers.  [default: the cheapest that fits]"),
+    click.option(
+        "--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]"
+    ),
+    click.option("--location", help="Location, such as fsn1.  [default: the best in eu-central]"),
+    click.option("--image", help="Image of the nodes.  [default: the newest Ubuntu LTS]"),
+    click.option(
+        "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes on each machine."
+    ),
+    click.option(
+        "--threads", type=int, metavar="N", help="Threads of each process.  [default: its share of the cores]"
+    ),
+    click.option(
+        "--memory-limit", metavar="BYTES", help="Memory of each process, such as 4GiB or 0.5.  [default: its share]"
+    ),
+    click.option(
+        "--resources", multiple=True, metavar="K=V", help="Abstract resources of each process, such as GPU=2."
+    ),
+    click.option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
+    click.option(
+        "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
+    ),
+    click.option("--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."),
+    click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
+    click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
+    click.option(
+        "--env-var",
+        "env_vars",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An environment variable for work on the nodes.",
+    ),
+    click.option(
+        "--secret",
+        "secrets",
+        multiple=True,
+        metavar="KEY[=@FILE]",
+        help="The same, with the value of the variable KEY here, or of a file's content.",
+    ),
+    click.option("--dask-config", type=_FILE, help="A YAML file that configures Dask on the nodes."),
+)
+
+
+@frozen(kw_only=True)
+class Wishes:
+    """What the user wants, as far as it is known without asking anybody.
+
+    Args:
+        fields: Fields of `ClusterSpec` that somebody asked for; ranges of addresses may still be ``here``.
+        provisions: What work finds on the nodes.
+        spec_out: Where the wishes are written, or None.
+    """
+
+    fields: dict[str, Any] = field(hash=False)
+    provisions: Provisions
+    spec_out: Path | None
+
+    def spec(self, settings: Settings) -> ClusterSpec:
+        """All wishes.
+
+        Args:
+            settings: The surroundings, which tell what is ``here``.
+
+        Raises:
+            BadInput: They cannot be.
+            WhereaboutsUnknown: The address of this computer cannot be found out.
+        """
+        known = {name: tuple(self.fields[name]) for name in _RANGES if name in self.fields}
+        if any(HERE in ranges for ranges in known.values()):
+            url = address_url_in()
+            known = {name: resolved(ranges, settings.access, address_url=url) for name, ranges in known.items()}
+        return ClusterSpec(**self.fields | known)
+
+
+def wish_options(command: Command) -> Command:
+    """Give a command all options that say what cluster is wanted."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def wished(context: click.Context) -> Wishes:
+    """Read what the user wants, from the options and the file that they name.
+
+    Everything is checked here that can be without asking anybody.
+
+    Args:
+        context: The command's, whose options are `wish_options`.
+
+    Raises:
+        BadInput: It cannot be; one sentence says which.
+    """
+    params = context.params
+    fields = _from_file(params["spec_file"]) | _from_options(context)
+    # ``here`` is an address of its own until somebody is asked.
+    check = {name: [text for text in fields.get(name, ()) if text != HERE] or ANYWHERE for name in _RANGES}
+    ClusterSpec(**fields | check)
+    provisions = Provisions(
+        environ=_pairs(params["env_vars"]),
+        secrets=_secrets(params["secrets"]),
+        dask_config=_dask_config(params["dask_config"]),
+    )
+    return Wishes(fields=fields, provisions=provisions, spec_out=params["spec_out"])
+
+
+def _from_file(path: Path | None) -> dict[str, Any]:
+    return {} if path is None else read_spec(_text(path), source=str(path))
+
+
+def _from_options(context: click.Context) -> dict[str, Any]:
+    """Fields that the command line sets; what it leaves to defaults is the file's or `ClusterSpec`'s business."""
+    readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration}
+    names = ("prefix", "workers", "worker", "scheduler", "location", "image", "processes", "threads", "memory_limit")
+    found = {}
+    for name in (*names, "resources", "ttl", *_RANGES):
+        if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+            value = context.params[name]
+            found[_FIELDS.get(name, name)] = readers[name](value) if name in readers else value
+    return found
+
+
+def _processes(text: str) -> int | str:
+    if text == AUTO:
+        return AUTO
+    if not (text.isascii() and text.isdigit()):
+        raise BadInput(f"'{text}' worker processes a machine cannot be: give a number, or '{AUTO}'.")
+    return int(text)
+
+
+def _pairs(texts: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise BadInput(f"--env-var {text} says no value: write {text}=VALUE.")
+        found[name] = value
+    return found
+
+
+def _secrets(texts: Iterable[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, sign, place = text.partition("=")
+        if not sign:
+            found |= variables([name])
+        elif place.startswith("@"):
+            # The end of the file's last line is the editor's, not the secret's.
+            found[name] = _text(Path(place[1:])).removesuffix("\n").removesuffix("\r")
+        else:
+            # The value is not repeated: everybody on this computer could see it, and logs should not as well.
+            raise BadInput(f"A secret has no place on a command line: write --secret {name} or --secret {name}=@FILE.")
+    return found
+
+
+def _dask_config(path: Path | None) -> str:
+    if path is None:
+        return ""
+    from scherbelberg.daskconfig import read_dask_config  # noqa: PLC0415 - needed by few
+
+    return read_dask_config(path)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from None

@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg with``."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scherbelberg.cli.common import err, progress_option, say, token_option, voice_options, where
+from scherbelberg.cli.create import written
+from scherbelberg.cli.interrupts import raised, run_program
+from scherbelberg.cli.wishes import wish_options, wished
+from scherbelberg.errors import BadInput, ScherbelbergError
+from scherbelberg.settings import environment_with
+
+if TYPE_CHECKING:
+    from scherbelberg.cluster import Cluster
+    from scherbelberg.settings import Settings
+
+
+@click.command("with", context_settings={"allow_interspersed_args": False})
+@wish_options
+@token_option
+@progress_option
+@voice_options
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.pass_context
+def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[str, ...], **_wishes: Any) -> None:
+    """Make a cluster, run COMMAND with it, and give the cluster back, whatever happens: with [OPTIONS] -- COMMAND.
+
+    COMMAND finds the scheduler by Client() without arguments, and gets the signals that come; the exit code is its own,
+    or that of create if there is no cluster. A COMMAND that does not end within 10 seconds of a SIGTERM is ended.
+    """
+    wishes = wished(context)
+    name = shutil.which(command[0])
+    if name is None:
+        raise BadInput(f"There is no program '{command[0]}' on this computer.")
+    settings = where(token_file)
+    spec = wishes.spec(settings)
+    written(wishes, spec)
+    from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+
+    with raised():
+        cluster = story.created(spec, settings, err(), provisions=wishes.provisions)
+        try:
+            code = run_program([name, *command[1:]], environment_with(_variables(cluster)))
+        finally:
+            _give_back(cluster, settings)
+    sys.exit(code)
+
+
+def _variables(cluster: Cluster) -> dict[str, str]:
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+
+    return run(cluster.door()).variables
+
+
+def _give_back(cluster: Cluster, settings: Settings) -> None:
+    from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+
+    story.left(cluster)
+    say("Giving everything back ...")
+    try:
+        story.returned(cluster.prefix, (cluster.uid,), settings, err())
+    except ScherbelbergError:
+        say(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
+        raise

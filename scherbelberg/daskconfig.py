@@ -1,0 +1,55 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Dask's configuration for the nodes, from whatever the user has it in; mistakes are found before renting."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scherbelberg.errors import BadInput
+
+DaskConfig = str | Mapping[str, Any] | os.PathLike[str]
+
+
+def read_dask_config(config: DaskConfig | None) -> str:
+    """Read Dask's configuration.
+
+    Args:
+        config: YAML as text, the path of a file (as a `Path`), or a mapping.
+
+    Returns:
+        YAML, or the empty text.
+
+    Raises:
+        BadInput: It cannot be read, or is no mapping. What it holds is not repeated, since that may be secret.
+    """
+    if config is None:
+        return ""
+    if isinstance(config, Mapping):
+        try:
+            return json.dumps(dict(config))  # YAML reads JSON
+        except (TypeError, ValueError):
+            raise BadInput("Dask's configuration has values in it that YAML does not know.") from None
+    text = config if isinstance(config, str) else _read(Path(config))
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark is not None else ""
+        raise BadInput(f"Dask's configuration is no YAML{where}.") from None
+    if content is not None and not isinstance(content, dict):
+        raise BadInput("Dask's configuration is no YAML mapping; to name a file, give its path as a pathlib.Path.")
+    return text
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"Dask's configuration {path} cannot be read: {error}.") from None

@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Looks at everything that a create needs, and makes nothing. What the findings mean is ``diagnosis``' business."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+
+from attrs import evolve, frozen
+
+from scherbelberg.access import Access
+from scherbelberg.cloud import Hetzner
+from scherbelberg.diagnosis import (
+    ApiFacts,
+    Check,
+    FolderFacts,
+    failed,
+    judge_budget,
+    judge_clock,
+    judge_disk,
+    judge_folders,
+    judge_openssh,
+    judge_permissions,
+    judge_route,
+    judge_state,
+    judge_token,
+    judge_versions,
+    unknown,
+)
+from scherbelberg.environment import Versions
+from scherbelberg.errors import (
+    BadInput,
+    CloudError,
+    CloudUnreachable,
+    ScherbelbergError,
+    StateDamaged,
+    TokenMissing,
+    TokenRefused,
+)
+from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.interpreter import own_versions
+from scherbelberg.settings import Settings, authorities_in, endpoint_in, home_folder, read_settings
+from scherbelberg.store import Folder, Store
+from scherbelberg.teardown import inventory
+from scherbelberg.transport import Passing
+
+_REQUEST_S = 8.0
+#: For all questions to the cloud together.
+_CLOUD_S = 20.0
+#: No resource has this number, and the request's empty body would change nothing: only whether it is refused matters.
+_NOTHING = "/ssh_keys/0"
+
+
+@frozen(kw_only=True)
+class _Found:
+    """What the cloud showed.
+
+    Args:
+        facts: Of its answers.
+        held: The clusters that it holds, or None if it did not tell.
+        now_s: The API's clock, epoch seconds.
+    """
+
+    facts: ApiFacts
+    held: tuple[Holding, ...] | None = None
+    now_s: float = 0.0
+
+
+async def examine(*, token_file: Path | None = None) -> tuple[Check, ...]:
+    """Look at the surroundings; whatever cannot be looked at is a check, too.
+
+    Args:
+        token_file: A file that holds the token.
+
+    Returns:
+        The checks, in the order in which one would mend them.
+    """
+    try:
+        settings = read_settings(token_file=token_file)
+    except TokenMissing as error:
+        access = Access(
+            endpoint=endpoint_in(),
+            token="none",  # noqa: S106 - stands for no token
+            token_source="nowhere",  # noqa: S106
+            authorities=authorities_in(),
+        )
+        found = await _ask(access)
+        return (
+            failed("token", error),
+            *_judge_cloud(found.facts),
+            *_judge_computer(home_folder(), None),
+            unknown("state", "there is no token"),
+        )
+    except BadInput as error:
+        names = ("token", "route", "rate_budget", "clock")
+        return (
+            failed("settings", error),
+            *(unknown(name, "the settings make no sense") for name in names),
+            *_judge_computer(home_folder(), None),
+            unknown("state", "the settings make no sense"),
+        )
+    found = await _ask(settings.access)
+    return (
+        judge_token(found.facts),
+        *_judge_cloud(found.facts),
+        *_judge_computer(settings.home, settings.access.endpoint),
+        _judge_state(settings, found),
+    )
+
+
+def _judge_cloud(facts: ApiFacts) -> tuple[Check, ...]:
+    return judge_route(facts), judge_budget(facts), judge_clock(facts.ahead_s)
+
+
+def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
+    missing = tuple(name for name in ("ssh", "scp") if shutil.which(name) is None)
+    try:
+        facts = _look_at_folders(home, endpoint)
+    except OSError as error:
+        facts = FolderFacts(count=0, damage=(f"The folders of clusters in {home} cannot be listed: {error}.",))
+    place = next(path for path in (home, *home.parents) if path.exists())
+    return (
+        judge_versions(own_versions(), facts.versions),
+        judge_openssh(missing),
+        judge_folders(facts),
+        judge_permissions(facts),
+        judge_disk(
+            path=str(place), free_bytes=shutil.disk_usage(place).free, is_writable=os.access(place, os.W_OK | os.X_OK)
+        ),
+    )
+
+
+async def _ask(access: Access) -> _Found:
+    """Ask the cloud what it thinks of us, within a deadline.
+
+    Args:
+        access: Where and with which token.
+    """
+    hetzner = Hetzner(access, request_s=_REQUEST_S, patience_s=0)
+    place = f"{access.place} at {access.endpoint}" if access.is_sandbox else access.place
+    facts = ApiFacts(place=place, proxy=hetzner.proxy, token_source=access.token_source)
+    try:
+        async with asyncio.timeout(_CLOUD_S):
+            facts = evolve(facts, read_error=await _error_of(hetzner, "GET", "/servers"))
+            facts = _with_answer(facts, hetzner)
+            if facts.read_error is not None:
+                return _Found(facts=facts)
+            facts = evolve(facts, write_error=await _error_of(hetzner, "PUT", _NOTHING))
+            held = holdings(await inventory(hetzner, selector()))
+            return _Found(facts=facts, held=held, now_s=hetzner.now_s)
+    except TimeoutError:
+        late = CloudUnreachable(f"{access.place} at {access.endpoint} did not answer within {_CLOUD_S:g} s.")
+        return _Found(facts=evolve(facts, read_error=facts.read_error or late))
+    except ScherbelbergError as error:
+        return _Found(facts=evolve(facts, read_error=error))
+    finally:
+        hetzner.close()
+
+
+async def _error_of(hetzner: Hetzner, method: str, path: str) -> ScherbelbergError | None:
+    """What speaks against a request; that there is nothing of this name does not."""
+    try:
+        await hetzner.try_once(method, path, params={"per_page": 1} if method == "GET" else None)
+    except Passing as fault:
+        return hetzner.unreachable(fault)
+    except (TokenRefused, CloudUnreachable) as error:
+        return error
+    except CloudError as error:
+        return error if method == "GET" else None
+    return None
+
+
+def _with_answer(facts: ApiFacts, hetzner: Hetzner) -> ApiFacts:
+    answered = hetzner.answered
+    if answered is None:
+        return facts
+    # The header tells whole seconds: on average half a one is cut off.
+    ahead_s = None if answered.date_s is None else _now_s() - answered.date_s - 0.5
+    return evolve(facts, took_s=answered.took_s, limit=answered.limit, remaining=answered.remaining, ahead_s=ahead_s)
+
+
+def _now_s() -> float:
+    return time.time()
+
+
+def _look_at_folders(home: Path, endpoint: str | None) -> FolderFacts:
+    folders = Store(home).folders()
+    damage: list[str] = []
+    versions: dict[str, Versions] = {}
+    for folder in folders:
+        try:
+            manifest = folder.read()
+            folder.credentials()
+        except StateDamaged as error:
+            damage.append(error.message)
+            continue
+        packages = dict(manifest.versions)
+        if "python" in packages and manifest.endpoint == endpoint:
+            versions[folder.prefix] = Versions(python=packages.pop("python"), packages=packages)
+    exposed = tuple(path for folder in folders for path in _exposed(folder))
+    return FolderFacts(count=len(folders), damage=tuple(damage), exposed=exposed, versions=versions)
+
+
+def _exposed(folder: Folder) -> list[str]:
+    """What others may enter or read; the folder stands for all that is in it."""
+    if os.name != "posix":
+        return []  # modes say little there, and the user's own data folder admits nobody else
+    paths = [folder.path, *sorted(folder.path.iterdir())]
+    found = [path for path in paths if path.stat().st_mode & 0o077]
+    return [str(folder.path)] if folder.path in found else [str(path) for path in found]
+
+
+def _judge_state(settings: Settings, found: _Found) -> Check:
+    if found.held is None:
+        return unknown("state", "the cloud does not tell what it holds")
+    try:
+        folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
+    except OSError:
+        return unknown("state", "the folders of clusters cannot be listed")
+    held = {holding.uid: holding for holding in found.held}
+    # What is being made right now may not be there yet, and is not whole.
+    alone = {one.prefix: str(one.path) for uid, one in folders.items() if uid not in held and one.maker is None}
+    own = [one for one in found.held if one.owner == settings.owner and one.uid not in folders]
+    broken = [one for uid, one in held.items() if uid in folders and one.state != "ready" and not folders[uid].maker]
+    return judge_state(
+        alone=alone,
+        keyless={one.prefix: one.described(found.now_s) for one in own},
+        broken={one.prefix: one.described(found.now_s) for one in broken},
+    )

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What a scripted host says to its client, and hears from it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from scherbelberg.sandbox.hosts.execution import Process
+
+
+class Failed(Exception):
+    """The script ends with this sentence."""
+
+
+class Conversation:
+    """The streams of one session, used as the node's script does.
+
+    Args:
+        process: The session.
+    """
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        #: What a failure is announced for; before the first phase it is not announced.
+        self.phase = ""
+
+    def print(self, line: str) -> None:
+        """Write a line to standard output."""
+        self._process.stdout.write(f"{line}\n".encode())
+
+    def note(self, line: str) -> None:
+        """Write a line to standard error."""
+        self._process.stderr.write(f"{line}\n".encode())
+
+    def speak(self, line: str) -> None:
+        """Tell the client."""
+        self.print(f"@{line}")
+
+    def tell(self, phase: str, state: str = "start") -> None:
+        """Tell of a phase.
+
+        Args:
+            phase: Which.
+            state: What happened to it, and a detail.
+        """
+        self.phase = phase
+        self.speak(f"phase {phase} {state}")
+
+    def fail(self, sentence: str) -> None:
+        """Tell why the script ends."""
+        if self.phase:
+            self.speak(f"failed {self.phase} {sentence}")
+        self.note(f"bootstrap.sh: {sentence}")
+
+    async def listen(self, word: str, *, within_s: float) -> str:
+        """Take an answer.
+
+        Args:
+            word: What it begins with.
+            within_s: Deadline in seconds.
+
+        Returns:
+            The rest of it.
+
+        Raises:
+            Failed: It does not come, or is another one.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                line = await self._process.stdin.readline()
+        except TimeoutError:
+            raise Failed(f'the client did not answer "{word}" within {within_s:g} s') from None
+        if not line.endswith(b"\n"):
+            raise Failed(f'the connection ended before the client answered "{word}"')
+        got, _, rest = line.decode(errors="replace").rstrip("\n").partition(" ")
+        if got != word:
+            raise Failed(f'expected the answer "{word}" and got "{got}"')
+        return rest

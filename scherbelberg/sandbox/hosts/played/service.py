@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Dask as the service of a scripted host: started, kept running, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
+from scherbelberg.waiting import together, until
+
+if TYPE_CHECKING:
+    from scherbelberg.sandbox.hosts.played.daskservers import DaskServers
+
+Pause = Callable[[], Coroutine[Any, Any, None]]
+
+_LOG_LINES = 20
+_LOOK_S = 0.05
+#: A worker that did not find its scheduler for so long ends, and is started again.
+_PATIENCE_S = 60.0
+
+
+class Dask:
+    """What runs the servers; loaded when the first of them is started.
+
+    Args:
+        folder: Where they may write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._servers: DaskServers | None = None
+
+    async def servers(self) -> DaskServers:
+        """Load it, in a thread, for it takes a while."""
+        if self._servers is None:
+            await asyncio.to_thread(importlib.import_module, "scherbelberg.sandbox.hosts.played.daskservers")
+            from scherbelberg.sandbox.hosts.played.daskservers import DaskServers  # noqa: PLC0415 - heavy, and loaded by now
+
+            self._servers = self._servers or DaskServers(self._folder)
+        return self._servers
+
+    def close(self) -> None:
+        """Leave nothing."""
+        if self._servers is not None:
+            self._servers.close()
+            self._servers = None
+
+
+@frozen(kw_only=True)
+class Duty:
+    """What a service does.
+
+    Args:
+        role: ``scheduler`` or ``worker``.
+        names: Names of the servers.
+        authority: Certificate of the cluster's authority.
+        certified: Its own key and certificate.
+        scheduler: The scheduler's private address and port.
+        dashboard: Address and port of its dashboard.
+        direct: Another address where the scheduler listens, one of this computer's, or None.
+        resources: What each worker has.
+        joins: Whether a worker looks for its scheduler at all.
+    """
+
+    role: str
+    names: tuple[str, ...]
+    authority: Path
+    certified: Path
+    scheduler: tuple[str, int]
+    dashboard: tuple[str, int]
+    direct: str | None = None
+    resources: Mapping[str, float] = field(factory=dict)
+    joins: bool = True
+
+
+class Service:
+    """One host's.
+
+    Args:
+        number: The server's.
+        host: Its address on this computer.
+        lan: The private networks.
+        dask: What runs the servers.
+    """
+
+    def __init__(self, number: int, *, lan: Lan, dask: Dask) -> None:
+        #: The host's address on this computer.
+        self.host = "127.0.0.1"
+        self.answers = False
+        #: How often it ended by itself.
+        self.ends = 0
+        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self._number = number
+        self._lan = lan
+        self._dask = dask
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it is meant to run."""
+        return self._task is not None
+
+    def start(self, duty: Duty, *, first: Pause, again: Pause) -> None:
+        """Start it.
+
+        Args:
+            duty: What it does.
+            first: Waits as long as it takes to start.
+            again: Waits before it is started again.
+        """
+        self.ends = 0
+        self._task = asyncio.create_task(self._run(duty, first, again))
+
+    async def stop(self) -> None:
+        """End it; when this returns, nothing of it listens or runs."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _run(self, duty: Duty, first: Pause, again: Pause) -> None:
+        serve = self._schedule if duty.role == "scheduler" else self._work
+        await together(*(self._keep(partial(serve, duty, name), first, again) for name in duty.names))
+
+    async def _keep(self, serve: Pause, first: Pause, again: Pause) -> None:
+        while True:
+            await first()
+            try:
+                await serve()
+                self.log.append("Dask ended")
+            except Exception as error:  # noqa: BLE001 - whatever ends Dask is a line of its log, and it is started again
+                self.log.append(f"Dask ended: {type(error).__name__}: {error}")
+            finally:
+                self.answers = False
+                self._lan.close(self._number)
+            self.ends += 1
+            await again()
+
+    async def _schedule(self, duty: Duty, _name: str) -> None:
+        servers = await self._dask.servers()
+        async with servers.scheduler(self.host, authority=duty.authority, certified=duty.certified) as scheduler:
+            over_tls, inside = scheduler.listeners
+            if duty.direct is not None:
+                await scheduler.listen(duty.direct, **scheduler.security.get_listen_args("scheduler"))
+            place = Listening(place=over_tls.get_host_port(), inproc=inside.contact_address)
+            pages = Listening(place=(scheduler.http_server.address, scheduler.http_server.port))
+            self._lan.open(self._number, *duty.scheduler, place)
+            self._lan.open(self._number, *duty.dashboard, pages)
+            self.log.append(f"scheduler at tls://{duty.scheduler[0]}:{duty.scheduler[1]}")
+            self.answers = True
+            await scheduler.finished()
+
+    async def _work(self, duty: Duty, name: str) -> None:
+        self.answers = True  # a nanny listens whether the scheduler is there or not
+        servers = await self._dask.servers()
+        self.log.append(f"worker {name} looks for tls://{duty.scheduler[0]}:{duty.scheduler[1]}")
+        scheduler = await self._found(duty, name)
+        async with servers.worker(name, scheduler, resources=duty.resources) as worker:
+            self.log.append(f"worker {name} joined")
+            await worker.finished()
+
+    async def _found(self, duty: Duty, name: str) -> str:
+        async def look() -> str | None:
+            found = self._lan.find(self._number, *duty.scheduler) if duty.joins else None
+            return None if found is None else found.inproc
+
+        return await until(
+            look, every_s=_LOOK_S, growth=1.3, longest_s=0.5, within_s=_PATIENCE_S, what="The scheduler", node=name
+        )

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Where the node's script is played: a scripted host's files, its Dask, and its scenario."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from scherbelberg.sandbox.hosts.played.conversation import Failed
+from scherbelberg.sandbox.hosts.played.identity import Identity
+from scherbelberg.sandbox.hosts.played.lan import Lan
+from scherbelberg.sandbox.hosts.played.scenario import Scenario
+from scherbelberg.sandbox.hosts.played.service import Duty, Service
+from scherbelberg.sandbox.hosts.played.unpacking import PAYLOAD
+
+#: The script itself says what it insists on.
+_INSISTS = re.compile(r'^SETTINGS="([^"]*)"', re.MULTILINE)
+_NONE, _AUTO = "none", "auto"
+
+
+class NodeSettings:
+    """What the client decided for a node.
+
+    Args:
+        file: Lines of ``NAME=value``, quoted for a shell.
+        script: The pushed script.
+
+    Raises:
+        Failed: It cannot be read, or lacks what the script insists on.
+    """
+
+    def __init__(self, file: Path, script: Path) -> None:
+        try:
+            words = shlex.split(file.read_text(encoding="utf-8"))
+            insists = _INSISTS.search(script.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Failed(f"{file.name} cannot be read: {error}") from None
+        self._values = dict(word.split("=", 1) for word in words if "=" in word)
+        for name in insists.group(1).split() if insists else ():
+            if not self._values.get(name):
+                raise Failed(f"node.env lacks {name}")
+
+    def __getitem__(self, name: str) -> str:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise Failed(f"node.env lacks {name}") from None
+
+    @property
+    def mark(self) -> str:
+        """Tells the node from any other."""
+        return f"{self['NODE_NAME']}.{self['CLUSTER_UID']}"
+
+    @property
+    def wait_s(self) -> float:
+        """Deadline for each single wait, in seconds."""
+        return float(self["WAIT_S"])
+
+    @property
+    def threads(self) -> str:
+        """Threads of each worker."""
+        wanted = self["PROCESS_THREADS"]
+        return str(max(1, int(self["CORES"]) // int(self["PROCESSES"]))) if wanted == _AUTO else wanted
+
+    @property
+    def memory_limit(self) -> str:
+        """Memory of each worker."""
+        wanted = self["PROCESS_MEMORY"]
+        usable = int(self["MEMORY_BYTES"]) * int(self["MEMORY_PERCENT"]) // 100
+        return str(usable // int(self["PROCESSES"])) if wanted == _AUTO else wanted
+
+    @property
+    def servers(self) -> tuple[str, ...]:
+        """Names of what runs there, numbered where there are several."""
+        name, count = self["NODE_NAME"], int(self["PROCESSES"])
+        return (name,) if count == 1 else tuple(f"{name}-{number}" for number in range(count))
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """What each worker has of whatever a client counts."""
+        text = self["RESOURCES"]
+        pairs = [] if text == _NONE else [word.split("=", 1) for word in text.split()]
+        return {name: float(amount) for name, amount in pairs}
+
+    @property
+    def direct(self) -> str | None:
+        """Where the scheduler listens besides, for who needs no tunnel."""
+        host = self["DIRECT_HOST"]
+        return None if host == _NONE else f"tls://{host}:{self['SCHEDULER_PORT']}"
+
+
+@frozen(kw_only=True)
+class Stage:
+    """One host.
+
+    Args:
+        number: The server's number.
+        root: The host's root.
+        scenario: How it goes.
+        lan: The private networks.
+        service: The host's Dask.
+        busy: Held while the script changes anything.
+        pause: Waits for so many seconds at time scale 1.
+        die: Switches the host off.
+    """
+
+    number: int
+    root: Path
+    scenario: Scenario
+    lan: Lan
+    service: Service
+    busy: asyncio.Lock
+    pause: Callable[[float], Coroutine[Any, Any, None]]
+    die: Callable[[], None]
+
+    @property
+    def home(self) -> Path:
+        """Root's home."""
+        return self.root / "root"
+
+    @property
+    def payload(self) -> Path:
+        """Where pushed files lie."""
+        return self.home / PAYLOAD
+
+    @property
+    def base(self) -> Path:
+        """Where the script keeps its own."""
+        return self.root / "opt/scherbelberg"
+
+    @property
+    def installed(self) -> Path:
+        """The settings of the node that this host has become."""
+        return self.base / "etc/node.env"
+
+    @property
+    def host_key(self) -> Path:
+        """The host key that was born here."""
+        return self.root / "etc/ssh/scherbelberg_host_ed25519_key"
+
+    @property
+    def drop_in(self) -> Path:
+        """Where sshd's configuration names it."""
+        return self.root / "etc/ssh/sshd_config.d/10-scherbelberg.conf"
+
+    def read_settings(self, file: Path) -> NodeSettings:
+        """Read a node's settings.
+
+        Raises:
+            Failed: They are not as the script wants them.
+        """
+        return NodeSettings(file, self.payload / "bootstrap.sh")
+
+    def host_key_words(self) -> list[str]:
+        """The public half of that key: its type, the key, whose it is; nothing where there is none."""
+        try:
+            return self.host_key.with_name(f"{self.host_key.name}.pub").read_text(encoding="utf-8").split()
+        except OSError:
+            return []
+
+    def identity(self, settings: NodeSettings) -> Identity:
+        """The node's TLS key and certificate."""
+        return Identity(self.base / "etc/tls", self.payload / "ca.pem", settings.mark)
+
+    def start_service(self, settings: NodeSettings) -> None:
+        """Start Dask."""
+        identity = self.identity(settings)
+        duty = Duty(
+            role=settings["NODE_ROLE"],
+            names=settings.servers,
+            authority=identity.authority,
+            certified=identity.certified,
+            scheduler=(settings["SCHEDULER_IP"], int(settings["SCHEDULER_PORT"])),
+            dashboard=(settings["DASHBOARD_HOST"], int(settings["DASHBOARD_PORT"])),
+            direct=settings.direct,
+            resources=settings.resources,
+            joins=self.scenario.joins,
+        )
+        self.service.start(
+            duty,
+            first=lambda: self.pause(self.scenario.service_s),
+            again=lambda: self.pause(self.scenario.again_s),
+        )

@@ -1,0 +1,192 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Hosts that play a node's part: an SSH server each, a few files, and real Dask without any process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.execution import Process
+from scherbelberg.sandbox.hosts.layout import copy_disk, make_root, prepare_boot
+from scherbelberg.sandbox.hosts.played.lan import Lan, Places
+from scherbelberg.sandbox.hosts.played.playing import play
+from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
+from scherbelberg.sandbox.hosts.played.service import Dask, Service
+from scherbelberg.sandbox.hosts.played.stage import Stage
+from scherbelberg.sandbox.hosts.sshd import Sshd
+
+#: Exit statuses of a script that a signal ended, and of one that the sandbox could not play to its end.
+_INTERRUPTED, _BROKEN = 130, 255
+#: Waits for so many seconds at time scale 1.
+Pause = Callable[[float], Coroutine[Any, Any, None]]
+
+
+def _all_baked(_name: str) -> Scenario:
+    return BAKED
+
+
+class ScriptedHost:
+    """One host.
+
+    Args:
+        number: The server's number.
+        root: Its folder.
+        port: Where it takes SSH.
+        scenario: How it plays its part.
+        lan: The private networks.
+        dask: What runs Dask's servers.
+        pause: Waits as long as the time scale says.
+    """
+
+    def __init__(
+        self, number: int, root: Path, *, port: int, scenario: Scenario, lan: Lan, dask: Dask, pause: Pause
+    ) -> None:
+        self._port = port
+        self._sshd: Sshd | None = None
+        self._switching = asyncio.Lock()
+        self._death: asyncio.Task[None] | None = None
+        self._service = Service(number, lan=lan, dask=dask)
+        self._stage = Stage(
+            number=number,
+            root=root,
+            scenario=scenario,
+            lan=lan,
+            service=self._service,
+            busy=asyncio.Lock(),
+            pause=pause,
+            die=self._die,
+        )
+
+    async def boot(self, address: str | None) -> None:
+        """Start sshd, and nothing else.
+
+        Args:
+            address: Where it takes SSH; None for nowhere.
+        """
+        async with self._switching:
+            await asyncio.to_thread(prepare_boot, self._stage.root)
+            if address is None:
+                return
+            self._service.host = address
+            sshd = Sshd(
+                self._stage.root, address=address, port=self._port, serve=self._serve, find=self._find, files=False
+            )
+            sshd.start()
+            self._sshd = sshd
+
+    async def halt(self) -> None:
+        """End everything that runs here."""
+        async with self._switching:
+            if self._sshd is not None:
+                await self._sshd.stop()
+                self._sshd = None
+            await self._service.stop()
+
+    async def remove(self) -> None:
+        """Halt, then delete all files."""
+        if self._death is not None:
+            await asyncio.gather(self._death, return_exceptions=True)
+        await self.halt()
+        await asyncio.to_thread(shutil.rmtree, self._stage.root, ignore_errors=True)
+
+    def _die(self) -> None:
+        # A task of its own: the session that plays the script is ended by it.
+        self._death = asyncio.create_task(self.halt())
+
+    def _find(self, address: str, port: int) -> tuple[str, int] | None:
+        found = self._stage.lan.find(self._stage.number, address, port)
+        return None if found is None else found.place
+
+    async def _serve(self, process: Process) -> None:
+        code = _BROKEN
+        try:
+            code = await play(self._stage, process)
+        except (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+            code = _INTERRUPTED
+        finally:
+            with contextlib.suppress(OSError, asyncssh.Error):
+                process.exit(code)
+
+
+class ScriptedHosts:
+    """The driver.
+
+    Args:
+        folder: Below which the hosts' folders are.
+        port: Where all hosts take SSH.
+        places: Knows the servers' private addresses.
+        pause: Waits as long as the time scale says.
+        scenario: Tells by a server's name how it plays its part.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        port: int,
+        places: Places,
+        pause: Pause,
+        scenario: Callable[[str], Scenario] = _all_baked,
+    ) -> None:
+        self._folder = folder
+        self._port = port
+        self._pause = pause
+        self._scenario = scenario
+        self._lan = Lan(places)
+        self._dask = Dask(folder / "dask")
+        self._hosts: dict[int, ScriptedHost] = {}
+        folder.mkdir(parents=True, mode=0o700)
+
+    async def prepare(self, plan: HostPlan) -> None:
+        """Make a host; it is off."""
+        root = self._folder / str(plan.number)
+        disk = None if plan.snapshot is None else self._snapshot(plan.snapshot)
+        await asyncio.to_thread(make_root, root, plan, disk=disk, programs=False)
+        self._hosts[plan.number] = ScriptedHost(
+            plan.number,
+            root,
+            port=self._port,
+            scenario=self._scenario(plan.name),
+            lan=self._lan,
+            dask=self._dask,
+            pause=self._pause,
+        )
+
+    def _snapshot(self, number: int) -> Path:
+        return self._folder / f"snapshot-{number}"
+
+    async def boot(self, number: int, address: str | None) -> None:
+        """Switch a host on."""
+        await self._hosts[number].boot(address)
+
+    async def save(self, number: int, snapshot: int) -> None:
+        """Copy a host's files."""
+        await asyncio.to_thread(copy_disk, self._folder / str(number), self._snapshot(snapshot))
+
+    async def forget(self, snapshot: int) -> None:
+        """Delete a copy."""
+        await asyncio.to_thread(shutil.rmtree, self._snapshot(snapshot), ignore_errors=True)
+
+    async def halt(self, number: int) -> None:
+        """Switch a host off."""
+        await self._hosts[number].halt()
+
+    async def remove(self, number: int) -> None:
+        """Halt a host and delete all of it."""
+        if number in self._hosts:
+            await self._hosts[number].remove()
+            del self._hosts[number]
+
+    async def close(self) -> None:
+        """Remove all hosts."""
+        await asyncio.gather(*(self.remove(number) for number in tuple(self._hosts)))
+        self._dask.close()
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)

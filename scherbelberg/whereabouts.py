@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""From which address this computer is seen, so that a firewall lets it in and nobody else.
+
+Asked plainly: no proxy, no redirection, no cookie, and over IPv4, since nodes are reached by IPv4 without a proxy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import ipaddress
+import socket
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from scherbelberg.access import Access
+from scherbelberg.errors import WhereaboutsUnknown
+
+#: The word for a range that is not known yet.
+HERE = "here"
+_WITHIN_S = 5.0
+#: An address takes at most 45 characters.
+_LONGEST = 64
+
+
+def resolved(ranges: Iterable[str], access: Access, *, address_url: str) -> tuple[str, ...]:
+    """Replace ``here`` among ranges of addresses; nobody is asked where there is none.
+
+    Args:
+        ranges: In CIDR notation, or ``here``.
+        access: Where the cloud is.
+        address_url: Where to ask for the public address.
+
+    Raises:
+        WhereaboutsUnknown: It cannot be found out.
+    """
+    texts = tuple(ranges)
+    if HERE not in texts:
+        return texts
+    own = _near(access) if access.is_sandbox else _public(address_url)
+    return tuple(own if text == HERE else text for text in texts)
+
+
+def _near(access: Access) -> str:
+    """The address from which this computer reaches a cloud on itself; no packet is sent to find out."""
+    parts = urlsplit(access.endpoint)
+    kind, _, _, _, place = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(kind, socket.SOCK_DGRAM) as probe:
+        probe.connect(place)
+        return str(ipaddress.ip_network(probe.getsockname()[0]))
+
+
+def _public(url: str) -> str:
+    try:
+        said = _ask(url)
+    except (OSError, http.client.HTTPException) as error:
+        raise _unknown(f"{url} does not tell ({str(error) or type(error).__name__})") from None
+    try:
+        address = ipaddress.IPv4Address(said)
+    except ValueError:
+        raise _unknown(f"{url} answers with something that is no IPv4 address") from None
+    if not address.is_global:
+        raise _unknown(f"{url} says {address}, which is nobody's public address")
+    return f"{address}/32"
+
+
+def _ask(url: str) -> str:
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    # A source address of IPv4 keeps the connection from going by IPv6.
+    connection = kind(parts.hostname or "", parts.port, timeout=_WITHIN_S, source_address=("0.0.0.0", 0))  # noqa: S104 - any of ours
+    with contextlib.closing(connection):
+        connection.request("GET", parts.path or "/", headers={"Accept": "text/plain", "User-Agent": "scherbelberg"})
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise http.client.HTTPException(f"it answers with status {answer.status}")
+        return answer.read(_LONGEST).decode("ascii", "replace").strip()
+
+
+def _unknown(reason: str) -> WhereaboutsUnknown:
+    return WhereaboutsUnknown(
+        f"This computer's public address is not known: {reason}. Name it yourself as a range, such as 203.0.113.7/32."
+    )

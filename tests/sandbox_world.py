@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The emulated API without its HTTP server and its hosts: a request is a call, and time passes when a test says so."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+from urllib.parse import urlencode
+
+from attrs import frozen
+from description import Witness
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
+
+from scherbelberg.sandbox.addresses import claim
+from scherbelberg.sandbox.api.http import Door
+from scherbelberg.sandbox.api.routes import all_routes
+from scherbelberg.sandbox.api.routing import Context, Router
+from scherbelberg.sandbox.cloud.machines import Machines
+from scherbelberg.sandbox.cloud.model import Kind
+from scherbelberg.sandbox.cloud.project import Project
+from scherbelberg.sandbox.cloud.wiring import Wiring
+from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.refusals import Refused
+from scherbelberg.sandbox.traffic import Bucket, Mishaps
+from scherbelberg.sandbox.words import NO_FAULTS, Delays, Faults
+from scherbelberg.waiting import pause
+
+Json = dict[str, Any]
+KINDS: tuple[Kind, ...] = ("ssh_keys", "networks", "firewalls", "servers", "placement_groups", "primary_ips", "images")
+#: More pauses than any chain of actions makes.
+ENOUGH = 20
+#: More turns of the event loop than lie between two pauses.
+_TURNS = 8
+
+
+class NoHosts:
+    """A driver that only keeps books about hosts, and fails where it is asked for one that is not there.
+
+    Attributes:
+        up: Number and address of each host that is on, or None while it is off.
+        snapshots: Numbers of the snapshots.
+    """
+
+    def __init__(self) -> None:
+        self.up: dict[int, tuple[str | None] | None] = {}
+        self.snapshots: set[int] = set()
+
+    async def prepare(self, plan: HostPlan) -> None:
+        """Make a host."""
+        assert plan.number not in self.up
+        assert plan.snapshot is None or plan.snapshot in self.snapshots
+        self.up[plan.number] = None
+
+    async def boot(self, number: int, address: str | None) -> None:
+        """Switch a host on."""
+        assert self.up[number] is None
+        self.up[number] = (address,)
+
+    async def halt(self, number: int) -> None:
+        """Switch a host off."""
+        assert number in self.up
+        self.up[number] = None
+
+    async def remove(self, number: int) -> None:
+        """Delete a host."""
+        del self.up[number]
+
+    async def save(self, number: int, snapshot: int) -> None:
+        """Copy a host."""
+        assert number in self.up
+        self.snapshots.add(snapshot)
+
+    async def forget(self, snapshot: int) -> None:
+        """Forget a copy."""
+        self.snapshots.discard(snapshot)
+
+    async def close(self) -> None:
+        """End nothing."""
+
+
+@frozen
+class Reply:
+    """An answer, and whether the request changed anything."""
+
+    status: int
+    body: Json
+    changed: bool
+
+    @property
+    def error(self) -> Json:
+        """The error in it."""
+        return dict(self.body["error"])
+
+
+class PausedWork(Work):
+    """Work whose pauses end when a test says so."""
+
+    def __init__(self, project: Project, faults: Callable[[], Faults]) -> None:
+        super().__init__(project, time_scale=0.0, delays=Delays(), faults=faults)
+        self.pauses: list[asyncio.Future[None]] = []
+
+    async def pause(self, seconds: float) -> None:
+        """Wait to be released."""
+        release: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.pauses.append(release)
+        await release
+
+
+class World:
+    """A project and its API, whose actions go on only in `tick`.
+
+    Attributes:
+        watched: Whether answers to GET are held against the API's description, which takes longer than all the rest.
+    """
+
+    watched = True
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._territory = claim()
+        self.project = Project()
+        self.witness = Witness()
+        self.faults: Faults = NO_FAULTS
+        self._work = work = PausedWork(self.project, lambda: self.faults)
+        wiring = Wiring(work, self._territory)
+        self.hosts = NoHosts()
+        self._machines = Machines(work, self.hosts, wiring)
+        context = Context(
+            project=self.project,
+            machines=self._machines,
+            wiring=wiring,
+            territory=self._territory,
+            faults=lambda: self.faults,
+        )
+        mishaps = Mishaps(NO_FAULTS)
+        self._door = Door(
+            Router(all_routes(context)), token="w", read_token="r", mishaps=lambda: mishaps, witness=self.witness
+        )
+
+    def send(self, method: str, path: str, body: object = None, **params: str | Sequence[str]) -> Reply:
+        """Send a request."""
+        uri = "/v1" + path + ("?" + urlencode(params, doseq=True) if params else "")
+        request = HTTPServerRequest(
+            start_line=RequestStartLine(method, uri, "HTTP/1.1"),
+            headers=HTTPHeaders({"Authorization": "Bearer w", "Host": "sandbox"}),
+            body=b"" if body is None else json.dumps(body).encode(),
+        )
+        return self._loop.run_until_complete(self._answer(request))
+
+    async def _answer(self, request: HTTPServerRequest) -> Reply:
+        self._door.bucket = Bucket()
+        reads = request.method == "GET"
+        before = "" if reads else self.state()
+        try:
+            answer = self._door.answer(request)
+            status, body = answer.status, answer.body
+        except Refused as refused:
+            error = {"code": refused.code, "message": refused.message, "details": refused.details}
+            status, body = refused.status, {"error": error}
+        text = json.dumps(body or {})
+        if self.watched or not reads:
+            self.witness(request, status, body)
+        return Reply(status, json.loads(text), not reads and self.state() != before)
+
+    def state(self) -> str:
+        """All that there is, as a text to compare."""
+        project = self.project
+        running = [action for action in project.actions.values() if action.status == "running"]
+        own = [image for image in project.images.values() if image.kind != "system"]
+        tables = [project.table(kind) for kind in KINDS if kind != "images"]
+        return repr([len(project.actions), running, len(project.images), own, *tables])
+
+    def tick(self, pauses: int = ENOUGH) -> None:
+        """Let time pass: all that waits goes on to its next pause, as often as said."""
+        self._loop.run_until_complete(self._turn())
+        for _ in range(pauses):
+            self.release(*range(len(self._work.pauses)))
+
+    def release(self, *picks: int) -> None:
+        """Let some of what waits go on, in the order given, to its next pause."""
+        waiting = self._work.pauses
+        chosen = [waiting[pick % len(waiting)] for pick in picks if waiting]
+        for pause_ in dict.fromkeys(chosen):
+            waiting.remove(pause_)
+            if not pause_.done():
+                pause_.set_result(None)
+            self._loop.run_until_complete(self._turn())
+
+    async def _turn(self) -> None:
+        for _ in range(_TURNS):
+            await pause(0)
+
+    def every(self, kind: str) -> dict[int, Json]:
+        """List all resources of a kind, page by page."""
+        rows: list[Json] = []
+        page: int | None = 1
+        while page is not None:
+            body = self.send("GET", f"/{kind}", page=str(page), per_page="50").body
+            rows += body[kind]
+            page = body["meta"]["pagination"]["next_page"]
+        assert body["meta"]["pagination"]["total_entries"] == len(rows)
+        return {row["id"]: row for row in rows}
+
+    def close(self) -> None:
+        """Drop all that is under way."""
+        self._loop.run_until_complete(self._machines.close())
+        self._loop.close()
+        self._territory.close()

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Runs the command line in the test's own process."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from surroundings import environment_for
+
+from scherbelberg.cli import main
+from scherbelberg.settings import Settings
+
+
+class Terminal(io.StringIO):
+    """Somebody who types."""
+
+    def isatty(self) -> bool:
+        """They sit at a terminal."""
+        return True
+
+
+class Shell:
+    """Runs commands in this process, as a shell with only the test's own environment variables would."""
+
+    def __init__(self, settings: Settings, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+        self.settings = settings
+        self.monkeypatch = monkeypatch
+        self._capfd = capfd
+        for name in ("HETZNER", "HCLOUD_CONTEXT", "HCLOUD_CONFIG", "XDG_CONFIG_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in environment_for(settings).items():
+            monkeypatch.setenv(name, value)
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Run a command; returns exit code, output and complaints."""
+        self._capfd.readouterr()
+        try:
+            main(list(words))
+        except SystemExit as end:
+            code = int(end.code or 0)
+        else:
+            code = 0
+        output, complaints = self._capfd.readouterr()
+        return code, output, complaints

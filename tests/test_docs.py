@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The documents keep up with the program: exit codes, commands, and links between pages."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from scherbelberg import errors
+from scherbelberg.cli.main import _COMMANDS
+from scherbelberg.errors import ExitCode, ScherbelbergError
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+_PARTS = ("**What happened.**", "**Usual causes.**", "**What to do.**")
+
+
+def _read(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def _sections() -> dict[int, str]:
+    """The sections of the page of troubles, by exit code."""
+    pieces = re.split(r"^## (\d+): .*$", _read("troubleshooting.md"), flags=re.MULTILINE)[1:]
+    assert len(pieces) == 2 * len(set(pieces[::2]))
+    return {int(code): text for code, text in zip(pieces[::2], pieces[1::2], strict=True)}
+
+
+def _kinds() -> list[type[ScherbelbergError]]:
+    """All kinds of errors."""
+    classes = (kind for _, kind in inspect.getmembers(errors, inspect.isclass))
+    return [kind for kind in classes if issubclass(kind, ScherbelbergError)]
+
+
+def test_every_exit_code_has_its_section() -> None:
+    """The page of troubles has one section for each exit code, in order, and each says the same three things."""
+    sections = _sections()
+    assert list(sections) == sorted(int(code) for code in ExitCode)
+    for text in sections.values():
+        assert [text.count(part) for part in _PARTS] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("kind", _kinds(), ids=lambda kind: kind.code)
+def test_every_error_is_in_its_section(kind: type[ScherbelbergError]) -> None:
+    """The word of each error stands where its exit code is explained."""
+    assert f"`{kind.code}`" in _sections()[int(kind.exit_code)]
+
+
+def test_every_command_has_its_row() -> None:
+    """The page of platforms has one row for each command, in order, and says one of three words in each place."""
+    rows = re.findall(r"^\| `([a-z]+)` \|[^|]*\|(.*)\|$", _read("platforms.md"), flags=re.MULTILINE)
+    assert [name for name, _ in rows] == sorted(_COMMANDS)
+    for _, words in rows:
+        cells = [cell.strip() for cell in words.split("|")]
+        assert len(cells) == 4
+        assert set(cells) <= {"proven", "unproven", "unsupported"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    """What a page refers to beside it is there."""
+    targets = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""docs/cli.md says what the program does: each command, each option, each exit code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+from schemas import FOLDER
+
+from scherbelberg.cli.failures import CANCELLED, UNEXPECTED, USAGE
+from scherbelberg.cli.main import group
+from scherbelberg.errors import ExitCode, ScherbelbergError
+
+PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+#: Said once for all commands.
+SHARED = {"--help", "--quiet", "--verbose", "--version"}
+
+
+def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _commands(inner, (*words, name))
+    else:
+        yield " ".join(words), command
+
+
+def _sections() -> dict[str, str]:
+    """Command to what the page says of it."""
+    parts = re.split(r"^### `scherbelberg (.*)`$", PAGE, flags=re.MULTILINE)
+    texts = [re.split(r"^#+ ", text, flags=re.MULTILINE)[0] for text in parts[2::2]]
+    return {_named(heading): text for heading, text in zip(parts[1::2], texts, strict=True)}
+
+
+def _named(heading: str) -> str:
+    """The command that a heading is about, or the heading itself."""
+    names = sorted((name for name, _ in _commands(group)), key=len, reverse=True)
+    return next((name for name in names if f"{heading} ".startswith(f"{name} ")), heading)
+
+
+def test_commands() -> None:
+    """Each command has a section, and no section is about something else."""
+    assert sorted(_sections()) == sorted(name for name, _ in _commands(group))
+
+
+def test_options() -> None:
+    """Each option is in its command's section by its long name, and no section tells of an option that is not there."""
+    sections = _sections()
+    for name, command in _commands(group):
+        options = [option for option in command.params if isinstance(option, click.Option)]
+        own = {max(option.opts, key=len) for option in options} - SHARED
+        told = set(re.findall(r"--[a-z][a-z-]+", sections[name]))
+        assert own - told == set(), name
+        assert told - own - SHARED == set(), name
+
+
+def test_shared_options() -> None:
+    """What all commands have in common is told once."""
+    before = PAGE.partition("## Commands")[0]
+    assert {option for option in SHARED if option not in before} == set()
+
+
+def _kinds(kind: type[ScherbelbergError]) -> list[type[ScherbelbergError]]:
+    return [kind, *(found for one in kind.__subclasses__() for found in _kinds(one))]
+
+
+def test_exit_codes() -> None:
+    """The table has each exit code with all the words that programs may find beside it, and no other."""
+    rows = re.findall(r"^\| (\d+) \|([^|]*)\|", PAGE, flags=re.MULTILINE)
+    table = {int(code): set(re.findall(r"`([a-z_]+)`", words)) for code, words in rows}
+    expected: dict[int, set[str]] = {int(code): set() for code in ExitCode}
+    for kind in _kinds(ScherbelbergError):
+        expected[int(kind.exit_code)].add(kind.code)
+    expected[int(ExitCode.USAGE)].add(USAGE)
+    expected[int(ExitCode.FAILURE)].add(UNEXPECTED)
+    expected[int(ExitCode.INTERRUPTED)].add(CANCELLED)
+    expected[int(ExitCode.TERMINATED)].add(CANCELLED)
+    assert table == expected
+
+
+def test_schemas() -> None:
+    """Each schema is linked."""
+    assert set(re.findall(r"\(schema/([a-z-]+)\.json\)", PAGE)) == {path.stem for path in FOLDER.iterdir()}

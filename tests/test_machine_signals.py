@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Signals to a program that another program waits for: there is a document all the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from schemas import read, read_lines, unpromised
+from shells import Shell
+from surroundings import environment_for, folders, held
+
+from scherbelberg.settings import Settings
+
+WITHIN_S = 60
+CREATE = ("create", "-p", "signal", "-w", "1", "--json", "--progress", "json")
+
+
+@contextmanager
+def program(settings: Settings, *words: str, stdin: int = subprocess.DEVNULL) -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process of its own, which is gone at the end whatever happened."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scherbelberg", *words],
+        env=environment_for(settings),
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_until(process: subprocess.Popen[str], **wanted: str) -> list[str]:
+    """Read lines up to one with these values."""
+    lines = []
+    for line in process.stderr or ():
+        lines.append(line)
+        values = json.loads(line)
+        if all(values.get(name) == value for name, value in wanted.items()):
+            return lines
+    raise AssertionError(f"ended without {wanted}: {''.join(lines)}")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_cancelled(settings: Settings, number: signal.Signals, code: int) -> None:
+    """A create that is cancelled tells so on stdout, and its undoing in lines; nothing is left."""
+    with program(settings, *CREATE) as process:
+        begin = read_until(process, phase="reach", state="done")
+        process.send_signal(number)
+        output, rest = process.communicate(timeout=WITHIN_S)
+    failure = read("error", output)
+    assert (process.returncode, failure["error"]["code"], failure["left_over"]) == (code, "cancelled", [])
+    lines = read_lines("".join(begin) + rest)
+    assert {"type": "message", "schema": 1, "text": "Interrupted: giving everything back ..."} in lines
+    assert [line["phase"] for line in lines if line["type"] == "event"][-1] == "empty"
+    assert lines[-1] == {**failure, "type": "error"}
+    assert (held(settings), folders(settings)) == ([], [])
+
+
+def test_abandoned(settings: Settings) -> None:
+    """A person who leaves before the end is proven leaves a document, too."""
+    master, slave = pty.openpty()
+    try:
+        with program(settings, *CREATE, stdin=slave) as process:
+            read_until(process, phase="environment", state="start")
+            process.send_signal(signal.SIGINT)
+            read_until(process, type="message", text="Interrupted: giving everything back ...")
+            process.send_signal(signal.SIGINT)
+            output, rest = process.communicate(timeout=WITHIN_S)
+    finally:
+        os.close(master)
+        os.close(slave)
+    failure = read("error", output)
+    assert (process.returncode, failure["error"]["code"]) == (130, "cancelled")
+    assert "scherbelberg nuke -p signal" in failure["error"]["message"]
+    assert read_lines(rest)[-1] == {**failure, "type": "error"}
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 0), (signal.SIGTERM, 143)])
+def test_tunnel(shell: Shell, number: signal.Signals, code: int) -> None:
+    """A tunnel gives its document when it is open, and adds nothing to it when it ends, well or not."""
+    assert shell("create", "-p", "tour", "-w", "1", "-q")[0] == 0
+    with program(shell.settings, "tunnel", "-p", "tour", "--json") as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line == "}\n":
+                break
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=WITHIN_S)
+    document = read("tunnel", "".join(lines) + rest)
+    assert (process.returncode, unpromised("tunnel", document)) == (code, [])
+    ranges = read("firewall", shell("firewall", "-p", "tour", "--cidr", "127.0.0.0/8", "--json", "-q")[1])
+    assert (ranges["ssh_from"], unpromised("firewall", ranges)) == (["127.0.0.0/8"], [])
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_between(shell: Shell, name: str, code: int) -> None:
+    """A signal that comes while nothing is asked of the cloud yet is a document as well."""
+
+    def interrupted(token_file: object) -> None:
+        signal.raise_signal(getattr(signal, name))
+
+    shell.monkeypatch.setattr("scherbelberg.cli.look.where", interrupted)
+    ended, output, complaints = shell("ls", "--json")
+    assert (ended, read("error", output)["error"]["code"]) == (code, "cancelled")
+    assert complaints == f"Interrupted by {name}.\n"
+
+
+def test_interrupted_after_the_making(shell: Shell) -> None:
+    """When a cluster is made and only its description fails, the document says that it stays."""
+
+    def interrupted(*args: object, **kwargs: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    shell.monkeypatch.setattr("scherbelberg.cli.story.described", interrupted)
+    code, output, complaints = shell(*CREATE)
+    assert (code, read("error", output)["left_over"]) == (143, ["cluster signal"])
+    (hint,) = [line["text"] for line in read_lines(complaints) if "stays" in line.get("text", "")]
+    assert hint.endswith("give it back with: scherbelberg destroy -p signal")
+    assert len(held(shell.settings)) == 5
