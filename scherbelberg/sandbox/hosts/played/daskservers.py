@@ -177,6 +177,6 @@ async def _close(server: Scheduler | Worker) -> None:
 
 def _forget_methods() -> None:
     """Empty a cache of distributed's that holds methods of all servers there ever were, and so the servers."""
-    cache = getattr(core, "_expects_comm", None)
-    if hasattr(cache, "cache_clear"):
-        cache.cache_clear()
+    clear = getattr(getattr(core, "_expects_comm", None), "cache_clear", None)
+    if clear is not None:
+        clear()
