@@ -16,6 +16,8 @@ def shipped_files() -> dict[str, bytes]:
 def _walk(folder: Traversable, below: str) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for entry in folder.iterdir():
+        if entry.name == "__pycache__":
+            continue  # pip compiles every Python file that it installs
         path = f"{below}{entry.name}"
         if entry.is_dir():
             found += _walk(entry, f"{path}/")

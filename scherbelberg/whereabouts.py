@@ -72,10 +72,11 @@ def _ask(url: str) -> str:
     connection = kind(parts.hostname or "", parts.port, timeout=_WITHIN_S, source_address=("0.0.0.0", 0))  # noqa: S104 - any of ours
     with contextlib.closing(connection):
         connection.request("GET", parts.path or "/", headers={"Accept": "text/plain", "User-Agent": "scherbelberg"})
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise http.client.HTTPException(f"it answers with status {answer.status}")
-        return answer.read(_LONGEST).decode("ascii", "replace").strip()
+        # Closed on its own: as long as the answer is not read to its end, it holds the connection's socket.
+        with connection.getresponse() as answer:
+            if answer.status != 200:
+                raise http.client.HTTPException(f"it answers with status {answer.status}")
+            return answer.read(_LONGEST).decode("ascii", "replace").strip()
 
 
 def _unknown(reason: str) -> WhereaboutsUnknown:

@@ -7,15 +7,25 @@ from __future__ import annotations
 from pathlib import Path
 
 import scherbelberg
+from scherbelberg import shipped
 from scherbelberg.shipped import shipped_files
 
 
 def test_shipped_files() -> None:
     """All files below share are shipped by their paths with slashes, byte by byte."""
     share = Path(scherbelberg.__file__).parent / "share"
-    expected = {path.relative_to(share).as_posix(): path.read_bytes() for path in share.rglob("*") if path.is_file()}
+    paths = [path for path in share.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    expected = {path.relative_to(share).as_posix(): path.read_bytes() for path in paths}
     assert shipped_files() == expected
     assert {"bootstrap.sh", "10-scherbelberg.conf", "units/scherbelberg-dask@.service"} <= set(expected)
+
+
+def test_compiled_files_stay_here(tmp_path: Path) -> None:
+    """What pip compiles when it installs the package is not shipped."""
+    (tmp_path / "__pycache__").mkdir()
+    (tmp_path / "__pycache__" / "direct.cpython-311.pyc").write_bytes(b"\xa7\r\r\n")
+    (tmp_path / "direct.py").write_bytes(b"pass\n")
+    assert shipped._walk(tmp_path, "") == [("direct.py", b"pass\n")]
 
 
 def test_shipped_text_is_for_unix() -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process, Where, serve
-from scherbelberg.sandbox.hosts.layout import copy_disk, host_environment, make_root, make_standins, prepare_boot, shell
+from scherbelberg.sandbox.hosts.folders import FolderHosts
+from scherbelberg.sandbox.hosts.layout import host_environment, make_root, make_standins, prepare_boot, shell
 from scherbelberg.sandbox.hosts.sshd import Sshd
 from scherbelberg.sandbox.hosts.system import end_marked
 
@@ -66,7 +67,7 @@ class ProcessHost:
         await serve(process, Where(shell=environment["SHELL"], home=self._root / "root", environment=environment))
 
 
-class ProcessHosts:
+class ProcessHosts(FolderHosts[ProcessHost]):
     """The driver.
 
     Args:
@@ -77,10 +78,9 @@ class ProcessHosts:
 
     def __init__(self, folder: Path, *, sandbox_id: str, port: int) -> None:
         shell()  # without bash, say so now
-        self._folder = folder
+        super().__init__(folder)
         self._id = sandbox_id
         self._port = port
-        self._hosts: dict[int, ProcessHost] = {}
         make_standins(self._standins)
 
     @property
@@ -89,40 +89,14 @@ class ProcessHosts:
 
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host; it is off."""
-        root = self._folder / str(plan.number)
-        disk = None if plan.snapshot is None else self._snapshot(plan.snapshot)
-        await asyncio.to_thread(make_root, root, plan, disk=disk)
+        root = self._root(plan.number)
+        await asyncio.to_thread(make_root, root, plan, disk=self._disk(plan))
         self._hosts[plan.number] = ProcessHost(
             root, mark=f"{self._id}.{plan.number}", port=self._port, standins=self._standins
         )
 
-    def _snapshot(self, number: int) -> Path:
-        return self._folder / f"snapshot-{number}"
-
-    async def boot(self, number: int, address: str | None) -> None:
-        """Switch a host on."""
-        await self._hosts[number].boot(address)
-
-    async def save(self, number: int, snapshot: int) -> None:
-        """Copy a host's files."""
-        await asyncio.to_thread(copy_disk, self._folder / str(number), self._snapshot(snapshot))
-
-    async def forget(self, snapshot: int) -> None:
-        """Delete a copy."""
-        await asyncio.to_thread(shutil.rmtree, self._snapshot(snapshot), ignore_errors=True)
-
-    async def halt(self, number: int) -> None:
-        """Switch a host off."""
-        await self._hosts[number].halt()
-
-    async def remove(self, number: int) -> None:
-        """Halt a host and delete all of it."""
-        if number in self._hosts:
-            await self._hosts[number].remove()
-            del self._hosts[number]
-
     async def close(self) -> None:
         """Remove all hosts."""
-        await asyncio.gather(*(self.remove(number) for number in tuple(self._hosts)))
+        await self._remove_all()
         await end_marked(f"{self._id}.")
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await self._delete_folder()

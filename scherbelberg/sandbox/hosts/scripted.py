@@ -15,7 +15,8 @@ import asyncssh
 
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process
-from scherbelberg.sandbox.hosts.layout import copy_disk, make_root, prepare_boot
+from scherbelberg.sandbox.hosts.folders import FolderHosts
+from scherbelberg.sandbox.hosts.layout import make_root, prepare_boot
 from scherbelberg.sandbox.hosts.played.lan import Lan, Places
 from scherbelberg.sandbox.hosts.played.playing import play
 from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
@@ -116,7 +117,7 @@ class ScriptedHost:
                 process.exit(code)
 
 
-class ScriptedHosts:
+class ScriptedHosts(FolderHosts[ScriptedHost]):
     """The driver.
 
     Args:
@@ -136,20 +137,18 @@ class ScriptedHosts:
         pause: Pause,
         scenario: Callable[[str], Scenario] = _all_baked,
     ) -> None:
-        self._folder = folder
+        super().__init__(folder)
         self._port = port
         self._pause = pause
         self._scenario = scenario
         self._lan = Lan(places)
         self._dask = Dask(folder / "dask")
-        self._hosts: dict[int, ScriptedHost] = {}
         folder.mkdir(parents=True, mode=0o700)
 
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host; it is off."""
-        root = self._folder / str(plan.number)
-        disk = None if plan.snapshot is None else self._snapshot(plan.snapshot)
-        await asyncio.to_thread(make_root, root, plan, disk=disk, programs=False)
+        root = self._root(plan.number)
+        await asyncio.to_thread(make_root, root, plan, disk=self._disk(plan), programs=False)
         self._hosts[plan.number] = ScriptedHost(
             plan.number,
             root,
@@ -160,33 +159,8 @@ class ScriptedHosts:
             pause=self._pause,
         )
 
-    def _snapshot(self, number: int) -> Path:
-        return self._folder / f"snapshot-{number}"
-
-    async def boot(self, number: int, address: str | None) -> None:
-        """Switch a host on."""
-        await self._hosts[number].boot(address)
-
-    async def save(self, number: int, snapshot: int) -> None:
-        """Copy a host's files."""
-        await asyncio.to_thread(copy_disk, self._folder / str(number), self._snapshot(snapshot))
-
-    async def forget(self, snapshot: int) -> None:
-        """Delete a copy."""
-        await asyncio.to_thread(shutil.rmtree, self._snapshot(snapshot), ignore_errors=True)
-
-    async def halt(self, number: int) -> None:
-        """Switch a host off."""
-        await self._hosts[number].halt()
-
-    async def remove(self, number: int) -> None:
-        """Halt a host and delete all of it."""
-        if number in self._hosts:
-            await self._hosts[number].remove()
-            del self._hosts[number]
-
     async def close(self) -> None:
         """Remove all hosts."""
-        await asyncio.gather(*(self.remove(number) for number in tuple(self._hosts)))
+        await self._remove_all()
         self._dask.close()
-        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
+        await self._delete_folder()

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What drivers have in common whose hosts are folders."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.layout import copy_disk
+
+
+class Host(Protocol):
+    """One host."""
+
+    async def boot(self, address: str | None) -> None:
+        """Switch it on."""
+
+    async def halt(self) -> None:
+        """Switch it off."""
+
+    async def remove(self) -> None:
+        """Halt it, then delete all files."""
+
+
+H = TypeVar("H", bound=Host)
+
+
+class FolderHosts(Generic[H]):
+    """Hosts by number, and snapshots of them.
+
+    Args:
+        folder: Below which the hosts' folders are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._hosts: dict[int, H] = {}
+
+    def _root(self, number: int) -> Path:
+        return self._folder / str(number)
+
+    def _disk(self, plan: HostPlan) -> Path | None:
+        """What a host's disk begins with, or None for the system image."""
+        return None if plan.snapshot is None else self._snapshot(plan.snapshot)
+
+    def _snapshot(self, number: int) -> Path:
+        return self._folder / f"snapshot-{number}"
+
+    async def boot(self, number: int, address: str | None) -> None:
+        """Switch a host on."""
+        await self._hosts[number].boot(address)
+
+    async def save(self, number: int, snapshot: int) -> None:
+        """Copy a host's files."""
+        await asyncio.to_thread(copy_disk, self._root(number), self._snapshot(snapshot))
+
+    async def forget(self, snapshot: int) -> None:
+        """Delete a copy."""
+        await asyncio.to_thread(shutil.rmtree, self._snapshot(snapshot), ignore_errors=True)
+
+    async def halt(self, number: int) -> None:
+        """Switch a host off."""
+        await self._hosts[number].halt()
+
+    async def remove(self, number: int) -> None:
+        """Halt a host and delete all of it."""
+        if number in self._hosts:
+            await self._hosts[number].remove()
+            del self._hosts[number]
+
+    async def _remove_all(self) -> None:
+        await asyncio.gather(*(self.remove(number) for number in tuple(self._hosts)))
+
+    async def _delete_folder(self) -> None:
+        await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
