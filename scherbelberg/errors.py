@@ -29,6 +29,7 @@ class ExitCode(IntEnum):
     CLOUD = 12
     NODE = 13
     SANDBOX = 14
+    ENVIRONMENT = 15
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -234,6 +235,20 @@ class VersionMismatch(ScherbelbergError):
     def __init__(self, message: str, *, differences: tuple[tuple[str, str, str, str], ...]) -> None:
         super().__init__(message)
         self.differences = differences
+
+
+class EnvironmentUnavailable(ScherbelbergError):
+    """No environment for the nodes can be had that is what was asked for: nothing was made."""
+
+    exit_code = ExitCode.ENVIRONMENT
+    code = "environment_unavailable"
+
+
+class ChannelUnreachable(ScherbelbergError):
+    """A channel or index of packages, or a mirror of one, does not answer as it should."""
+
+    exit_code = ExitCode.ENVIRONMENT
+    code = "channel_unreachable"
 
 
 class LeftOver(ScherbelbergError):

@@ -43,6 +43,7 @@ FLOORS = {
         "catalog",
         "choice",
         "environment",
+        "envlock",
         "keys",
         "plan",
         "payload",

@@ -1,0 +1,288 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Locks: the files that make up a node's environment, each with its hash; their text and the records beside it.
+
+The text is an explicit list as conda and mamba read it. Records say what the packages need, so that a lock can be
+checked and added to without asking a channel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from scherbelberg.environment import OPTIONAL, REQUIRED, Versions
+from scherbelberg.errors import BadInput
+
+#: Where channels are that have but a name. A mirror stands in its place.
+CHANNELS = "https://conda.anaconda.org"
+SCHEMA = 1
+#: Platforms that nodes can have, and how the cloud calls their architecture.
+PLATFORMS = {"x86": "linux-64", "arm": "linux-aarch64"}
+#: What conda calls otherwise than PyPI, among what is compared.
+CONDA_NAMES = {"dask": "dask-core", "msgpack": "msgpack-python"}
+_FILE = re.compile(r"(?P<name>[a-z0-9_.-]+)-(?P<version>[^-/]+)-(?P<build>[^-/]+)\.(conda|tar\.bz2)\Z")
+_LINE = re.compile(r"(?P<url>\S+)#(sha256:)?(?P<sha256>[0-9a-f]{64})\Z")
+_WHEEL = re.compile(
+    r"# pip (?P<name>\S+?)==(?P<version>\S+) @ (?P<url>\S+?) --hash=sha256:(?P<sha256>[0-9a-f]{64})\Z"
+)
+_BEGIN = "@EXPLICIT"
+
+
+@frozen(kw_only=True)
+class Package:
+    """A conda package.
+
+    Args:
+        url: Where its channel has it, never a mirror and without credentials.
+        sha256: Of the file, hexadecimal.
+        size: Of the file in bytes, or None if nobody said.
+        depends: What it needs, as match specs.
+        constrains: What others have to be where they are there, likewise.
+        is_recorded: Whether the former two are known.
+    """
+
+    url: str
+    sha256: str
+    size: int | None = None
+    depends: tuple[str, ...] = ()
+    constrains: tuple[str, ...] = ()
+    is_recorded: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        if not _FILE.match(self.file_name):
+            raise BadInput(f"{self.url} is no conda package: its name is not NAME-VERSION-BUILD.conda or .tar.bz2.")
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
+
+    @property
+    def subdir(self) -> str:
+        """Part of the channel that it is in."""
+        return self.url.rsplit("/", 2)[-2]
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self._part("name")
+
+    @property
+    def version(self) -> str:
+        """Its version."""
+        return self._part("version")
+
+    @property
+    def build(self) -> str:
+        """Its build string."""
+        return self._part("build")
+
+    def _part(self, part: str) -> str:
+        match = _FILE.match(self.file_name)
+        if match is None:
+            raise ValueError("checked when it was made")
+        return match[part]
+
+
+@frozen(kw_only=True)
+class Wheel:
+    """A wheel from a Python package index.
+
+    Args:
+        name: Normalized name.
+        version: Version.
+        url: Where the index has it, without credentials.
+        sha256: Of the file, hexadecimal.
+        size: Of the file in bytes, or None if nobody said.
+    """
+
+    name: str
+    version: str
+    url: str
+    sha256: str
+    size: int | None = None
+
+    @property
+    def file_name(self) -> str:
+        """Name of the file."""
+        return self.url.rpartition("/")[2]
+
+
+@frozen(kw_only=True)
+class EnvLock:
+    """All files of an environment.
+
+    Args:
+        profile: What it was made from: ``main``, ``science``, or a word for what the user gave.
+        platform: conda's name of the nodes' platform.
+        packages: In an order in which each comes after what it needs.
+        wheels: What is installed over them.
+        specs: What was asked for, as match specs.
+    """
+
+    profile: str
+    platform: str
+    packages: tuple[Package, ...]
+    wheels: tuple[Wheel, ...] = ()
+    specs: tuple[str, ...] = ()
+    digest: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "digest", hashlib.sha256(_body(self).encode()).hexdigest())
+
+    @property
+    def files(self) -> tuple[Package | Wheel, ...]:
+        """Packages and wheels."""
+        return (*self.packages, *self.wheels)
+
+    @property
+    def size(self) -> int | None:
+        """Bytes to download, or None if not all sizes are known."""
+        sizes = [file.size for file in self.files]
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
+
+    @property
+    def versions(self) -> Versions:
+        """The compared versions; wheels win over packages.
+
+        Raises:
+            BadInput: There is no Python in it.
+        """
+        packages = {package.name: package.version for package in self.packages}
+        wheels = {wheel.name: wheel.version for wheel in self.wheels}
+        if "python" not in packages:
+            raise BadInput(f"The environment '{self.profile}' for {self.platform} has no Python in it.")
+        found = {name: wheels.get(name) or packages.get(CONDA_NAMES.get(name, name)) for name in REQUIRED + OPTIONAL}
+        return Versions(
+            python=packages["python"], packages={name: version for name, version in found.items() if version}
+        )
+
+    @property
+    def name(self) -> str:
+        """Its file's name without ending, such as ``main-py313-linux-64``."""
+        return lock_name(self.profile, self.versions.python_minor, self.platform)
+
+
+def lock_name(profile: str, python_minor: str, platform: str) -> str:
+    """Name a lock.
+
+    Args:
+        profile: Such as ``main``.
+        python_minor: Such as ``3.13``.
+        platform: Such as ``linux-64``.
+    """
+    return f"{profile}-py{python_minor.replace('.', '')}-{platform}"
+
+
+def _body(lock: EnvLock) -> str:
+    lines = [f"{package.url}#sha256:{package.sha256}" for package in lock.packages]
+    lines += [f"# pip {one.name}=={one.version} @ {one.url} --hash=sha256:{one.sha256}" for one in lock.wheels]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def write_lock(lock: EnvLock) -> str:
+    """Write a lock as text, which `read_lock` and, but for wheels, conda and mamba read."""
+    head = {
+        "profile": lock.profile,
+        "python": lock.versions.python,
+        "platform": lock.platform,
+        "specs": json.dumps(list(lock.specs)),
+        "digest": lock.digest,
+    }
+    if lock.size is not None:
+        head["bytes"] = str(lock.size)
+    lines = ["# scherbelberg environment", *(f"# {name}: {value}" for name, value in head.items()), _BEGIN]
+    return "".join(f"{line}\n" for line in lines) + _body(lock)
+
+
+def read_lock(text: str, *, source: str, platform: str, records: str | None = None) -> EnvLock:
+    """Read an explicit list, one of ours or anybody's.
+
+    Args:
+        text: The list.
+        source: What it is called in errors.
+        platform: For a list that does not say for which platform it is.
+        records: What `write_records` wrote of it, or None.
+
+    Raises:
+        BadInput: It is none, a line has no SHA-256, or it is not what its header or its records say.
+    """
+    head, begin, body = text.partition(f"{_BEGIN}\n")
+    if not begin:
+        raise BadInput(f"{source} is no explicit list: it has no line {_BEGIN}.")
+    said = dict(line[2:].split(": ", 1) for line in head.splitlines() if line.startswith("# ") and ": " in line)
+    known = _read_records(records, source)
+    packages: list[Package] = []
+    wheels: list[Wheel] = []
+    for line in body.splitlines():
+        if match := _WHEEL.match(line):
+            wheels.append(Wheel(**match.groupdict()))
+        elif line.strip() and not line.startswith("#"):
+            packages.append(_read_line(line.strip(), known, source))
+    if not packages:
+        raise BadInput(f"{source} lists no package.")
+    lock = EnvLock(
+        profile=said.get("profile", "file"),
+        platform=said.get("platform", platform),
+        packages=tuple(packages),
+        wheels=tuple(wheels),
+        specs=_read_specs(said.get("specs", "[]"), source),
+    )
+    if said.get("digest", lock.digest) != lock.digest:
+        raise BadInput(f"{source} was changed: its digest is not the one that it says; make it anew.")
+    return lock
+
+
+def _read_line(line: str, known: Mapping[str, Mapping[str, Any]], source: str) -> Package:
+    match = _LINE.match(line)
+    if match is None:
+        raise BadInput(f"{source} has the line '{line[:200]}', which is no URL with #sha256:HASH behind it.")
+    url = match["url"]
+    record = known.get("/".join(url.rsplit("/", 2)[-2:]))
+    if record is None:
+        return Package(url=url, sha256=match["sha256"], is_recorded=False)
+    return Package(
+        url=url,
+        sha256=match["sha256"],
+        size=record["size"],
+        depends=tuple(record["depends"]),
+        constrains=tuple(record["constrains"]),
+    )
+
+
+def _read_specs(text: str, source: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(spec) for spec in json.loads(text))
+    except (ValueError, TypeError):
+        raise BadInput(f"{source} has specs in its header that are no JSON list.") from None
+
+
+def _read_records(text: str | None, source: str) -> dict[str, Any]:
+    if text is None:
+        return {}
+    try:
+        document = json.loads(text)
+        if document["schema"] != SCHEMA:
+            raise ValueError("another schema")
+        return dict(document["packages"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"The records of {source} cannot be read: {error}.") from None
+
+
+def write_records(lock: EnvLock) -> str:
+    """Write what the packages of a lock need, as JSON, one package a line."""
+    rows = [
+        f"{json.dumps(f'{one.subdir}/{one.file_name}')}:"
+        + json.dumps({"size": one.size, "depends": one.depends, "constrains": one.constrains}, separators=(",", ":"))
+        for one in lock.packages
+        if one.is_recorded
+    ]
+    lines = ",\n".join(rows)
+    return f'{{"schema":{SCHEMA},"packages":{{\n{lines}\n}}}}\n'
