@@ -28,9 +28,7 @@ PLATFORMS = {"x86": "linux-64", "arm": "linux-aarch64"}
 CONDA_NAMES = {"dask": "dask-core", "msgpack": "msgpack-python"}
 _FILE = re.compile(r"(?P<name>[a-z0-9_.-]+)-(?P<version>[^-/]+)-(?P<build>[^-/]+)\.(conda|tar\.bz2)\Z")
 _LINE = re.compile(r"(?P<url>\S+)#(sha256:)?(?P<sha256>[0-9a-f]{64})\Z")
-_WHEEL = re.compile(
-    r"# pip (?P<name>\S+?)==(?P<version>\S+) @ (?P<url>\S+?) --hash=sha256:(?P<sha256>[0-9a-f]{64})\Z"
-)
+_WHEEL = re.compile(r"# pip (?P<name>\S+?)==(?P<version>\S+) @ (?P<url>\S+?) --hash=sha256:(?P<sha256>[0-9a-f]{64})\Z")
 _BEGIN = "@EXPLICIT"
 
 
@@ -223,7 +221,7 @@ def read_lock(text: str, *, source: str, platform: str, records: str | None = No
     wheels: list[Wheel] = []
     for line in body.splitlines():
         if match := _WHEEL.match(line):
-            wheels.append(Wheel(**match.groupdict()))
+            wheels.append(Wheel(name=match[1], version=match[2], url=match[3], sha256=match[4]))
         elif line.strip() and not line.startswith("#"):
             packages.append(_read_line(line.strip(), known, source))
     if not packages:
@@ -269,11 +267,12 @@ def _read_records(text: str | None, source: str) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(text)
-        if document["schema"] != SCHEMA:
-            raise ValueError("another schema")
-        return dict(document["packages"])
+        packages = dict(document["packages"])
     except (KeyError, TypeError, ValueError) as error:
         raise BadInput(f"The records of {source} cannot be read: {error}.") from None
+    if document.get("schema") != SCHEMA:
+        raise BadInput(f"The records of {source} were written by another version of scherbelberg; make them anew.")
+    return packages
 
 
 def write_records(lock: EnvLock) -> str:
