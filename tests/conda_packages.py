@@ -79,7 +79,9 @@ def _whole_dask(version: str) -> Package:
 
 def _package(interpreter: Interpreter, distribution: Distribution, subdir: str) -> Package:
     is_pure = "Root-Is-Purelib: true" in (distribution.read_text("WHEEL") or "")
-    needs = sorted(f"{conda_name(need.name)} {_versions(need.specifier)}".strip() for need in _needs(distribution, interpreter))
+    needs = sorted(
+        f"{conda_name(need.name)} {_versions(need.specifier)}".strip() for need in _needs(distribution, interpreter)
+    )
     programs = [point for point in distribution.entry_points if point.group == "console_scripts"]
     index = {"name": conda_name(distribution.name), "version": distribution.version}
     if is_pure:
@@ -95,7 +97,9 @@ def _package(interpreter: Interpreter, distribution: Distribution, subdir: str) 
 
 def _versions(specifier: SpecifierSet) -> str:
     """Translate; conda writes ``==1.*`` without the signs of equality."""
-    return ",".join(sorted(str(part).removeprefix("==") if str(part).endswith("*") else str(part) for part in specifier))
+    return ",".join(
+        sorted(str(part).removeprefix("==") if str(part).endswith("*") else str(part) for part in specifier)
+    )
 
 
 def _files(distribution: Distribution, folder: str, cache_tag: str) -> Iterator[Member]:

@@ -32,11 +32,9 @@ _LEFT_OUT = {
     "tkinter",
     "turtledemo",
 }
-#: Debian's Python looks for packages in folders of its own: file to what stands there and what stands there elsewhere.
-_DEBIAN = {
-    "site.py": (b"dist-packages", b"site-packages"),
-    "sysconfig.py": (b"prefix_scheme = 'posix_local'", b"prefix_scheme = 'posix_prefix'"),
-}
+#: Debian's Python looks for packages in folders of its own, and installs them into others. Its ``site`` is compiled in.
+_DEBIAN_LOOKS = b"dist-packages"
+_DEBIAN_INSTALLS = b"prefix_scheme = 'posix_local'"
 _ASK = """
 import json, os, platform, sys, sysconfig
 print(json.dumps({
@@ -106,6 +104,10 @@ def python_members(interpreter: Interpreter) -> Iterator[Member]:
     for name in shared:
         yield Member(path=f"lib/{name}", data=_library(interpreter, name).read_bytes(), executable=True)
     yield from _standard_library(interpreter)
+    if _DEBIAN_LOOKS in (interpreter.stdlib / "site.py").read_bytes():
+        lines = ["import site", "import sys", f'site.addsitedir(f"{{sys.prefix}}/{interpreter.site_packages}")', ""]
+        path = interpreter.stdlib.relative_to(interpreter.prefix) / "sitecustomize.py"
+        yield Member(path=path.as_posix(), data="\n".join(lines).encode())
 
 
 def _library(interpreter: Interpreter, name: str) -> Path:
@@ -148,7 +150,7 @@ def _files(folder: Path) -> Iterator[Path]:
 def _adapted(interpreter: Interpreter, name: str, data: bytes) -> bytes:
     if name.startswith("_sysconfigdata"):
         return data.replace(str(interpreter.prefix).encode(), PLACEHOLDER.encode())
-    return data.replace(*_DEBIAN.get(name, (b"", b""))) if name in _DEBIAN else data
+    return data.replace(_DEBIAN_INSTALLS, b"prefix_scheme = 'posix_prefix'") if name == "sysconfig.py" else data
 
 
 def compiled(source: Path, path: str, cache_tag: str) -> Iterator[Member]:
