@@ -54,6 +54,7 @@ FLOORS = {
         "sshcommand",
         "diagnosis",
         "bygone",
+        "pypi",
     },
     "hands": {
         "settings",
@@ -69,6 +70,7 @@ FLOORS = {
         "daskconfig",
         "uploads",
         "whereabouts",
+        "wheels",
     },
     "work": {"links", "bootstrap", "teardown", "ordering", "roster"},
     "story": {"making", "gate", "keeping", "node", "cluster", "sync", "doctor"},
@@ -94,6 +96,7 @@ ROOMS = {
     "requests": {"transport"},
     "rich": {"cli"},
     "tornado": {"sandbox"},
+    "uv": {"wheels"},
     "yaml": {"daskconfig", "sandbox"},
 }
 
