@@ -74,6 +74,24 @@ def check_endpoint(endpoint: str) -> str:
     return endpoint.rstrip("/")
 
 
+def check_mirror(url: str) -> str:
+    """Check an address that stands for another one from which files come whose hashes are known.
+
+    Args:
+        url: Where the mirror is.
+
+    Returns:
+        The URL without a slash at its end.
+
+    Raises:
+        BadInput: It is no http(s) URL, or has a password in it.
+    """
+    if not _is_plain_url(url):
+        shown = "with an @ in it" if "@" in url else f"'{url}'"  # a password may stand before it
+        raise BadInput(f"The mirror {shown} is no http(s) address; credentials for it belong into ~/.netrc.")
+    return url.rstrip("/")
+
+
 def _is_plain_url(text: str) -> bool:
     """Whether every reader of URLs sees the same host in it: libraries differ over backslashes, users and spaces."""
     if not text.isascii() or not text.isprintable() or any(character in text for character in "\\ @"):

@@ -34,12 +34,16 @@ class NodeFacts:
         memory_bytes: Memory of the machine in bytes.
         python: Full version of its environment's Python.
         digest: Digest of its environment.
+        script: Digest of the scripts that it runs.
+        tool: Version of the tool that it was made by.
     """
 
     cores: int
     memory_bytes: int
     python: str
     digest: str
+    script: str
+    tool: str
 
 
 @frozen(kw_only=True)
@@ -196,6 +200,8 @@ def _facts(talk: _Talk, digest: str) -> NodeFacts:
             memory_bytes=int(talk.facts["memory_bytes"]),
             python=talk.facts["python"],
             digest=talk.facts["digest"],
+            script=talk.facts["script_digest"],
+            tool=talk.facts["tool"],
         )
     except (KeyError, ValueError) as error:
         raise _failed(talk, f"it did not say what it is ({error!r})") from None

@@ -20,16 +20,17 @@ from attrs import evolve
 from scherbelberg.bygone import Modern, modern, old_token_variable
 from scherbelberg.daskconfig import DaskConfig, read_dask_config
 from scherbelberg.daskdoor import Door
-from scherbelberg.environment import Versions, compare
+from scherbelberg.environment import Client
 from scherbelberg.errors import ClusterBroken, StateMissing
 from scherbelberg.events import Listener, ignore
-from scherbelberg.interpreter import own_versions
+from scherbelberg.interpreter import client_of
 from scherbelberg.keeping import find_own, give_back, give_back_all, opened
 from scherbelberg.links import Links, find_node
 from scherbelberg.making import make
+from scherbelberg.matching import matched
 from scherbelberg.node import Node
 from scherbelberg.provisions import Provisions
-from scherbelberg.record import Manifest, NodeRecord
+from scherbelberg.record import NodeRecord
 from scherbelberg.settings import Settings, around
 from scherbelberg.spec import DEFAULT_RANGE, ClusterSpec
 from scherbelberg.threadloop import carried, private_loop
@@ -37,7 +38,7 @@ from scherbelberg.told import Log, told
 from scherbelberg.uploads import send
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client as DaskClient
 
 Token = str | Callable[[], str]
 #: Deadline of an upload in seconds, for those who set none.
@@ -124,6 +125,7 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         dask_config: DaskConfig | None = None,
+        client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
         listen: Listener = ignore,
         log: Log | None = None,
@@ -143,6 +145,8 @@ class Cluster:
             secrets: The same, with values that nobody may see.
             dask_config: Dask's configuration on the nodes: YAML, the `Path` of a file, or a mapping. As the two above,
                 it is not kept on this computer, so it is given again to go on with an interrupted making.
+            client: The Python with which the cluster will be used; the running one if not given. The nodes get its
+                versions, and it proves that they have them.
             keep: Whether an error leaves what was made as it is, to be looked at; a cancellation never does.
             listen: Is called with each `Event`, on the library's own thread.
             log: A function that is called with a line of text for each event, likewise, or a `logging.Logger`.
@@ -160,9 +164,10 @@ class Cluster:
         # No coroutine itself, so that a warning points at the line that calls this and not at what awaits it.
         wanted = modern(spec, fields, call="Cluster.from_new")
         provisions = Provisions(environ=environ or {}, secrets=secrets or {}, dask_config=read_dask_config(dask_config))
-        making = partial(make, provisions=provisions, keep=keep)
 
         async def made() -> Cluster:
+            who = await asyncio.to_thread(client_of, client)
+            making = partial(make, client=who, provisions=provisions, keep=keep)
             where = around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable)
             work = _new(wanted, making, where, told(listen, log))
             return await private_loop().submit(work, too_late=Cluster._end).join()
@@ -243,7 +248,7 @@ class Cluster:
 
         return nuked()
 
-    async def get_client(self, *, asynchronous: bool = False) -> Client:
+    async def get_client(self, *, asynchronous: bool = False) -> DaskClient:
         """Connect a Dask client through the tunnel.
 
         Args:
@@ -253,12 +258,14 @@ class Cluster:
             VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
+        ours = matched(self._links.manifest)
         door = await self.door()
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
+        allowed = self._links.manifest.environment.allowed
         if asynchronous:
-            return await daskclient.connect_async(door)
-        return await asyncio.to_thread(daskclient.connect, door)
+            return await daskclient.connect_async(door, ours=ours, allowed=allowed)
+        return await asyncio.to_thread(daskclient.connect, door, ours=ours, allowed=allowed)
 
     async def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
         """Put something to import on the scheduler and all workers, those that join or restart later included.
@@ -275,12 +282,12 @@ class Cluster:
             NodeUnreachable: The scheduler cannot be reached.
             WaitTimeout: The deadline passed.
         """
+        matched(self._links.manifest)
         door = await self.door()
         await private_loop().submit(send(door, Path(path), within_s=within_s)).join()
 
     async def door(self) -> Door:
-        """Open the tunnels to scheduler and dashboard, for other programs of the same versions on this computer."""
-        compare(own_versions(), {"scheduler": _proven(self._links.manifest)})
+        """Open the tunnels to scheduler and dashboard, for programs of the client's versions on this computer."""
         return await private_loop().submit(self._open_door()).join()
 
     async def _open_door(self) -> Door:
@@ -316,11 +323,6 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _proven(manifest: Manifest) -> Versions:
-    packages = dict(manifest.versions)
-    return Versions(python=packages.pop("python"), packages=packages)
 
 
 async def _new(

@@ -17,8 +17,9 @@ from distributed.client import FutureCancelledError
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
 from scherbelberg.daskdoor import Door
-from scherbelberg.environment import Versions, compare
+from scherbelberg.environment import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
+from scherbelberg.fitting import Environment
 from scherbelberg.waiting import until
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
@@ -104,26 +105,47 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         )
 
 
-def connect(door: Door) -> Client:
+def connect(door: Door, *, ours: Versions, allowed: Allowed) -> Client:
     """Connect a client for blocking use, with a loop of its own; blocks while it connects.
 
+    Args:
+        door: Where the scheduler is found.
+        ours: The client's versions.
+        allowed: In what the nodes may differ from them.
+
     Raises:
         NodeUnreachable: The scheduler does not answer as it should.
+        VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
     with _translated():
-        return TunnelClient(door)
+        client = TunnelClient(door)
+        try:
+            compare(ours, _by_node(client.scheduler_info(n_workers=-1), client.get_versions()), allowed=allowed)
+        except BaseException:
+            client.close(timeout=_CLOSE_S)
+            raise
+        return client
 
 
-async def connect_async(door: Door) -> Client:
+async def connect_async(door: Door, *, ours: Versions, allowed: Allowed) -> Client:
     """Connect a client for use with await, on the running loop.
+
+    Args:
+        door: Where the scheduler is found.
+        ours: The client's versions.
+        allowed: In what the nodes may differ from them.
 
     Raises:
         NodeUnreachable: The scheduler does not answer as it should.
+        VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
     client = TunnelClient(door, asynchronous=True)
     try:
         with _translated():
-            return await client
+            await client
+            theirs = _by_node(await client.scheduler.identity(n_workers=-1), await client.get_versions())
+        compare(ours, theirs, allowed=allowed)
+        return client
     except BaseException:
         await _close(client)
         raise
@@ -157,17 +179,14 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-async def prove(door: Door, *, workers: tuple[str, ...], ours: Versions, within_s: float) -> dict[str, str]:
+async def prove(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> dict[str, str]:
     """Show that a cluster computes: exactly the planned workers, the client's versions everywhere, and a sum on each.
 
     Args:
         door: Where the scheduler is found.
         workers: Names of the planned workers.
-        ours: The client's versions.
+        environment: What client and nodes must have.
         within_s: Deadline in seconds for the workers to be there, and again for the sums.
-
-    Returns:
-        Package to version, as on all of them.
 
     Raises:
         NodeUnreachable: The scheduler does not answer as it should.
@@ -179,19 +198,18 @@ async def prove(door: Door, *, workers: tuple[str, ...], ours: Versions, within_
             addresses = await _joined(client, workers, within_s)
             try:
                 async with asyncio.timeout(max(within_s, _CONNECT_S)):
-                    await _check_versions(client, addresses, ours)
+                    await _check_versions(client, addresses, environment)
                     await _check_sums(client, workers)
             except TimeoutError:
                 last = f"missing {', '.join(workers)}"
                 raise WaitTimeout(what="A sum on each worker", within_s=within_s, last=last) from None
-    return {"python": ours.python_minor, **dict(ours.packages)}
 
 
-async def _check_versions(client: Client, addresses: Mapping[str, str], ours: Versions) -> None:
+async def _check_versions(client: Client, addresses: Mapping[str, str], environment: Environment) -> None:
     versions = await client.get_versions()
-    theirs = {"scheduler": _versions(versions["scheduler"])}
-    theirs |= {name: _versions(versions["workers"].get(address)) for name, address in addresses.items()}
-    compare(ours, theirs)
+    theirs = {"scheduler": versions_in(versions["scheduler"])}
+    theirs |= {name: versions_in(versions["workers"].get(address)) for name, address in addresses.items()}
+    compare(environment.client.versions, theirs, allowed=environment.allowed)
 
 
 async def _check_sums(client: Client, workers: tuple[str, ...]) -> None:
@@ -224,11 +242,13 @@ async def _joined(client: Client, workers: tuple[str, ...], within_s: float) -> 
     )
 
 
-def _versions(row: Mapping[str, Any] | None) -> Versions:
-    if row is None:
-        return Versions(python="-", packages={})
-    packages = {name: version for name, version in row["packages"].items() if version and name != "python"}
-    return Versions(python=".".join(row["host"]["python"].split(".")[:3]), packages=packages)
+def _by_node(identity: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Versions]:
+    """Versions of scheduler and workers by name; of workers that came or went meanwhile there is nothing to say."""
+    found = {"scheduler": versions_in(versions["scheduler"])}
+    for address, row in identity["workers"].items():
+        if address in versions["workers"]:
+            found[str(row["name"])] = versions_in(versions["workers"][address])
+    return found
 
 
 async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: float) -> None:

@@ -198,7 +198,8 @@ def _look_at_folders(home: Path, endpoint: str | None) -> FolderFacts:
         except StateDamaged as error:
             damage.append(error.message)
             continue
-        packages = dict(manifest.versions)
+        # What a client may have otherwise than the nodes was settled when the cluster was made.
+        packages = dict(manifest.versions) | {name: here for name, here, _ in manifest.environment.allowed}
         if "python" in packages and manifest.endpoint == endpoint:
             versions[folder.prefix] = Versions(python=packages.pop("python"), packages=packages)
     exposed = tuple(path for folder in folders for path in _exposed(folder))

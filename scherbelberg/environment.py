@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 from attrs import field, frozen
 
@@ -39,23 +40,39 @@ class Versions:
 
 
 @frozen(kw_only=True)
-class EnvLock:
-    """An environment that nodes must have.
+class Client:
+    """An interpreter with which a cluster is used.
 
     Args:
-        versions: The compared versions it pins.
-        digest: Hexadecimal SHA-256 that names it; a node's stamp carries the same.
+        versions: What it has.
+        path: Its program.
+        source: Who said that it is the client, for people.
+        own: Compared packages that are no release: installed to be edited, or with a local version.
     """
 
     versions: Versions
-    digest: str
+    path: str
+    source: str
+    own: tuple[str, ...] = ()
 
 
-def lock_of(versions: Versions) -> EnvLock:
-    """Make the lock that an image baked with exactly these versions satisfies."""
+#: A difference that is allowed: package, the client's version, the nodes'.
+Allowed = tuple[tuple[str, str, str], ...]
+
+
+def baked_digest(versions: Versions) -> str:
+    """Name what an image holds that was baked with exactly these versions: hexadecimal SHA-256."""
     rows = [f"python=={versions.python_minor}"]
     rows += [f"{name}=={versions.packages[name]}" for name in REQUIRED + OPTIONAL if name in versions.packages]
-    return EnvLock(versions=versions, digest=hashlib.sha256("\n".join(rows).encode()).hexdigest())
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def versions_in(row: Mapping[str, Any] | None) -> Versions:
+    """Read what Dask says of the versions of one of its servers, which may be nothing."""
+    if row is None:
+        return Versions(python="-", packages={})
+    packages = {name: version for name, version in row["packages"].items() if version and name != "python"}
+    return Versions(python=".".join(str(part) for part in row["host"]["python"].split(".")[:3]), packages=packages)
 
 
 def differences(client: Versions, nodes: Mapping[str, Versions]) -> tuple[tuple[str, str, str, str], ...]:
@@ -81,17 +98,18 @@ def differences(client: Versions, nodes: Mapping[str, Versions]) -> tuple[tuple[
     return tuple(rows)
 
 
-def compare(ours: Versions, theirs: Mapping[str, Versions]) -> None:
+def compare(ours: Versions, theirs: Mapping[str, Versions], *, allowed: Allowed = ()) -> None:
     """Refuse versions that differ.
 
     Args:
         ours: The client's.
         theirs: By node.
+        allowed: Differences that were shown before anything was rented.
 
     Raises:
         VersionMismatch: They differ; the rows say where.
     """
-    if rows := differences(ours, theirs):
+    if rows := tuple(row for row in differences(ours, theirs) if row[1:] not in allowed):
         node, package, here, there = rows[0]
         raise VersionMismatch(
             f"{package} is {here} on this computer and {there} on node {node}"

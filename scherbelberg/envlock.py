@@ -200,7 +200,7 @@ def write_lock(lock: EnvLock) -> str:
     return "".join(f"{line}\n" for line in lines) + _body(lock)
 
 
-def read_lock(text: str, *, source: str, platform: str, records: str | None = None) -> EnvLock:
+def read_lock(text: str, *, source: str, platform: str = "linux-64", records: str | None = None) -> EnvLock:
     """Read an explicit list, one of ours or anybody's.
 
     Args:

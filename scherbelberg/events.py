@@ -16,6 +16,7 @@ class Phase(StrEnum):
     """Phases of a cluster's life; the words are stable."""
 
     PLAN = "plan"
+    SOLVE = "solve"
     CREDENTIALS = "credentials"
     NETWORK = "network"
     RENT = "rent"

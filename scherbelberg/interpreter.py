@@ -1,21 +1,84 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Reads the versions that a client's interpreter has."""
+"""Reads the versions that a client's interpreter has: the running one's, or another's by asking it."""
 
 from __future__ import annotations
 
-import platform
-from importlib.metadata import PackageNotFoundError, version
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
-from scherbelberg.environment import OPTIONAL, REQUIRED, Versions
+from scherbelberg import installed
+from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
+from scherbelberg.errors import BadInput
+
+_WITHIN_S = 60.0
+_NAMES = [*REQUIRED, *OPTIONAL]
 
 
 def own_versions() -> Versions:
     """Read the compared versions of the running interpreter from its installed metadata."""
-    packages: dict[str, str] = {}
-    for name in REQUIRED + OPTIONAL:
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return Versions(python=platform.python_version(), packages=packages)
+    return own_client().versions
+
+
+def own_client() -> Client:
+    """Describe the running interpreter."""
+    return _client(installed.installed(_NAMES), Path(sys.executable), "this program's own")
+
+
+def client_of(given: Client | str | os.PathLike[str] | None) -> Client:
+    """The client that somebody named, by its program or as it was read before; the running one for None.
+
+    Raises:
+        BadInput: It is none that can be asked, or has no Dask.
+    """
+    if given is None:
+        return own_client()
+    return given if isinstance(given, Client) else read_client(Path(given), "the argument")
+
+
+def read_client(path: Path, source: str) -> Client:
+    """Describe an interpreter.
+
+    Args:
+        path: Its program.
+        source: Who named it, for people.
+
+    Raises:
+        BadInput: It is none that can be asked, or has no Dask.
+    """
+    command = [str(path), "-c", inspect.getsource(installed), *_NAMES]
+    try:
+        done = subprocess.run(command, capture_output=True, check=True, timeout=_WITHIN_S, stdin=subprocess.DEVNULL)
+        found = json.loads(done.stdout)
+    except (OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = _last_line(error.stderr) if isinstance(error, subprocess.CalledProcessError) else str(error)
+        raise BadInput(f"The client's Python {path} (from {source}) does not tell its versions: {reason}.") from None
+    client = _client(found, path, source)
+    missing = [name for name in REQUIRED if name not in client.versions.packages]
+    if missing:
+        raise BadInput(
+            f"The client's Python {path} (from {source}) has no {missing[0]}: install what it needs with"
+            " 'pip install scherbelberg[main]' there, or name another one with --client PYTHON."
+        )
+    return client
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it ended with an error"
+
+
+def _client(found: dict[str, object], path: Path, source: str) -> Client:
+    packages, own = found["packages"], found["own"]
+    if not isinstance(packages, dict) or not isinstance(own, list):
+        raise TypeError("the interpreter's answer has another form")
+    return Client(
+        versions=Versions(python=str(found["python"]), packages=packages),
+        path=str(path),
+        source=source,
+        own=tuple(str(name) for name in own),
+    )

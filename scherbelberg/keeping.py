@@ -12,8 +12,10 @@ from attrs import frozen
 
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
+from scherbelberg.environment import Client
 from scherbelberg.errors import ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
+from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.ordering import preview
 from scherbelberg.plan import ClusterPlan
@@ -74,18 +76,21 @@ async def offered(settings: Settings) -> Catalog:
         return await hetzner.catalog()
 
 
-async def planned(settings: Settings, spec: ClusterSpec) -> ClusterPlan:
+async def planned(settings: Settings, spec: ClusterSpec, client: Client) -> tuple[ClusterPlan, Environment]:
     """Decide what would be made.
 
     Args:
         settings: The surroundings.
         spec: What the user wants.
+        client: With what it would be used.
 
     Raises:
         BadInput: It cannot be made.
+        EnvironmentUnavailable: Its nodes cannot have the client's versions.
+        VersionMismatch: They would have others.
     """
     async with opened(settings, spec.timeouts) as hetzner:
-        return await preview(hetzner, settings, spec)
+        return await preview(hetzner, settings, spec, client)
 
 
 async def find_own(settings: Settings, prefix: str) -> Kept:

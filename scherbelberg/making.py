@@ -13,24 +13,28 @@ from attrs import evolve
 from scherbelberg.bootstrap import Answers, bootstrap
 from scherbelberg.catalog import Json, Kind, Resource, Server
 from scherbelberg.cloud import Created, Hetzner
+from scherbelberg.environment import Client
 from scherbelberg.errors import LeftOver, ScherbelbergError, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
 from scherbelberg.keys import sign_request
 from scherbelberg.links import Links
 from scherbelberg.ordering import Order, place
-from scherbelberg.payload import Addresses, command, node_settings, payload, user_data
+from scherbelberg.payload import Addresses, Release, RemoteFile, command, node_settings, payload, user_data
+from scherbelberg.pins import script_digest
 from scherbelberg.plan import (
     NodePlan,
     firewall_request,
     network_labels,
     network_request,
+    node_platform,
     server_request,
     ssh_key_request,
 )
+from scherbelberg.proving import prove
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.roster import Roster
 from scherbelberg.settings import Settings
-from scherbelberg.shipped import shipped_files
+from scherbelberg.shipped import shipped_files, tool_version
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.teardown import undone_on_failure
 from scherbelberg.waiting import finish, together
@@ -42,6 +46,7 @@ async def make(
     spec: ClusterSpec,
     listener: Listener,
     *,
+    client: Client,
     provisions: Provisions = NOTHING,
     keep: bool = False,
 ) -> Links:
@@ -52,6 +57,7 @@ async def make(
         settings: The surroundings.
         spec: What the user wants.
         listener: Is told what happens.
+        client: With what it will be used.
         provisions: What work finds on the nodes.
         keep: Whether an error leaves what was made as it is; an interrupt never does.
 
@@ -65,8 +71,8 @@ async def make(
         ScherbelbergError: It could not be made; everything was given back.
     """
     watch = Stopwatch(listener)
-    order = await place(hetzner, settings, spec, watch)
-    making = _Making(hetzner, order, watch, provisions)
+    order = await place(hetzner, settings, spec, client, watch)
+    making = _Making(hetzner, order, watch, provisions, settings)
     try:
         async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, keep=keep):
             watch(Event(phase=Phase.CREDENTIALS, state="done"))
@@ -86,7 +92,9 @@ async def make(
 class _Making:
     """One cluster while it is being made."""
 
-    def __init__(self, hetzner: Hetzner, order: Order, watch: Stopwatch, provisions: Provisions) -> None:
+    def __init__(
+        self, hetzner: Hetzner, order: Order, watch: Stopwatch, provisions: Provisions, settings: Settings
+    ) -> None:
         self.links = Links(order.folder, order.manifest, order.credentials.ssh.private)
         self._hetzner = hetzner
         self._order = order
@@ -94,6 +102,12 @@ class _Making:
         self._watch = watch
         self._timeouts = order.plan.spec.timeouts
         self._share = shipped_files()
+        self._release = Release(
+            script=script_digest(self._share),
+            tool=tool_version(),
+            channel_mirror=settings.channel_mirror,
+            miniforge_mirror=settings.miniforge_mirror,
+        )
         self._provisions = provisions
         self._roster = Roster(hetzner, order.plan, self._found)
 
@@ -154,19 +168,25 @@ class _Making:
         own = await self._roster.private_ip(node.name)
         scheduler = await self._roster.private_ip("scheduler")
         addresses = Addresses(node=own, scheduler=scheduler, public=created.resource.public_ip or "")
-        settings = node_settings(self._plan, node, addresses, digest=self._order.lock.digest)
-        await bootstrap(
+        digest = self._order.environment.digest(node_platform(node))
+        facts = await bootstrap(
             remote,
-            payload(
-                settings,
-                authority=self._order.credentials.authority.certificate,
-                share=self._share,
-                provisions=self._provisions,
-            ),
+            self._payload(node, addresses, digest),
             answers=self._answers(node),
             listener=self._watch,
             timeouts=self._timeouts,
-            digest=self._order.lock.digest,
+            digest=digest,
+        )
+        record = evolve(self.links.node(node.name), lock=facts.digest, script=facts.script, tool=facts.tool)
+        self.links.manifest = self.links.manifest.with_node(record)
+
+    def _payload(self, node: NodePlan, addresses: Addresses, digest: str) -> tuple[RemoteFile, ...]:
+        return payload(
+            node_settings(self._plan, node, addresses, digest=digest, release=self._release),
+            authority=self._order.credentials.authority.certificate,
+            share=self._share,
+            environment=self._order.environment_files(node_platform(node)),
+            provisions=self._provisions,
         )
 
     def _answers(self, node: NodePlan) -> Answers:
@@ -194,13 +214,14 @@ class _Making:
         self._tell(Phase.RENT, "done", node, detail=f"{server.public_ip}, {server.private_ip}")
 
     async def _prove(self) -> None:
-        from scherbelberg.daskclient import prove  # noqa: PLC0415 - heavy, and loaded in a thread by now
-
         self._tell(Phase.PROOF, "start")
         workers = tuple(worker for node in self._plan.nodes for worker in node.workers)
         try:
             versions = await prove(
-                await self.links.door(), workers=workers, ours=self._order.lock.versions, within_s=self._timeouts.join
+                await self.links.door(),
+                workers=workers,
+                environment=self._order.environment,
+                within_s=self._timeouts.join,
             )
         except WaitTimeout as error:
             error.log_tail = await self._service_logs(node.name for node in self._plan.nodes if node.name in error.last)

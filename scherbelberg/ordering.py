@@ -11,15 +11,19 @@ from attrs import evolve, frozen
 
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
-from scherbelberg.environment import EnvLock, lock_of
-from scherbelberg.errors import BadInput, ClusterExists
-from scherbelberg.events import Event, Listener, Phase
+from scherbelberg.environment import Client, baked_digest, compare
+from scherbelberg.envlock import write_lock
+from scherbelberg.errors import ClusterExists, VersionMismatch
+from scherbelberg.events import Event, Listener, Phase, ignore
+from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
-from scherbelberg.plan import ClusterPlan, make_identity, make_plan
-from scherbelberg.record import Credentials, Manifest, NodeRecord
+from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform
+from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
+from scherbelberg.selecting import Sources, choose
 from scherbelberg.settings import Settings
+from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import inventory
@@ -36,7 +40,7 @@ class Order:
         folder: Its folder on this computer.
         manifest: What the folder remembers.
         credentials: Its keys.
-        lock: The environment of its nodes.
+        environment: The environment of its nodes.
         held: What the cloud has of it already, from a try that was interrupted.
     """
 
@@ -44,22 +48,34 @@ class Order:
     folder: Folder
     manifest: Manifest
     credentials: Credentials
-    lock: EnvLock
+    environment: Environment
     held: Holding | None = None
 
+    def environment_files(self, platform: str) -> dict[str, bytes]:
+        """What a node is sent of its environment, by path in the payload.
 
-async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listener: Listener) -> Order:
+        Args:
+            platform: The node's.
+        """
+        lock = self.environment.locks.get(platform)
+        return {} if lock is None else {"env.lock": write_lock(lock).encode()}
+
+
+async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client: Client, listener: Listener) -> Order:
     """Decide and claim a cluster, or find the claim of one whose making was interrupted.
 
     Args:
         hetzner: The project.
         settings: The surroundings.
         spec: What the user wants.
+        client: With what it will be used.
         listener: Is told what was decided.
 
     Raises:
         BadInput: It cannot be made.
         ClusterExists: There is one of this name already.
+        EnvironmentUnavailable: Its nodes cannot have the client's versions.
+        VersionMismatch: They would have others.
     """
     listener(Event(phase=Phase.PLAN, state="start"))
     resources = await inventory(hetzner, selector(prefix=spec.prefix))
@@ -68,34 +84,53 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, listene
     folders = {folder.uid: folder for folder in store.folders(prefix=spec.prefix, endpoint=settings.access.endpoint)}
     held = _resumable(holdings(resources), folders, hetzner.now_s)
     if held is not None:
-        order = _resume(folders[held.uid], spec, catalog, held)
+        order = _resume(folders[held.uid], spec, client, catalog, held)
     else:
         identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
-        plan = make_plan(spec, catalog, identity)
-        _check_environment(plan, settings)
+        plan = _decide(spec, catalog, identity)
         listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
-        return _claim(plan, settings, store)
+        return _claim(plan, await _environment(plan, client, settings, listener), settings, store)
     listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
     order.folder.begin_making()
     return order
 
 
-async def preview(hetzner: Hetzner, settings: Settings, spec: ClusterSpec) -> ClusterPlan:
-    """Decide a cluster without claiming it: nothing is made and nothing remembered.
+async def preview(
+    hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client: Client
+) -> tuple[ClusterPlan, Environment]:
+    """Decide a cluster and its environment without claiming it: nothing is made and nothing remembered.
 
     Args:
         hetzner: The project.
         settings: The surroundings.
         spec: What the user wants.
+        client: With what it would be used.
 
     Raises:
         BadInput: It cannot be made.
+        EnvironmentUnavailable: Its nodes cannot have the client's versions.
+        VersionMismatch: They would have others.
     """
     catalog = await hetzner.catalog()
     identity = make_identity(spec, uid="preview", owner=settings.owner, now_s=hetzner.now_s)
-    plan = make_plan(spec, catalog, identity)
-    _check_environment(plan, settings)
-    return plan
+    plan = _decide(spec, catalog, identity)
+    return plan, await _environment(plan, client, settings, ignore)
+
+
+def _decide(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:
+    """Plan with the pinned image where nobody named one and the cloud has it."""
+    pinned = shipped_pins().image
+    if spec.image is not None or pinned not in {image.name for image in catalog.images if not image.deprecated}:
+        return make_plan(spec, catalog, identity)
+    return evolve(make_plan(evolve(spec, image=pinned), catalog, identity), spec=spec)
+
+
+async def _environment(plan: ClusterPlan, client: Client, settings: Settings, listener: Listener) -> Environment:
+    platforms = tuple(dict.fromkeys(node_platform(node) for node in plan.nodes))
+    # A sandbox's image counts as baked with what the sandbox itself runs on.
+    image_fits = settings.access.is_sandbox and baked_digest(client.versions) == baked_digest(own_versions())
+    sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
+    return await choose(plan.spec, client, platforms, sources=sources, image_fits=image_fits, listener=listener)
 
 
 def describe(plan: ClusterPlan) -> str:
@@ -129,17 +164,7 @@ def _resumable(found: tuple[Holding, ...], folders: Mapping[str, Folder], now_s:
     return None
 
 
-def _check_environment(plan: ClusterPlan, settings: Settings) -> None:
-    """Refuse before renting what the nodes of this release cannot become."""
-    vanilla = [node.image.name for node in plan.nodes if node.image.kind == "system"]
-    if vanilla and not settings.access.is_sandbox:
-        raise BadInput(
-            f"Image {vanilla[0]} holds no environment for Dask, and this release cannot install one: use an image that"
-            " does with --image, or a sandbox ('scherbelberg sandbox start')."
-        )
-
-
-def _claim(plan: ClusterPlan, settings: Settings, store: Store) -> Order:
+def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, store: Store) -> Order:
     identity = plan.identity
     authority = make_authority(uid=identity.uid, now_s=identity.created_s)
     credentials = Credentials(
@@ -148,7 +173,6 @@ def _claim(plan: ClusterPlan, settings: Settings, store: Store) -> Order:
         client=make_client(authority, uid=identity.uid, now_s=identity.created_s),
         planted={node.name: make_ssh_pair() for node in plan.nodes},
     )
-    lock = lock_of(own_versions())
     manifest = Manifest(
         identity=identity,
         endpoint=settings.access.endpoint,
@@ -157,7 +181,13 @@ def _claim(plan: ClusterPlan, settings: Settings, store: Store) -> Order:
         ssh_port=settings.ssh_port,
         location=plan.location,
         currency=plan.bill.currency,
-        lock_digest=lock.digest,
+        environment=EnvRecord(
+            name=environment.name,
+            digests=environment.digests,
+            client=environment.client.path,
+            client_source=environment.client.source,
+            allowed=environment.allowed,
+        ),
         nodes=tuple(
             NodeRecord(
                 name=node.name,
@@ -170,11 +200,11 @@ def _claim(plan: ClusterPlan, settings: Settings, store: Store) -> Order:
             for node in plan.nodes
         ),
     )
-    folder = store.claim(manifest, credentials)
-    return Order(plan=plan, folder=folder, manifest=manifest, credentials=credentials, lock=lock)
+    folder = store.claim(manifest, credentials, locks=environment.locks)
+    return Order(plan=plan, folder=folder, manifest=manifest, credentials=credentials, environment=environment)
 
 
-def _resume(folder: Folder, spec: ClusterSpec, catalog: Catalog, held: Holding) -> Order:
+def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog, held: Holding) -> Order:
     manifest = folder.read()
     prefix = manifest.identity.prefix
     if spec != manifest.spec:
@@ -182,12 +212,7 @@ def _resume(folder: Folder, spec: ClusterSpec, catalog: Catalog, held: Holding) 
             f"The making of cluster '{prefix}' was interrupted and had other options: repeat it with the same ones,"
             f" or give it back with 'scherbelberg destroy -p {prefix}'."
         )
-    lock = lock_of(own_versions())
-    if lock.digest != manifest.lock_digest:
-        raise ClusterExists(
-            f"The making of cluster '{prefix}' was interrupted and began with other versions than this client has:"
-            f" give it back with 'scherbelberg destroy -p {prefix}'."
-        )
+    environment = _remembered(folder, manifest, client)
     # What was decided stays decided, whatever the catalogue says now.
     decided = evolve(
         spec,
@@ -196,4 +221,33 @@ def _resume(folder: Folder, spec: ClusterSpec, catalog: Catalog, held: Holding) 
         worker=manifest.nodes[1].server_type,
     )
     plan = evolve(make_plan(decided, catalog, manifest.identity), spec=spec)
-    return Order(plan=plan, folder=folder, manifest=manifest, credentials=folder.credentials(), lock=lock, held=held)
+    return Order(
+        plan=plan,
+        folder=folder,
+        manifest=manifest,
+        credentials=folder.credentials(),
+        environment=environment,
+        held=held,
+    )
+
+
+def _remembered(folder: Folder, manifest: Manifest, client: Client) -> Environment:
+    """The environment with which an interrupted making began, if it is still the client's."""
+    record, locks = manifest.environment, folder.locks()
+    versions = next((lock.versions for lock in locks.values()), client.versions)
+    environment = Environment(name=record.name, client=client, versions=versions, locks=locks, allowed=record.allowed)
+    try:
+        compare(client.versions, {record.name: versions}, allowed=record.allowed)
+    except VersionMismatch as error:
+        raise _began_otherwise(manifest) from error
+    if environment.digests != record.digests:
+        raise _began_otherwise(manifest)
+    return environment
+
+
+def _began_otherwise(manifest: Manifest) -> ClusterExists:
+    prefix = manifest.identity.prefix
+    return ClusterExists(
+        f"The making of cluster '{prefix}' was interrupted and began with other versions than this client has:"
+        f" give it back with 'scherbelberg destroy -p {prefix}'."
+    )

@@ -10,6 +10,7 @@ import math
 import shlex
 import tarfile
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from attrs import field, frozen
 
@@ -78,7 +79,26 @@ def user_data(planted: SshPair) -> str:
     )
 
 
-def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, digest: str) -> dict[str, str]:
+@frozen(kw_only=True)
+class Release:
+    """What of ours and of the environment's sources a node is told.
+
+    Args:
+        script: Digest of the scripts.
+        tool: Version of this tool.
+        channel_mirror: URL that stands for the place of conda channels, or None.
+        miniforge_mirror: URL that stands for the place of Miniforge's releases, or None.
+    """
+
+    script: str
+    tool: str
+    channel_mirror: str | None = None
+    miniforge_mirror: str | None = None
+
+
+def node_settings(
+    plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, digest: str, release: Release
+) -> dict[str, str]:
     """List the settings that the script reads.
 
     Args:
@@ -86,6 +106,7 @@ def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, di
         node: The node's plan.
         addresses: Addresses.
         digest: Digest of the environment that the node must have.
+        release: What else it is told.
     """
     ports, processes = plan.spec.ports, len(node.workers) or 1
     return {
@@ -93,6 +114,10 @@ def node_settings(plan: ClusterPlan, node: NodePlan, addresses: Addresses, *, di
         "NODE_ROLE": node.role,
         "CLUSTER_UID": plan.identity.uid,
         "ENV_DIGEST": digest,
+        "SCRIPT_DIGEST": release.script,
+        "TOOL_VERSION": release.tool,
+        "CHANNEL_MIRROR": release.channel_mirror or "none",
+        "MINIFORGE_MIRROR": release.miniforge_mirror or "none",
         "PRIVATE_IP": addresses.node,
         "SCHEDULER_IP": addresses.scheduler,
         "SCHEDULER_PORT": str(ports.scheduler),
@@ -118,7 +143,12 @@ def _range(first: int, count: int) -> str:
 
 
 def payload(
-    settings: Mapping[str, str], *, authority: bytes, share: Mapping[str, bytes], provisions: Provisions = NOTHING
+    settings: Mapping[str, str],
+    *,
+    authority: bytes,
+    share: Mapping[str, bytes],
+    environment: Mapping[str, bytes] = MappingProxyType({}),
+    provisions: Provisions = NOTHING,
 ) -> tuple[RemoteFile, ...]:
     """List the files that are pushed to a node.
 
@@ -126,6 +156,7 @@ def payload(
         settings: The node's settings.
         authority: The cluster's CA certificate, PEM.
         share: The package's own files by relative path.
+        environment: The lock, and files that the node cannot get by itself, by relative path.
         provisions: What work finds there.
     """
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
@@ -137,7 +168,7 @@ def payload(
     ]
     files += [
         RemoteFile(path=f"{FOLDER}/{path}", content=content, mode=0o755 if path.endswith(".sh") else 0o644)
-        for path, content in sorted(share.items())
+        for path, content in sorted({**share, **environment}.items())
     ]
     return tuple(files)
 

@@ -13,6 +13,7 @@ from attrs import field, frozen, validators
 
 from scherbelberg.catalog import Catalog, Image, ServerType
 from scherbelberg.choice import Candidate, candidates, pick_image
+from scherbelberg.envlock import PLATFORMS
 from scherbelberg.errors import BadInput
 from scherbelberg.pricing import Bill, Price, bill
 from scherbelberg.spec import AUTO, ClusterSpec
@@ -191,6 +192,11 @@ def _ipv4_price(location: str, catalog: Catalog) -> Price:
     if location not in catalog.ipv4:
         raise BadInput(f"The cloud names no price of an IPv4 address in {location}; choose another --location.")
     return catalog.ipv4[location].hourly
+
+
+def node_platform(node: NodePlan) -> str:
+    """Conda's name of a node's platform."""
+    return PLATFORMS[node.server_type.architecture]
 
 
 def network_request(plan: ClusterPlan) -> dict[str, Any]:

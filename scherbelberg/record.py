@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from attrs import evolve, field, frozen
 
+from scherbelberg.environment import Allowed
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import ClusterState, Identity, NodeRole
 from scherbelberg.spec import ClusterSpec
@@ -26,6 +27,25 @@ PLANTED = "planted.json"
 
 
 @frozen(kw_only=True)
+class EnvRecord:
+    """The environment of a cluster's nodes as this computer remembers it.
+
+    Args:
+        name: ``main``, ``science``, ``image``, ``solved``, or what it was made from.
+        digests: Digest by platform.
+        client: Program of the interpreter for which it was chosen.
+        client_source: Who said that it is the client.
+        allowed: Package, the client's version, the nodes': in what they may differ.
+    """
+
+    name: str
+    digests: Mapping[str, str] = field(hash=False)
+    client: str
+    client_source: str
+    allowed: Allowed = ()
+
+
+@frozen(kw_only=True)
 class NodeRecord:
     """A node as this computer remembers it.
 
@@ -38,6 +58,9 @@ class NodeRecord:
         private_ip: Address in the cluster's network, or None while unknown.
         hourly_net: Price per hour without VAT, IPv4 included, as decimal text.
         hourly_gross: The same with VAT.
+        lock: Digest of the environment that it said it has.
+        script: Digest of the scripts that it said it runs.
+        tool: Version of the tool that made it, as it said.
     """
 
     name: str
@@ -48,6 +71,9 @@ class NodeRecord:
     private_ip: str | None = None
     hourly_net: str = "0"
     hourly_gross: str = "0"
+    lock: str = ""
+    script: str = ""
+    tool: str = ""
 
 
 @frozen(kw_only=True)
@@ -62,7 +88,7 @@ class Manifest:
         ssh_port: Port on which its nodes take SSH.
         location: Where it is.
         currency: Of the prices, ISO 4217 code.
-        lock_digest: Digest of the environment of its nodes.
+        environment: The environment of its nodes.
         nodes: Its nodes.
         phases: Phase to seconds that it took.
         versions: Package to version, equal on client and nodes as proven at the end of its making.
@@ -76,7 +102,7 @@ class Manifest:
     ssh_port: int
     location: str
     currency: str
-    lock_digest: str
+    environment: EnvRecord
     nodes: tuple[NodeRecord, ...]
     phases: Mapping[str, float] = field(factory=dict, hash=False)
     versions: Mapping[str, str] = field(factory=dict, hash=False)

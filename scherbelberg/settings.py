@@ -7,15 +7,16 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import sys
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-from attrs import frozen
+from attrs import Factory, field, frozen
 
-from scherbelberg.access import HETZNER, Access, check_endpoint
+from scherbelberg.access import HETZNER, Access, check_endpoint, check_mirror
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.plan import owner_label
 from scherbelberg.spec import DEFAULT_RANGE
@@ -39,6 +40,9 @@ class Settings:
         network_range: IPv4 range of private networks.
         home: Folder for what is kept on this computer.
         owner: Who the user is, in label syntax.
+        cache: Folder for what can be found out again.
+        channel_mirror: URL that stands for the place of conda channels, or None.
+        miniforge_mirror: URL that stands for the place of Miniforge's releases, or None.
     """
 
     access: Access
@@ -46,6 +50,9 @@ class Settings:
     network_range: str
     home: Path
     owner: str
+    cache: Path = field(default=Factory(lambda self: self.home / "cache", takes_self=True))
+    channel_mirror: str | None = None
+    miniforge_mirror: str | None = None
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -56,6 +63,49 @@ def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
     """
     given = environ.get("SCHERBELBERG_HOME")
     return Path(given).absolute() if given else platformdirs.user_data_path("scherbelberg", appauthor=False)
+
+
+def cache_folder(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder for what can be found out again.
+
+    Args:
+        environ: Environment variables; SCHERBELBERG_HOME wins over the platform's place.
+    """
+    given = environ.get("SCHERBELBERG_HOME")
+    return home_folder(environ) / "cache" if given else platformdirs.user_cache_path("scherbelberg", appauthor=False)
+
+
+def mirror_in(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The address of a mirror in an environment variable, or None.
+
+    Args:
+        name: ``CHANNEL`` or ``MINIFORGE``.
+        environ: Environment variables.
+
+    Raises:
+        BadInput: It makes no sense.
+    """
+    given = environ.get(f"SCHERBELBERG_{name}_MIRROR")
+    return check_mirror(given) if given else None
+
+
+def active_client(environ: Mapping[str, str] = os.environ) -> tuple[Path, str] | None:
+    """The Python of the environment that is active in the user's shell, and the variable that says so, or None.
+
+    Args:
+        environ: Environment variables: VIRTUAL_ENV wins over CONDA_PREFIX.
+    """
+    for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
+        if folder := environ.get(name):
+            if Path(folder).resolve() == Path(sys.prefix).resolve():
+                return None
+            return _python_in(Path(folder)), name
+    return None
+
+
+def _python_in(folder: Path) -> Path:
+    places = (folder / "bin" / "python", folder / "Scripts" / "python.exe", folder / "python.exe")
+    return next((place for place in places if place.exists()), places[0])
 
 
 def endpoint_in(environ: Mapping[str, str] = os.environ) -> str:
@@ -161,6 +211,9 @@ def read_settings(
         network_range=environ.get("SCHERBELBERG_NETWORK") or DEFAULT_RANGE,
         home=home_folder(environ),
         owner=owner_label(_login(), platform.node()),
+        cache=cache_folder(environ),
+        channel_mirror=mirror_in("CHANNEL", environ),
+        miniforge_mirror=mirror_in("MINIFORGE", environ),
     )
 
 

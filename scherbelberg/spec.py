@@ -28,6 +28,10 @@ AUTO = "auto"
 ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = re.compile(r"(0?\.[0-9]+|1\.0|[1-9][0-9]*(\.[0-9]+)? ?([kMGT]i?)?B)\Z")
 _RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
+#: Before a requirement that is fulfilled from the Python package index.
+PYPI = "pypi:"
+_PACKAGE = re.compile(r"[A-Za-z0-9_][^\x00-\x1f]*\Z")
+_CHANNEL = re.compile(r"(https?://[!-~]+|[a-z0-9][a-z0-9_./-]*)\Z")
 _PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
 
@@ -138,6 +142,7 @@ class Timeouts:
         node_wait: For each single wait inside the script.
         join: Until all workers are seen by the client.
         delete: Until a cluster is proven gone.
+        solve: Until a channel of packages or an index has answered one question.
         logs: For collecting the last log lines of what failed.
     """
 
@@ -149,6 +154,7 @@ class Timeouts:
     node_wait: float = 120
     join: float = 120
     delete: float = 240
+    solve: float = 120
     logs: float = 5
 
 
@@ -201,6 +207,33 @@ def _read_cidrs(value: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_cidr(text) for text in texts))
 
 
+def _read_texts(value: str | Iterable[str]) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    return tuple(dict.fromkeys(texts))
+
+
+def _check_env(instance: object, attribute: object, value: str | None) -> None:
+    if value is not None and not (isinstance(value, str) and value.strip()):
+        raise BadInput(f"The environment {value!r} cannot be: write main, science, or the path of a file.")
+
+
+def _check_packages(instance: object, attribute: object, value: tuple[str, ...]) -> None:
+    for text in value:
+        if not _PACKAGE.match(text.removeprefix(PYPI)):
+            raise BadInput(f"The package '{text}' cannot be: write NAME, 'NAME >=1.2', or {PYPI}NAME.")
+
+
+def _check_channels(instance: object, attribute: object, value: tuple[str, ...]) -> None:
+    for text in value:
+        if "@" in text or "/t/" in text:
+            raise BadInput(
+                "A channel's URL has a password or token in it, which others could read: leave it out there, and put it"
+                " into ~/.netrc or the keyring."
+            )
+        if not _CHANNEL.match(text):
+            raise BadInput(f"The channel '{text}' cannot be: write a name such as conda-forge, or an http(s) URL.")
+
+
 def _check_somebody(instance: object, attribute: object, value: tuple[str, ...]) -> None:
     if not value:
         raise BadInput("Nobody could reach the nodes over SSH: let in at least one range of addresses.")
@@ -226,6 +259,10 @@ class ClusterSpec:
         ssh_from: Ranges of addresses from which SSH is let in.
         direct: Ranges of addresses from which Dask's TLS port of the scheduler is let in; none by default.
         ports: Ports on the nodes.
+        env: Environment of the nodes: ``main``, ``science``, the path of a file, or None for the client's versions.
+        packages: What is added to it: match specs of conda packages, or requirements with ``pypi:`` before them.
+        channels: Where conda packages come from, by name or URL, in the order in which they count; conda-forge if none.
+        allow_mismatch: Whether the environment may differ from the client in everything.
         timeouts: Deadlines.
 
     Raises:
@@ -246,6 +283,10 @@ class ClusterSpec:
     resources: Mapping[str, float] = field(factory=dict, converter=_read_resources, hash=False)
     ssh_from: tuple[str, ...] = field(default=ANYWHERE, converter=_read_cidrs, validator=_check_somebody)
     direct: tuple[str, ...] = field(default=(), converter=_read_cidrs)
+    env: str | None = field(default=None, validator=_check_env)
+    packages: tuple[str, ...] = field(default=(), converter=_read_texts, validator=_check_packages)
+    channels: tuple[str, ...] = field(default=(), converter=_read_texts, validator=_check_channels)
+    allow_mismatch: bool = False
     ports: Ports = Ports()
     timeouts: Timeouts = Timeouts()
 

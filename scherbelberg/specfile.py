@@ -25,6 +25,7 @@ _NUMBER: tuple[tuple[type, ...], str] = ((int,), "a whole number")
 _AMOUNT: tuple[tuple[type, ...], str] = ((int, float), "a number")
 _TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table")
 _TEXTS: tuple[tuple[type, ...], str] = ((list,), "a list of texts")
+_YES_NO: tuple[tuple[type, ...], str] = ((bool,), "true or false")
 _EITHER: tuple[tuple[type, ...], str] = ((int, str), "a whole number or a text in quotation marks")
 _KINDS = {
     "prefix": _TEXT,
@@ -41,6 +42,10 @@ _KINDS = {
     "resources": _TABLE,
     "ssh_from": _TEXTS,
     "direct": _TEXTS,
+    "env": _TEXT,
+    "packages": _TEXTS,
+    "channels": _TEXTS,
+    "allow_mismatch": _YES_NO,
     "ports": _TABLE,
     "timeouts": _TABLE,
 }
@@ -133,7 +138,7 @@ def _check_keys(found: Iterable[str], known: list[str], source: str) -> None:
 
 def _check_kind(name: str, value: Any, kind: tuple[tuple[type, ...], str], source: str) -> None:
     types, words = kind
-    fits = isinstance(value, types) and not isinstance(value, bool)
+    fits = isinstance(value, types) and isinstance(value, bool) == (types == (bool,))
     if fits and types == (list,):
         fits = all(isinstance(one, str) for one in value)
     if not fits:

@@ -11,11 +11,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import asdict
 
+from scherbelberg.envlock import EnvLock, read_lock, write_lock, write_records
 from scherbelberg.errors import StateDamaged
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import Identity
@@ -33,6 +36,7 @@ from scherbelberg.record import (
     SCHEMA,
     SSH_KEY,
     Credentials,
+    EnvRecord,
     Manifest,
     NodeRecord,
 )
@@ -113,6 +117,29 @@ class Folder:
                 f" 'scherbelberg destroy -p {self.prefix}' still gives it back."
             ) from None
 
+    def save_locks(self, locks: Mapping[str, EnvLock]) -> None:
+        """Write the environment's locks with their records."""
+        for platform, lock in locks.items():
+            _write(self.path / f"env-{platform}.lock", write_lock(lock).encode())
+            _write(self.path / f"env-{platform}.json", write_records(lock).encode())
+
+    def locks(self) -> dict[str, EnvLock]:
+        """Read the environment's locks by platform.
+
+        Raises:
+            StateDamaged: One makes no sense.
+        """
+        try:
+            texts = {path: self._text(path.name) for path in sorted(self.path.glob("env-*.lock"))}
+            records = {path: self._text(path.with_suffix(".json").name) for path in texts}
+            locks = [read_lock(text, source=path.name, records=records[path]) for path, text in texts.items()]
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a file, it is the file that is wrong
+            raise StateDamaged(
+                f"The environment of cluster '{self.prefix}' in {self.path} cannot be read ({error});"
+                f" 'scherbelberg destroy -p {self.prefix}' still gives it back."
+            ) from None
+        return {lock.platform: lock for lock in locks}
+
     def forget_planted(self) -> None:
         """Delete the planted host keys: every node has replaced its own."""
         (self.path / PLANTED).unlink(missing_ok=True)
@@ -177,7 +204,9 @@ class Store:
     def __init__(self, home: Path) -> None:
         self._clusters = home / "clusters"
 
-    def claim(self, manifest: Manifest, credentials: Credentials) -> Folder:
+    def claim(
+        self, manifest: Manifest, credentials: Credentials, *, locks: Mapping[str, EnvLock] = MappingProxyType({})
+    ) -> Folder:
         """Make a cluster's folder, before anything is rented, and note that this process makes the cluster.
 
         Raises:
@@ -190,6 +219,7 @@ class Store:
             _write(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
             folder.begin_making()
             folder.save_credentials(credentials)
+            folder.save_locks(locks)
             folder.save(manifest)
         except OSError as error:
             raise StateDamaged(f"The cluster's folder {folder.path} cannot be written: {error}.") from None
@@ -220,6 +250,9 @@ def _structure(document: dict[str, Any]) -> Manifest:
     document["identity"] = Identity(**document["identity"])
     spec = document["spec"]
     document["spec"] = ClusterSpec(**spec | {"ports": Ports(**spec["ports"]), "timeouts": Timeouts(**spec["timeouts"])})
+    environment = document["environment"]
+    allowed = tuple((package, here, there) for package, here, there in environment["allowed"])
+    document["environment"] = EnvRecord(**environment | {"allowed": allowed})
     document["nodes"] = tuple(
         NodeRecord(**node | {"host_keys": tuple(node["host_keys"])}) for node in document["nodes"]
     )

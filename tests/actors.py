@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from process_node import Ended
 from sandbox_helpers import WITHIN_S, cloud_config, new_key, public
 
-from scherbelberg.environment import lock_of
+from scherbelberg.environment import baked_digest
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import Certified, make_authority, sign_request
 from scherbelberg.payload import command, pack, payload, unpack_command
@@ -30,7 +30,7 @@ from scherbelberg.shipped import shipped_files
 from scherbelberg.waiting import pause, until
 
 UID = "u1"
-DIGEST = lock_of(own_versions()).digest
+DIGEST = baked_digest(own_versions())
 SCHEDULER_IP, WORKER_IP = "10.0.0.2", "10.0.0.3"
 #: How long a second takes.
 _SCALE = 0.02

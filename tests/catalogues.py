@@ -13,7 +13,7 @@ from scherbelberg.catalog import Catalog, Image, Location, Offer, Resource, Serv
 from scherbelberg.keys import Certified, SshPair, make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, Identity, make_plan
 from scherbelberg.pricing import Price, Tariff
-from scherbelberg.record import Credentials, Manifest, NodeRecord
+from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
 from scherbelberg.spec import ClusterSpec
 
 #: The API's clock, in the autumn of 2026.
@@ -176,7 +176,13 @@ def manifest(prefix: str = "cluster", uid: str = UID, *, endpoint: str = "https:
         ssh_port=22,
         location="fsn1",
         currency="EUR",
-        lock_digest="ab" * 32,
+        environment=EnvRecord(
+            name="main",
+            digests={"linux-64": "ab" * 32},
+            client="python3",
+            client_source="--client",
+            allowed=(("numpy", "2.4.6", "2.4.5"),),
+        ),
         nodes=nodes,
         phases={"rent": 12.5, "tls": 0.25},
         versions={"python": "3.13", "dask": "2026.8.0"},

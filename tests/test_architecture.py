@@ -37,6 +37,7 @@ FLOORS = {
         "daskdoor",
         "provisions",
         "told",
+        "pins",
     },
     "thought": {
         "pricing",
@@ -44,6 +45,7 @@ FLOORS = {
         "choice",
         "environment",
         "envlock",
+        "fitting",
         "keys",
         "plan",
         "payload",
@@ -59,6 +61,11 @@ FLOORS = {
     "hands": {
         "settings",
         "interpreter",
+        "installed",
+        "elsewhere",
+        "solve",
+        "lockcache",
+        "children",
         "shipped",
         "transport",
         "cloud",
@@ -72,14 +79,14 @@ FLOORS = {
         "whereabouts",
         "wheels",
     },
-    "work": {"links", "bootstrap", "teardown", "ordering", "roster"},
+    "work": {"links", "bootstrap", "teardown", "ordering", "roster", "selecting", "solving", "proving", "matching"},
     "story": {"making", "gate", "keeping", "node", "cluster", "sync", "doctor"},
     "door": {"cli", "__main__"},
 }
 #: What runs on nodes, by value or as a file, imports nothing of ours; the door alone imports the demo's work.
 BESIDE = {"libstats", "sandbox", "share"}
 #: What the sandbox may know of the product.
-SANDBOX_KNOWS = {"errors", "environment", "interpreter", "waiting"}
+SANDBOX_KNOWS = {"errors", "environment", "interpreter", "installed", "waiting"}
 
 #: Foreign library to the rooms that may import it. attrs is everybody's.
 ROOMS = {
@@ -89,10 +96,11 @@ ROOMS = {
     "cloudpickle": {"cli.demo"},
     "cryptography": {"keys", "sandbox"},
     "dask": {"daskclient", "cli.demo"},
-    "distributed": {"daskclient", "cli.demo", "sandbox.hosts.played.daskservers"},
+    "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.played.daskservers"},
     "hcloud": {"transport"},
     "platformdirs": {"settings"},
     "psutil": {"processes", "sandbox"},
+    "rattler": {"solve"},
     "requests": {"transport"},
     "rich": {"cli"},
     "tornado": {"sandbox"},

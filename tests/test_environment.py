@@ -11,7 +11,8 @@ from catalogues import CALM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scherbelberg.environment import OPTIONAL, REQUIRED, Versions, differences, lock_of
+from scherbelberg.environment import OPTIONAL, REQUIRED, Versions, baked_digest, compare, differences
+from scherbelberg.errors import VersionMismatch
 
 _PACKAGES = {
     "dask": "2026.8.0",
@@ -47,19 +48,13 @@ def test_python_minor(python: str, minor: str) -> None:
     assert Versions(python=python, packages={}).python_minor == minor
 
 
-def test_lock() -> None:
+def test_baked_digest() -> None:
     """The digest names exactly the compared versions, in an order of its own."""
     lines = "python==3.13\ndask==2026.8.0\ndistributed==2026.8.0\ncloudpickle==3.1.1\nmsgpack==1.1.2\n"
     lines += "toolz==1.1.0\ntornado==6.5.2\nnumpy==2.3.4"
     shuffled = {"numpy": "2.3.4", "requests": "2.32.5"} | dict(reversed(_PACKAGES.items()))
-    lock = lock_of(Versions(python="3.13.14", packages=shuffled))
-    assert lock.digest == hashlib.sha256(lines.encode()).hexdigest()
-    assert lock.versions.packages == shuffled
-
-
-def test_locks_are_hashable() -> None:
-    """Locks can be members of a set, though they hold tables."""
-    assert len({lock_of(_CLIENT), lock_of(_with())}) == 1
+    digest = baked_digest(Versions(python="3.13.14", packages=shuffled))
+    assert digest == hashlib.sha256(lines.encode()).hexdigest()
 
 
 @CALM
@@ -67,7 +62,7 @@ def test_locks_are_hashable() -> None:
 def test_lock_and_table_agree(one: Versions, other: Versions) -> None:
     """Two interpreters have the same digest exactly if neither sees a difference in the other."""
     same = not differences(one, {"n": other}) and not differences(other, {"n": one})
-    assert (lock_of(one).digest == lock_of(other).digest) is same
+    assert (baked_digest(one) == baked_digest(other)) is same
 
 
 @pytest.mark.parametrize(
@@ -102,6 +97,14 @@ def test_client_that_lacks_a_required_package() -> None:
     assert differences(Versions(python="3.13.14", packages={}), {"n": Versions(python="3.13", packages=_PACKAGES)}) == (
         tuple(("n", name, "-", _PACKAGES[name]) for name in REQUIRED)
     )
+
+
+def test_allowed_differences() -> None:
+    """What was allowed beforehand is exactly what may differ, and nothing near it."""
+    node, allowed = {"worker000": _with(numpy="2.0", tornado="6.5.3")}, (("tornado", "6.5.2", "6.5.3"),)
+    compare(_CLIENT, node, allowed=allowed)
+    with pytest.raises(VersionMismatch, match=r"tornado is 6\.5\.2 on this computer and 6\.5\.3 on node worker000"):
+        compare(_CLIENT, node, allowed=(("tornado", "6.5.2", "6.5.4"),))
 
 
 def test_nodes_are_sorted() -> None:

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import metadata
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 
-from scherbelberg import interpreter
 from scherbelberg.environment import OPTIONAL, REQUIRED
 from scherbelberg.interpreter import own_versions
 
@@ -25,14 +25,15 @@ def test_own_versions() -> None:
 
 def test_absent_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A package that is not installed is left out."""
+    there = metadata.distribution("dask")
 
-    def only_dask(name: str) -> str:
+    def only_dask(name: str) -> metadata.Distribution:
         if name != "dask":
             raise PackageNotFoundError(name)
-        return "2026.8.0"
+        return there
 
-    monkeypatch.setattr(interpreter, "version", only_dask)
-    assert own_versions().packages == {"dask": "2026.8.0"}
+    monkeypatch.setattr(metadata, "distribution", only_dask)
+    assert own_versions().packages == {"dask": version("dask")}
 
 
 def test_metadata_is_enough() -> None:

@@ -21,6 +21,7 @@ from scherbelberg.keys import make_ssh_pair
 from scherbelberg.payload import (
     FOLDER,
     Addresses,
+    Release,
     RemoteFile,
     command,
     node_settings,
@@ -35,6 +36,7 @@ from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 _BASH = shutil.which("bash") or "bash"
 _SHELL = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
+_RELEASE = Release(script="e" * 64, tool="0.1.0", channel_mirror="http://mirror.example/conda")
 _ADDRESSES = Addresses(node="10.0.0.3", scheduler="10.0.0.2", public="203.0.113.5")
 
 
@@ -59,11 +61,15 @@ def test_node_settings() -> None:
         timeouts=Timeouts(node_wait=90),
     )
     made = plan(spec)
-    assert node_settings(made, made.nodes[2], _ADDRESSES, digest="d" * 64) == {
+    assert node_settings(made, made.nodes[2], _ADDRESSES, digest="d" * 64, release=_RELEASE) == {
         "NODE_NAME": "worker001",
         "NODE_ROLE": "worker",
         "CLUSTER_UID": UID,
         "ENV_DIGEST": "d" * 64,
+        "SCRIPT_DIGEST": "e" * 64,
+        "TOOL_VERSION": "0.1.0",
+        "CHANNEL_MIRROR": "http://mirror.example/conda",
+        "MINIFORGE_MIRROR": "none",
         "PRIVATE_IP": "10.0.0.3",
         "SCHEDULER_IP": "10.0.0.2",
         "SCHEDULER_PORT": "2001",
@@ -87,7 +93,7 @@ def test_node_settings_of_the_scheduler() -> None:
     """The scheduler has its own role and machine; where hosts share a computer its dashboard has its own address."""
     made = plan(ClusterSpec(worker="cx33"))
     shared = Addresses(node="127.70.0.2", scheduler="127.70.0.2", public="127.140.1.1")
-    settings = node_settings(made, made.nodes[0], shared, digest="")
+    settings = node_settings(made, made.nodes[0], shared, digest="", release=_RELEASE)
     chosen = {name: settings[name] for name in ("NODE_NAME", "NODE_ROLE", "DASHBOARD_HOST", "CORES")}
     assert chosen == {
         "NODE_NAME": "scheduler",
@@ -101,17 +107,17 @@ def test_node_settings_of_several_processes() -> None:
     """What was asked for of the workers' processes is said to the script, and each process has ports of its own."""
     wanted = ClusterSpec(processes=3, threads=2, memory_limit="1.5GiB", resources={"GPU": 2, "disk": 1e9})
     made = plan(wanted)
-    settings = node_settings(made, made.nodes[1], _ADDRESSES, digest="")
+    settings = node_settings(made, made.nodes[1], _ADDRESSES, digest="", release=_RELEASE)
     names = ("PROCESSES", "PROCESS_THREADS", "PROCESS_MEMORY", "RESOURCES", "WORKER_PORT", "NANNY_PORT")
     assert [settings[name] for name in names] == ["3", "2", "1.5GiB", "GPU=2 disk=1e+09", "9000:9002", "9100:9102"]
-    assert node_settings(made, made.nodes[0], _ADDRESSES, digest="")["PROCESSES"] == "1"
+    assert node_settings(made, made.nodes[0], _ADDRESSES, digest="", release=_RELEASE)["PROCESSES"] == "1"
 
 
 def test_direct_address() -> None:
     """Only a scheduler that may be reached directly is told of its public address."""
     open_one, closed = plan(ClusterSpec(direct=("203.0.113.0/24",))), plan()
     hosts = [
-        node_settings(made, made.nodes[number], _ADDRESSES, digest="")["DIRECT_HOST"]
+        node_settings(made, made.nodes[number], _ADDRESSES, digest="", release=_RELEASE)["DIRECT_HOST"]
         for made, number in ((open_one, 0), (open_one, 1), (closed, 0))
     ]
     assert hosts == ["203.0.113.5", "none", "none"]
@@ -121,7 +127,7 @@ def test_direct_address() -> None:
 def test_waits_are_whole_seconds(node_wait: float, expected: str) -> None:
     """The script counts in whole seconds; part of one is not no time at all."""
     made = plan(ClusterSpec(timeouts=Timeouts(node_wait=node_wait)))
-    assert node_settings(made, made.nodes[0], _ADDRESSES, digest="d")["WAIT_S"] == expected
+    assert node_settings(made, made.nodes[0], _ADDRESSES, digest="d", release=_RELEASE)["WAIT_S"] == expected
 
 
 def test_node_settings_are_all_that_the_script_wants() -> None:
@@ -129,13 +135,14 @@ def test_node_settings_are_all_that_the_script_wants() -> None:
     script = shipped_files()["bootstrap.sh"].decode()
     wanted = script.partition('\nSETTINGS="')[2].partition('"')[0].split()
     made = plan()
-    assert sorted(node_settings(made, made.nodes[0], _ADDRESSES, digest="d")) == sorted(wanted)
+    assert sorted(node_settings(made, made.nodes[0], _ADDRESSES, digest="d", release=_RELEASE)) == sorted(wanted)
 
 
 def test_payload() -> None:
     """The files are these, with these modes; the settings are the node's secret, scripts can be run."""
     share = {"units/a@.service": b"[Unit]\n", "bootstrap.sh": b"#!/bin/sh\n", "10-scherbelberg.conf": b"# \xc3\xa4\n"}
-    files = payload({"A": "it's", "B": ""}, authority=b"PEM", share=share)
+    environment = {"env.lock": b"@EXPLICIT\n", "packages/a-1-0.conda": b"\x00"}
+    files = payload({"A": "it's", "B": ""}, authority=b"PEM", share=share, environment=environment)
     assert [(file.path, file.content, oct(file.mode)) for file in files] == [
         ("scherbelberg-payload/node.env", b"A='it'\"'\"'s'\nB=''\n", "0o600"),
         ("scherbelberg-payload/work.env", b"", "0o600"),
@@ -143,6 +150,8 @@ def test_payload() -> None:
         ("scherbelberg-payload/ca.pem", b"PEM", "0o644"),
         ("scherbelberg-payload/10-scherbelberg.conf", b"# \xc3\xa4\n", "0o644"),
         ("scherbelberg-payload/bootstrap.sh", b"#!/bin/sh\n", "0o755"),
+        ("scherbelberg-payload/env.lock", b"@EXPLICIT\n", "0o644"),
+        ("scherbelberg-payload/packages/a-1-0.conda", b"\x00", "0o644"),
         ("scherbelberg-payload/units/a@.service", b"[Unit]\n", "0o644"),
     ]
 
@@ -150,7 +159,7 @@ def test_payload() -> None:
 def test_payload_holds_no_secret() -> None:
     """No private key travels to a node: its own is born there."""
     made = plan()
-    settings = node_settings(made, made.nodes[0], _ADDRESSES, digest="d")
+    settings = node_settings(made, made.nodes[0], _ADDRESSES, digest="d", release=_RELEASE)
     files = payload(settings, authority=authority().certificate, share=shipped_files())
     assert not [file.path for file in files if b"PRIVATE KEY-----" in file.content]
 

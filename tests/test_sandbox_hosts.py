@@ -27,7 +27,7 @@ from sandbox_helpers import (
     wait_for_ssh,
 )
 
-from scherbelberg.environment import lock_of
+from scherbelberg.environment import baked_digest
 from scherbelberg.interpreter import own_versions
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.waiting import until
@@ -38,7 +38,7 @@ async def test_first_boot(machine: Machine) -> None:
     root = machine.root
     assert (root / "opt/scherbelberg/env").readlink() == Path(sys.prefix)
     digest = (root / "opt/scherbelberg/env.digest").read_text(encoding="utf-8")
-    assert digest == lock_of(own_versions()).digest + "\n"
+    assert digest == baked_digest(own_versions()) + "\n"
     assert [path.name for path in sorted((root / "etc/ssh").glob("ssh_host_*"))] == [
         "ssh_host_ed25519_key",
         "ssh_host_ed25519_key.pub",

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from scherbelberg.access import Access
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.payload import RemoteFile
-from scherbelberg.record import Credentials, Manifest, NodeRecord
+from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 from scherbelberg.store import Folder, Store
@@ -116,7 +116,14 @@ _MANIFESTS = st.builds(
     ssh_port=st.integers(1, 65535),
     location=_TEXT,
     currency=_TEXT,
-    lock_digest=_TEXT,
+    environment=st.builds(
+        EnvRecord,
+        name=_TEXT,
+        digests=st.dictionaries(_TEXT, _TEXT),
+        client=_TEXT,
+        client_source=_TEXT,
+        allowed=st.lists(st.tuples(_TEXT, _TEXT, _TEXT), max_size=3).map(tuple),
+    ),
     nodes=st.lists(_RECORDS, max_size=3).map(tuple),
     phases=st.dictionaries(_TEXT, st.floats(0, 1e9)),
     versions=st.dictionaries(_TEXT, _TEXT),

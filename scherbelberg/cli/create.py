@@ -10,13 +10,24 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve
 
-from scherbelberg.cli.common import err, json_option, out, progress_option, say, token_option, voice_options, where
+from scherbelberg.cli.common import (
+    client_in,
+    err,
+    json_option,
+    out,
+    progress_option,
+    say,
+    token_option,
+    voice_options,
+    where,
+)
 from scherbelberg.cli.interrupts import raised
 from scherbelberg.cli.wishes import Wishes, wish_options, wished
 from scherbelberg.errors import BadInput
 from scherbelberg.specfile import write_spec
 
 if TYPE_CHECKING:
+    from scherbelberg.environment import Client
     from scherbelberg.settings import Settings
     from scherbelberg.spec import ClusterSpec
 
@@ -41,9 +52,10 @@ def create(
     wishes = wished(context)
     settings = where(token_file)
     spec = wishes.spec(settings)
+    client = client_in(wishes.client)
     written(wishes, spec)
     if only_plan:
-        _show_plan(spec, settings, as_json=as_json)
+        _show_plan(spec, settings, client, as_json=as_json)
         return
     from scherbelberg.cli import story  # noqa: PLC0415 - heavy
     from scherbelberg.cli.kept import told_what_is_kept  # noqa: PLC0415
@@ -51,7 +63,7 @@ def create(
     prefix = spec.prefix
     with raised(), story.told_if_it_stays(prefix, settings):
         with told_what_is_kept(prefix, settings, is_kept=keep):
-            cluster = story.created(spec, settings, err(), provisions=wishes.provisions, keep=keep)
+            cluster = story.created(spec, settings, err(), client=client, provisions=wishes.provisions, keep=keep)
         story.left(cluster)
         story.described(prefix, settings, out(), as_json=as_json)
     say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
@@ -76,13 +88,13 @@ def written(wishes: Wishes, spec: ClusterSpec) -> None:
         raise BadInput(f"{wishes.spec_out} cannot be written: {error}.") from None
 
 
-def _show_plan(spec: ClusterSpec, settings: Settings, *, as_json: bool) -> None:
+def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json: bool) -> None:
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.planned import plan_document, print_plan  # noqa: PLC0415
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.keeping import planned  # noqa: PLC0415
 
-    document = plan_document(run(planned(settings, evolve(spec, network_range=settings.network_range))))
+    document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))
     if as_json:
         print_json(document)
     else:

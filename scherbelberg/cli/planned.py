@@ -10,6 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scherbelberg.cli.environments import environment_document, print_environment
+from scherbelberg.fitting import Environment
 from scherbelberg.holdings import words_for
 from scherbelberg.plan import ClusterPlan, NodePlan
 from scherbelberg.pricing import Price
@@ -17,11 +19,12 @@ from scherbelberg.pricing import Price
 Json = dict[str, Any]
 
 
-def plan_document(plan: ClusterPlan) -> Json:
+def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
     """Describe a plan.
 
     Args:
         plan: What would be made.
+        environment: What its nodes would get.
 
     Returns:
         JSON values; money is decimal text, memory is bytes, times are seconds.
@@ -37,6 +40,7 @@ def plan_document(plan: ClusterPlan) -> Json:
         "direct": list(spec.direct),
         "ttl_s": spec.ttl_s,
         "nodes": [_node(node) for node in plan.nodes],
+        "environment": environment_document(environment),
         "hourly": {**_price(plan.bill.hourly), "currency": plan.bill.currency},
         "at_most": None if spec.ttl_s is None else _price(_over(plan.bill.hourly, spec.ttl_s)),
     }
@@ -88,6 +92,7 @@ def print_plan(document: Json, console: Console) -> None:
     console.print(f"\nSSH is let in from {', '.join(document['ssh_from'])}.", highlight=False)
     if document["direct"]:
         console.print(f"Dask over TLS is let in from {', '.join(document['direct'])}.", highlight=False)
+    print_environment(document["environment"], console)
     if document["at_most"]:
         net, gross = _money(document["at_most"])
         life = words_for(document["ttl_s"])

@@ -15,6 +15,7 @@ from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.progress import shown
 from scherbelberg.cli.speaker import SCHEMA, Json, speaker
 from scherbelberg.cluster import Cluster
+from scherbelberg.environment import Client
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Stopwatch
 from scherbelberg.keeping import Kept, find_own, give_back, remembered_folder
@@ -26,7 +27,13 @@ from scherbelberg.store import Folder
 
 
 def created(
-    spec: ClusterSpec, settings: Settings, console: Console, *, provisions: Provisions = NOTHING, keep: bool = False
+    spec: ClusterSpec,
+    settings: Settings,
+    console: Console,
+    *,
+    client: Client | None = None,
+    provisions: Provisions = NOTHING,
+    keep: bool = False,
 ) -> Cluster:
     """Make a cluster and show how; the handle that is returned has open connections."""
     with shown(console) as listen:
@@ -34,6 +41,7 @@ def created(
             Cluster.from_new(
                 spec,
                 settings=settings,
+                client=client,
                 listen=listen,
                 environ=provisions.environ,
                 secrets=provisions.secrets,

@@ -12,7 +12,7 @@ import click
 from attrs import field, frozen
 from click.core import ParameterSource
 
-from scherbelberg.cli.common import Command, prefix_option
+from scherbelberg.cli.common import Command, client_option, mirror_options, prefix_option
 from scherbelberg.errors import BadInput
 from scherbelberg.provisions import Provisions
 from scherbelberg.settings import Settings, address_url_in, variables
@@ -24,6 +24,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 #: Options that are fields of the wishes, and the field's name where it is another.
 _FIELDS = {"ttl": "ttl_s"}
 _RANGES = ("ssh_from", "direct")
+_ENVIRONMENT = ("env", "packages", "channels", "allow_mismatch")
 _OPTIONS = (
     prefix_option,
     click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
@@ -50,6 +51,26 @@ _OPTIONS = (
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
     ),
     click.option("--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."),
+    click.option(
+        "--env", metavar="NAME|FILE", help="Environment: main, science, or a file.  [default: the client's versions]"
+    ),
+    click.option(
+        "--with",
+        "packages",
+        multiple=True,
+        metavar="PACKAGE",
+        help="Add a conda package to it, such as 'xarray>=2025', or pypi:NAME.",
+    ),
+    click.option(
+        "--channel",
+        "channels",
+        multiple=True,
+        metavar="NAME|URL",
+        help="Where conda packages come from; the first one counts most.  [default: conda-forge]",
+    ),
+    click.option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client."),
+    client_option,
+    *mirror_options,
     click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
     click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
     click.option(
@@ -77,11 +98,13 @@ class Wishes:
     Args:
         fields: Fields of `ClusterSpec` that somebody asked for; ranges of addresses may still be ``here``.
         provisions: What work finds on the nodes.
+        client: Program of the interpreter with which the cluster is used, or None for that of the active environment.
         spec_out: Where the wishes are written, or None.
     """
 
     fields: dict[str, Any] = field(hash=False)
     provisions: Provisions
+    client: Path | None
     spec_out: Path | None
 
     def spec(self, settings: Settings) -> ClusterSpec:
@@ -129,7 +152,7 @@ def wished(context: click.Context) -> Wishes:
         secrets=_secrets(params["secrets"]),
         dask_config=_dask_config(params["dask_config"]),
     )
-    return Wishes(fields=fields, provisions=provisions, spec_out=params["spec_out"])
+    return Wishes(fields=fields, provisions=provisions, client=params["client"], spec_out=params["spec_out"])
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:
@@ -141,7 +164,7 @@ def _from_options(context: click.Context) -> dict[str, Any]:
     readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration}
     names = ("prefix", "workers", "worker", "scheduler", "location", "image", "processes", "threads", "memory_limit")
     found = {}
-    for name in (*names, "resources", "ttl", *_RANGES):
+    for name in (*names, "resources", "ttl", *_RANGES, *_ENVIRONMENT):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             value = context.params[name]
             found[_FIELDS.get(name, name)] = readers[name](value) if name in readers else value

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.common import err, progress_option, say, token_option, voice_options, where
+from scherbelberg.cli.common import client_in, err, progress_option, say, token_option, voice_options, where
 from scherbelberg.cli.create import written
 from scherbelberg.cli.interrupts import raised, run_program
 from scherbelberg.cli.wishes import wish_options, wished
@@ -42,11 +42,12 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
         raise BadInput(f"There is no program '{command[0]}' on this computer.")
     settings = where(token_file)
     spec = wishes.spec(settings)
+    client = client_in(wishes.client)
     written(wishes, spec)
     from scherbelberg.cli import story  # noqa: PLC0415 - heavy
 
     with raised():
-        cluster = story.created(spec, settings, err(), provisions=wishes.provisions)
+        cluster = story.created(spec, settings, err(), client=client, provisions=wishes.provisions)
         try:
             code = run_program([name, *command[1:]], environment_with(_variables(cluster)))
         finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import asyncssh
 
-from scherbelberg.environment import lock_of
+from scherbelberg.environment import baked_digest
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.interpreter import own_versions
 from scherbelberg.sandbox.hosts import standins
@@ -77,7 +77,7 @@ def _make_system(root: Path, *, programs: bool) -> None:
 
 @functools.cache  # reading the installed packages takes longer than all the rest of making a host
 def _own_digest() -> str:
-    return lock_of(own_versions()).digest
+    return baked_digest(own_versions())
 
 
 def _plant_host_keys(folder: Path, plan: HostPlan) -> None:
