@@ -195,7 +195,8 @@ fetch_missing() { # fetch_missing WHAT: all at the same time; each is judged as 
     transfer "$1" "$sha" "$name" "$url"
     between='next\n' # what follows has options of its own
   done >"$folder/curl"
-  { curl -q --no-progress-meter --parallel --parallel-max "$AT_ONCE" --config "$folder/curl" 2>&1 >/dev/null || true; } |
+  { curl -q --no-progress-meter --parallel --parallel-immediate --parallel-max "$AT_ONCE" \
+    --config "$folder/curl" 2>&1 >/dev/null || true; } |
     while read -r at code status sha name url words; do
       if [[ $at == @ ]]; then
         judge "$1" "$code" "$status" "$sha" "$name" "$url" "$words"
