@@ -145,10 +145,10 @@ async def connect_async(door: Door, *, ours: Versions, allowed: Allowed) -> Clie
             await client
             theirs = _by_node(await client.scheduler.identity(n_workers=-1), await client.get_versions())
         compare(ours, theirs, allowed=allowed)
-        return client
     except BaseException:
         await _close(client)
         raise
+    return client
 
 
 @asynccontextmanager
@@ -179,7 +179,7 @@ def _translated() -> Iterator[None]:
         ) from error
 
 
-async def prove(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> dict[str, str]:
+async def prove(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> None:
     """Show that a cluster computes: exactly the planned workers, the client's versions everywhere, and a sum on each.
 
     Args:

@@ -17,9 +17,11 @@ from scherbelberg.pins import PINS, Pins, read_pins, script_digest
 from scherbelberg.specfile import write_toml
 
 _LOCKS = "env"
-_HEAD = """# SPDX-FileCopyrightText: The scherbelberg authors
+_LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-# Read by the tool, by bootstrap.sh and by Nix; 'scherbelberg env check --write' brings the digests up to date.
+"""
+_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own. 'scherbelberg env check --write' brings the
+# digests up to date.
 """
 
 
@@ -102,7 +104,7 @@ def ship(lock: EnvLock) -> None:
     Raises:
         BadInput: The package's folder cannot be written, as in most installations.
     """
-    _write(f"{_LOCKS}/{lock.name}.lock", write_lock(lock))
+    _write(f"{_LOCKS}/{lock.name}.lock", _LICENCE + write_lock(lock))
     _write(f"{_LOCKS}/{lock.name}.json", write_records(lock))
 
 
@@ -113,7 +115,7 @@ def pin_anew() -> Pins:
         BadInput: The package's folder cannot be written.
     """
     pins = current_pins()
-    _write(PINS, _HEAD + write_toml(pins.tables))
+    _write(PINS, _LICENCE + _HEAD + write_toml(pins.tables))
     return pins
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import asyncssh
 from attrs import evolve, frozen
-from process_node import Ended
+from process_node import Ended, script_digest
 from sandbox_helpers import WITHIN_S, cloud_config, new_key, public
 
 from scherbelberg.environment import baked_digest
@@ -182,6 +182,10 @@ def settings_of(name: str, address: str) -> dict[str, str]:
         "RESOURCES": "none",
         "DIRECT_HOST": "none",
         "WAIT_S": "5",
+        "CHANNEL_MIRROR": "none",
+        "MINIFORGE_MIRROR": "none",
+        "SCRIPT_DIGEST": script_digest(shipped_files()),
+        "TOOL_VERSION": "1.2.3",
     }
 
 

@@ -152,7 +152,8 @@ def _is_of_text(call: ast.Call) -> bool:
     name = _dotted(call.func)
     method = name.rpartition(".")[2]
     if method in _TEXT_METHODS:
-        return True
+        # What is given by position is the encoding of a path's text, or the name of a distribution's file.
+        return not (method == "read_text" and call.args)
     if name in _OPENERS:
         return "b" not in (_mode(call, _OPENERS[name]) or "r")
     if method != "open" or name.startswith(("tarfile.", "os.")):

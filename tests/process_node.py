@@ -6,13 +6,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import os
 import shutil
 import socket
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -31,6 +32,11 @@ ADDRESS = "127.33.0.1" if sys.platform == "linux" else "127.0.0.1"
 WITHIN_S = 20.0
 _BASH = shutil.which("bash") or "bash"
 _MARK = "SCHERBELBERG_TEST_NODE"
+#: What the script's main part sets up.
+_SOURCED = (
+    "source scherbelberg-payload/bootstrap.sh; set -Eeuo pipefail; umask 077; choose_supervision; "
+    'load_settings "$PAYLOAD/node.env"; exec 3>&1 4<&0; install -d "$RUN" "$BASE/bin" "$TLS"; '
+)
 _SYSTEMCTL = """#!/bin/sh
 echo "$*" >>"$SCHERBELBERG_SYSROOT/systemctl.calls"
 test ! -e "$SCHERBELBERG_SYSROOT/systemctl.fails"
@@ -44,6 +50,13 @@ class Ended:
     code: int
     said: list[str]
     log: str
+
+
+def script_digest(share: Mapping[str, bytes]) -> str:
+    """What names the script: the digest of all its parts."""
+    parts = ("bootstrap.sh", "service.sh", "environment.sh", "downloads.sh", "direct.py", "10-scherbelberg.conf")
+    unit = "units/scherbelberg-dask@.service"
+    return hashlib.sha256(b"".join(share[part] for part in (*parts, unit))).hexdigest()
 
 
 def free_port() -> int:
@@ -82,6 +95,13 @@ class Node:
         """Read a file by its path on the machine; it is empty when there is none."""
         path = self.path(name)
         return path.read_text(encoding="utf-8") if path.exists() else ""
+
+    def hold(self, digest: str) -> None:
+        """Have the running interpreter's environment under a digest, as an image has it that was made with it."""
+        (self.base / "envs").mkdir(exist_ok=True)
+        (self.base / "envs" / digest).symlink_to(sys.prefix)
+        (self.base / "env").unlink(missing_ok=True)
+        (self.base / "env").symlink_to(f"envs/{digest}")
 
     def push(self, **settings: str) -> None:
         """Push files and settings."""
@@ -132,11 +152,20 @@ class Node:
 
     async def source(self, snippet: str, *, stdin: str = "") -> Ended:
         """Source the script as its main part would set it up, then run a snippet."""
-        setup = (
-            "source scherbelberg-payload/bootstrap.sh; set -Eeuo pipefail; umask 077; choose_supervision; "
-            'load_settings "$PAYLOAD/node.env"; exec 3>&1 4<&0; install -d "$RUN" "$BASE/bin" "$TLS"; '
-        )
-        return await self._finish("-c", setup + snippet, stdin=stdin)
+        return await self._finish("-c", _SOURCED + snippet, stdin=stdin)
+
+    async def watch(self, snippet: str, *, heard: Callable[[str], bool]) -> Ended:
+        """Source the script and run a snippet; kill it at the first line that ``heard`` asks for that."""
+        process = await self.start("-c", _SOURCED + snippet)
+        assert process.stdout is not None
+        said: list[str] = []
+        async with asyncio.timeout(WITHIN_S):
+            while line := (await process.stdout.readline()).decode().rstrip("\n"):
+                said.append(line)
+                if heard(line):
+                    process.kill()
+            _, log = await process.communicate()
+        return Ended(code=await process.wait(), said=said, log=log.decode())
 
     async def _finish(self, *words: str, stdin: str) -> Ended:
         process = await self.start(*words)
@@ -206,12 +235,15 @@ def make_node(folder: Path, *, role: str, scheduler_port: int, authority: Certif
             "RESOURCES": "none",
             "DIRECT_HOST": "none",
             "WAIT_S": "10",
+            "CHANNEL_MIRROR": "none",
+            "MINIFORGE_MIRROR": "none",
+            "SCRIPT_DIGEST": script_digest(shipped_files()),
+            "TOOL_VERSION": "1.2.3",
         },
     )
     for part in ("root", "etc/ssh", "opt/scherbelberg", "run", "tmp", "var/log", "usr/bin"):
         node.path(part).mkdir(parents=True)
-    (node.base / "env").symlink_to(sys.prefix)
-    (node.base / "env.digest").write_text(f"{DIGEST}\n", encoding="utf-8")
+    node.hold(DIGEST)
     node.path("etc/ssh/ssh_host_ed25519_key").write_text("planted", encoding="utf-8")
     node.path("usr/bin/systemctl").write_text(_SYSTEMCTL, encoding="utf-8")
     node.path("usr/bin/systemctl").chmod(0o755)

@@ -12,9 +12,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from process_node import UID, Ended, Node, free_port, make_node
+from process_node import UID, Ended, Node, free_port, make_node, script_digest
 
 from scherbelberg.keys import make_authority, sign_request
+from scherbelberg.shipped import shipped_files
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 _DAY_S = 86400.0
@@ -40,9 +41,9 @@ def _certificate(pem: bytes) -> str:
     return f"certificate {base64.b64encode(pem).decode()}\n"
 
 
-@pytest.mark.parametrize("name", ["bootstrap.sh", "service.sh"])
+@pytest.mark.parametrize("name", ["bootstrap.sh", "service.sh", "environment.sh", "downloads.sh"])
 def test_syntax(name: str, tmp_path: Path) -> None:
-    """Bash can read both parts of the script."""
+    """Bash can read all parts of the script."""
     share = Path(__file__).parent.parent / "scherbelberg" / "share"
     subprocess.run(["bash", "-n", share / name], check=True)
 
@@ -176,7 +177,9 @@ async def test_environment(node: Node) -> None:
     """The facts are the machine's, and Dask gets no more than the plan says."""
     ended = await node.source("phase_environment")
     facts = dict(line.split()[1:] for line in ended.said if line.startswith("@fact"))
-    assert facts.keys() == {"python", "digest", "cores", "memory_bytes", "threads", "memory_limit_bytes"}
+    machine = {"cores", "memory_bytes", "threads", "memory_limit_bytes"}
+    assert facts.keys() == {"python", "digest", "script_digest", "tool"} | machine
+    assert (facts["script_digest"], facts["tool"]) == (script_digest(shipped_files()), "1.2.3")
     assert (facts["digest"], facts["threads"], facts["memory_limit_bytes"]) == ("d1", "1", "850000000")
     assert int(facts["memory_bytes"]) > 850000000
     assert ended.said[-1] == "@phase environment skipped already there"

@@ -36,9 +36,9 @@ from scherbelberg.waiting import until
 async def test_first_boot(machine: Machine) -> None:
     """A host is laid out as the image and the user data say, with private modes where they matter."""
     root = machine.root
-    assert (root / "opt/scherbelberg/env").readlink() == Path(sys.prefix)
-    digest = (root / "opt/scherbelberg/env.digest").read_text(encoding="utf-8")
-    assert digest == baked_digest(own_versions()) + "\n"
+    link = (root / "opt/scherbelberg/env").readlink()
+    assert link == Path("envs") / baked_digest(own_versions())
+    assert (root / "opt/scherbelberg" / link).readlink() == Path(sys.prefix)
     assert [path.name for path in sorted((root / "etc/ssh").glob("ssh_host_*"))] == [
         "ssh_host_ed25519_key",
         "ssh_host_ed25519_key.pub",

@@ -39,7 +39,7 @@ def gist(said: list[str]) -> list[str]:
 async def test_it_says_what_the_script_says(actor: Actor, tmp_path: Path) -> None:
     """At the first run and at the second a scripted host's lines are those of the real script, word by word."""
     node = make_node(tmp_path, role="scheduler", scheduler_port=free_port_of(actor), authority=actor.authority)
-    (node.base / "env.digest").write_text(DIGEST + "\n", encoding="utf-8")
+    node.hold(DIGEST)
     node.push(ENV_DIGEST=DIGEST)
     try:
         real = [await node.up()]

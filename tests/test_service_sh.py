@@ -170,7 +170,7 @@ async def test_scheduler_command(node: Node) -> None:
     said = (await node.source('dask_command; printf "%s\\n" "${COMMAND[@]}"')).said
     base, ports = str(node.base), node.settings
     assert said == [
-        *(f"{base}/env/bin/python3", "-P", "-X", "scherbelberg=scheduler.u1", "-m", "dask", "scheduler"),
+        *(f"{base}/envs/d1/bin/python3", "-P", "-X", "scherbelberg=scheduler.u1", "-m", "dask", "scheduler"),
         *("--port", ports["SCHEDULER_PORT"], "--dashboard-address", f"{ADDRESS}:{ports['DASHBOARD_PORT']}"),
         *("--protocol", "tls", "--host", ADDRESS, "--tls-ca-file", f"{base}/etc/tls/ca.pem"),
         *("--tls-cert", f"{base}/etc/tls/node.pem", "--tls-key", f"{base}/etc/tls/node.pem"),

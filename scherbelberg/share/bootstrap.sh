@@ -27,11 +27,15 @@ HOST_KEY=$SYSROOT/etc/ssh/scherbelberg_host_ed25519_key
 DROP_IN=$SYSROOT/etc/ssh/sshd_config.d/10-scherbelberg.conf
 SETTINGS="NODE_NAME NODE_ROLE CLUSTER_UID ENV_DIGEST PRIVATE_IP SCHEDULER_IP SCHEDULER_PORT DASHBOARD_HOST
   DASHBOARD_PORT WORKER_PORT NANNY_PORT CORES MEMORY_BYTES MEMORY_PERCENT PROCESSES PROCESS_THREADS PROCESS_MEMORY
-  RESOURCES DIRECT_HOST WAIT_S"
+  RESOURCES DIRECT_HOST WAIT_S CHANNEL_MIRROR MINIFORGE_MIRROR SCRIPT_DIGEST TOOL_VERSION"
 PHASE=
 
 # shellcheck source=/dev/null # checked on its own
 source "$PAYLOAD/service.sh"
+# shellcheck source=/dev/null
+source "$PAYLOAD/environment.sh"
+# shellcheck source=/dev/null
+source "$PAYLOAD/downloads.sh"
 
 # --- talking with the client: descriptor 3 leads to it, descriptor 4 comes from it ---
 
@@ -182,15 +186,7 @@ settle() {
   rm -f "$SYSROOT"/etc/ssh/ssh_host_*
 }
 
-# --- phase environment ---
-
-environment_is_there() {
-  [[ -x $PYTHON && $(cat "$BASE/env.digest" 2>/dev/null) == "$ENV_DIGEST" ]]
-}
-
-install_environment() {
-  fail "this machine's image does not hold the environment $ENV_DIGEST, and this release installs none"
-}
+# --- the machine ---
 
 can_bind() { # by address, since the name of the private interface differs between machines
   python 'import socket, sys; socket.socket().bind((sys.argv[1], 0))' "$1" 2>/dev/null
@@ -225,19 +221,12 @@ print(sys.version.split()[0], cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("S
 tell_facts() {
   speak "fact python $PYTHON_VERSION"
   speak "fact digest $ENV_DIGEST"
+  speak "fact script_digest $SCRIPT_DIGEST"
+  speak "fact tool $TOOL_VERSION"
   speak "fact cores $MACHINE_CORES"
   speak "fact memory_bytes $MACHINE_BYTES"
   speak "fact threads $THREADS"
   speak "fact memory_limit_bytes $MEMORY_LIMIT"
-}
-
-phase_environment() {
-  phase environment
-  environment_is_there || install_environment
-  await_address
-  read_machine
-  tell_facts
-  phase environment skipped "already there"
 }
 
 # --- phase tls ---
@@ -314,13 +303,16 @@ up() {
   exec 3>&1 4<&0 1>&2 </dev/null # no other command may speak, or take the client's answers
   PHASE=hostkey
   load_settings "$PAYLOAD/node.env"
+  verify_script
   alone
+  end_jobs
   make_user
   make_folders
   phase_hostkey
   phase_environment
   phase_tls
   phase_service
+  sweep
 }
 
 enter() { # enter [COMMAND...]

@@ -27,8 +27,8 @@ make_user() {
 
 # --- Dask ---
 
-dask_command() { # leaves the whole command line in the array COMMAND
-  COMMAND=("$PYTHON" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
+dask_command() { # leaves the whole command line in the array COMMAND; a change of environments does not touch it
+  COMMAND=("$ENVS/$ENV_DIGEST/bin/python3" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
   if [[ $NODE_ROLE == scheduler ]]; then
     COMMAND+=(--port "$SCHEDULER_PORT" --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
     [[ $DIRECT_HOST == none ]] || COMMAND+=(--preload "$BASE/bin/direct.py")
@@ -53,7 +53,7 @@ exec_dask() { # exec_dask ROLE
   for name in ${!DASK_*}; do unset "$name"; done # the node's files alone decide
   [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="tls://$DIRECT_HOST:$SCHEDULER_PORT"
   export DASK_CONFIG=$BASE/etc/dask DASK_ROOT_CONFIG=$BASE/etc/dask DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
-  export PATH=$BASE/env/bin:$PATH
+  export PATH=$ENVS/$ENV_DIGEST/bin:$PATH
   cd "$WORK" || fail "there is no folder $WORK to work in"
   set -- "${COMMAND[@]}" # from here on no name of ours counts, since the user's variables may have the same
   unset COMMAND          # as an array it could not become one of them
@@ -95,11 +95,13 @@ take_in() { # take_in NAME FILE: a file of the payload that only Dask's user may
 }
 
 install_files() { # the script last: it is what calls for the others
+  local part
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  put "$BASE/bin/direct.py" 0644 <"$PAYLOAD/direct.py"
-  put "$BASE/bin/service.sh" 0644 <"$PAYLOAD/service.sh"
+  for part in service.sh environment.sh downloads.sh direct.py; do
+    put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
+  done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
   [[ $SUPERVISION == plain ]] || put "$UNIT_FILE" 0644 <"$PAYLOAD/units/${UNIT_FILE##*/}"
 }

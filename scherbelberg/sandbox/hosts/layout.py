@@ -68,9 +68,11 @@ def _make_system(root: Path, *, programs: bool) -> None:
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, mode=0o700 if name.startswith("root") else 0o755)
     # The image counts as a snapshot that was baked with this interpreter's environment.
-    (root / "opt/scherbelberg/env.digest").write_text(_own_digest() + "\n", encoding="utf-8")
+    environment = Path("envs") / _own_digest()
+    (root / "opt/scherbelberg/env").symlink_to(environment)
     if programs:
-        (root / "opt/scherbelberg/env").symlink_to(sys.prefix)
+        (root / "opt/scherbelberg/envs").mkdir()
+        (root / "opt/scherbelberg" / environment).symlink_to(sys.prefix)
         (root / "usr/bin").mkdir(parents=True)
         _write_program(root / "usr/bin/systemctl", "systemctl")
 

@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Which environment fits a client: what is asked of channels for it, what may differ, and why one is refused. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import field, frozen
+
+from scherbelberg.environment import Allowed, Client, Versions, baked_digest, compare, differences
+from scherbelberg.envlock import CONDA_NAMES, EnvLock
+from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch
+
+#: Locks that are shipped, the smallest first.
+PROFILES = ("main", "science")
+CHANNEL = "conda-forge"
+#: An environment that the nodes' image holds.
+IMAGE = "image"
+#: Never another version than the client's; the others may be the nearest of the same major version.
+HARD = ("dask", "distributed")
+#: What Dask's dashboard is made of; no client needs it.
+DASHBOARD = "bokeh"
+
+
+@frozen(kw_only=True)
+class Environment:
+    """What all nodes of a cluster get.
+
+    Args:
+        name: ``main``, ``science``, ``image``, ``solved``, or the name of the user's file.
+        client: For whom it was chosen.
+        versions: The compared versions on the nodes.
+        locks: Its files by platform; none if the nodes' image holds it.
+        allowed: In what it may differ from the client.
+    """
+
+    name: str
+    client: Client
+    versions: Versions
+    locks: Mapping[str, EnvLock] = field(factory=dict, hash=False)
+    allowed: Allowed = ()
+
+    def digest(self, platform: str) -> str:
+        """What a node's stamp says when it has this environment.
+
+        Args:
+            platform: The node's.
+        """
+        return self.locks[platform].digest if self.locks else baked_digest(self.versions)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Digest by platform; that of an image is the same on all."""
+        if not self.locks:
+            return {IMAGE: baked_digest(self.versions)}
+        return {platform: lock.digest for platform, lock in self.locks.items()}
+
+
+def image_environment(client: Client) -> Environment:
+    """The environment of an image that was baked with exactly the client's versions."""
+    return Environment(name=IMAGE, client=client, versions=client.versions)
+
+
+def fits(client: Client, lock: EnvLock) -> bool:
+    """Whether a lock has all of a client's versions."""
+    return not client.own and not differences(client.versions, {"": lock.versions})
+
+
+def environment_of(
+    name: str, locks: Mapping[str, EnvLock], client: Client, *, may_differ: bool, soft: Iterable[str] = ()
+) -> Environment:
+    """Make an environment of locks that were chosen for a client, unless they differ from it.
+
+    Args:
+        name: Its name.
+        locks: By platform.
+        client: The client.
+        may_differ: Whether all differences are allowed.
+        soft: Packages that may differ anyway.
+
+    Raises:
+        EnvironmentUnavailable: The platforms' locks have other versions than each other.
+        VersionMismatch: They differ from the client.
+    """
+    first, *others = locks.items()
+    versions = first[1].versions
+    for platform, lock in others:
+        if rows := differences(versions, {platform: lock.versions}):
+            _, package, one, other = rows[0]
+            raise EnvironmentUnavailable(
+                f"The environment '{name}' has {package} {one} on {first[0]} and {other} on {platform}: nodes of"
+                " different processors must have the same; use server types of one kind."
+            )
+    rows = differences(client.versions, {name: versions})
+    accepted = tuple(row[1:] for row in rows if may_differ or row[1] in set(soft))
+    try:
+        compare(client.versions, {name: versions}, allowed=accepted)
+    except VersionMismatch as error:
+        raise _mismatch(name, client, error) from None
+    return Environment(name=name, client=client, versions=versions, locks=locks, allowed=accepted)
+
+
+def _mismatch(name: str, client: Client, error: VersionMismatch) -> VersionMismatch:
+    _, package, here, there = error.differences[0]
+    return VersionMismatch(
+        f"The environment '{name}' has {package} {there} and the client's Python {client.path} has {here}"
+        f" ({len(error.differences)} differences in all): use a client with the same versions, leave --env out, or"
+        " allow it with --allow-mismatch.",
+        differences=error.differences,
+    )
+
+
+def check_releases(client: Client, *, may_differ: bool) -> None:
+    """Refuse versions that no channel can have.
+
+    Args:
+        client: The client.
+        may_differ: Whether the user allowed everything.
+
+    Raises:
+        VersionMismatch: A compared package is no release.
+    """
+    if client.own and not may_differ:
+        name = client.own[0]
+        version = client.versions.packages[name]
+        raise VersionMismatch(
+            f"{name} {version} of the client's Python {client.path} is no release (it is installed to be edited, or has"
+            " a local version), so no node can have the same: install a release, or allow it with --allow-mismatch.",
+            differences=(("client", name, version, "-"),),
+        )
+
+
+def hard_specs(versions: Versions) -> tuple[str, ...]:
+    """What an environment for a client must have, as match specs."""
+    pins = [f"{conda_name(name)} =={public(versions.packages[name])}" for name in HARD]
+    return (f"python {versions.python_minor}.*", *pins)
+
+
+def soft_pins(versions: Versions) -> dict[str, str]:
+    """What it should have: package to version."""
+    return {name: public(version) for name, version in versions.packages.items() if name not in HARD}
+
+
+def soft_spec(name: str, version: str) -> str:
+    """Ask for a version of a compared package."""
+    return f"{conda_name(name)} =={version}"
+
+
+def any_of_major(name: str, version: str) -> str:
+    """Ask for any version of a compared package with the same first number."""
+    return f"{conda_name(name)} {version.split('.', maxsplit=1)[0]}.*"
+
+
+def conda_name(name: str) -> str:
+    """How conda calls a package that is compared."""
+    return CONDA_NAMES.get(name, name)
+
+
+def public(version: str) -> str:
+    """A version without its local part."""
+    return version.partition("+")[0]
+
+
+def not_in_channel(name: str, wanted: str, found: tuple[str, ...], *, both: str | None, client: Client) -> Exception:
+    """Say that a channel has not what must be the same.
+
+    Args:
+        name: The package.
+        wanted: The client's version of it.
+        found: The channel's versions, the newest first.
+        both: The newest version of dask that there is of distributed, too, or None.
+        client: The client.
+    """
+    newest = f"its newest is {found[0]}" if found else "it has none at all"
+    way = f"install what it has (pip install 'dask=={both}' 'distributed=={both}'), or " if both else ""
+    return EnvironmentUnavailable(
+        f"The channel has no {name} {wanted}, which the client's Python {client.path} has; {newest}. Before anything"
+        f" is rented: {way}take a shipped environment with --env main and a client that fits (pip install"
+        " 'scherbelberg[main]')."
+    )
+
+
+def unsolvable(reason: str) -> EnvironmentUnavailable:
+    """Say that what was asked for cannot be had together.
+
+    Args:
+        reason: The solver's words, over several lines.
+    """
+    lines = tuple(line for line in reason.splitlines() if line.strip())
+    return EnvironmentUnavailable(
+        "The channel has no environment with all that was asked for: ask for less or for other versions; the lines"
+        " above say what excludes what.",
+        log_tail=lines[-20:],
+    )

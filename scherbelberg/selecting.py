@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Chooses the environment of a cluster's nodes before a cent is spent: shipped, solved, or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve, frozen
+
+from scherbelberg.environment import OPTIONAL, REQUIRED, Client
+from scherbelberg.envlock import EnvLock
+from scherbelberg.errors import EnvironmentUnavailable
+from scherbelberg.events import Event, Listener, Phase, ignore
+from scherbelberg.fitting import (
+    CHANNEL,
+    HARD,
+    PROFILES,
+    Environment,
+    check_releases,
+    environment_of,
+    fits,
+    image_environment,
+)
+from scherbelberg.lockcache import LockCache
+from scherbelberg.pypi import pypi_versions
+from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
+from scherbelberg.solve import Channels
+from scherbelberg.solving import add, solve_for
+from scherbelberg.spec import PYPI, ClusterSpec
+from scherbelberg.wheels import resolve_wheels
+
+_SOFT = tuple(name for name in REQUIRED + OPTIONAL if name not in HARD)
+
+
+@frozen(kw_only=True)
+class Sources:
+    """Where environments come from.
+
+    Args:
+        mirror: URL in whose place channels with but a name are looked for, or None.
+        cache: Folder for what was found out.
+        within_s: Deadline in seconds for each question to a channel or an index.
+    """
+
+    mirror: str | None
+    cache: Path
+    within_s: float
+
+
+async def choose(
+    spec: ClusterSpec,
+    client: Client,
+    platforms: tuple[str, ...],
+    *,
+    sources: Sources,
+    image_fits: bool,
+    listener: Listener = ignore,
+) -> Environment:
+    """Choose an environment for a client.
+
+    Args:
+        spec: What the user wants.
+        client: The client.
+        platforms: Of the nodes, by conda's names.
+        sources: Where it may come from.
+        image_fits: Whether the nodes' image was baked with this very client's versions.
+        listener: Is told of a search, which takes seconds.
+
+    Raises:
+        BadInput: A file or a word of the user's makes no sense.
+        ChannelUnreachable: A channel or index does not answer.
+        EnvironmentUnavailable: There is none that fits.
+        VersionMismatch: What the user named differs from the client.
+        WaitTimeout: It was not found in time.
+    """
+    is_plain = spec.env is None and not spec.packages and not spec.channels
+    if is_plain and image_fits:
+        return image_environment(client)
+    check_releases(client, may_differ=spec.allow_mismatch)
+    listener(Event(phase=Phase.SOLVE, state="start"))
+    environment = await _Choice(spec, client, platforms, sources).make()
+    listener(Event(phase=Phase.SOLVE, state="done", detail=described(environment)))
+    return environment
+
+
+def described(environment: Environment) -> str:
+    """An environment in a few words, with what differs from the client."""
+    words = [f"{environment.name}, Python {environment.versions.python}, dask {environment.versions.packages['dask']}"]
+    words += [f"{name} {there} for {here}" for name, here, there in environment.allowed]
+    return "; ".join(words)
+
+
+class _Choice:
+    """A choice that is being made.
+
+    Args:
+        spec: What the user wants.
+        client: The client.
+        platforms: Of the nodes.
+        sources: Where it may come from.
+    """
+
+    def __init__(self, spec: ClusterSpec, client: Client, platforms: tuple[str, ...], sources: Sources) -> None:
+        self._spec = spec
+        self._client = client
+        self._platforms = platforms
+        self._sources = sources
+        self._more = tuple(text for text in spec.packages if not text.startswith(PYPI))
+        self._requirements = tuple(text.removeprefix(PYPI) for text in spec.packages if text.startswith(PYPI))
+        self._cache = LockCache(sources.cache / "environments")
+        self._is_solved = False
+
+    async def make(self) -> Environment:
+        """Choose for one platform after the other; those that follow have the versions of the first."""
+        locks: dict[str, EnvLock] = {}
+        for platform in self._platforms:
+            like = next(iter(locks.values()), None)
+            locks[platform] = await self._with_wheels(await self._packages(platform, like))
+        name = next(iter(locks.values())).profile
+        may_differ, soft = self._spec.allow_mismatch, _SOFT if self._is_solved else ()
+        return environment_of(name, locks, self._client, may_differ=may_differ, soft=soft)
+
+    async def _packages(self, platform: str, like: EnvLock | None) -> EnvLock:
+        base = self._base(platform)
+        if base is None:
+            self._is_solved = True
+            return await self._solved(platform, like)
+        more = self._more
+        if self._requirements and "pip" not in {package.name for package in base.packages}:
+            more = (*more, "pip")
+        return await self._added(base, more) if more else base
+
+    def _base(self, platform: str) -> EnvLock | None:
+        """What all else is added to; None if it has to be solved."""
+        minor = self._client.versions.python_minor
+        if self._spec.env is None:
+            locks = (shipped_lock(profile, minor, platform) for profile in PROFILES)
+            return next((lock for lock in locks if lock is not None and fits(self._client, lock)), None)
+        if self._spec.env in PROFILES:
+            return self._shipped(self._spec.env, minor, platform)
+        return None
+
+    def _shipped(self, profile: str, minor: str, platform: str) -> EnvLock:
+        lock = shipped_lock(profile, minor, platform)
+        if lock is None:
+            raise EnvironmentUnavailable(
+                f"There is no environment '{profile}' for the Python {minor} of {self._client.path}, but"
+                f" {', '.join(name for name in shipped_pins().locks if name.startswith(profile))}: use a client with"
+                " the Python of one of these, or leave --env out to have one solved."
+            )
+        return lock
+
+    async def _solved(self, platform: str, like: EnvLock | None) -> EnvLock:
+        more = (*self._more, "pip") if self._requirements else self._more
+        versions = self._client.versions if like is None else evolve(like.versions, python=self._client.versions.python)
+        asked = {"for": versions.packages, "python": versions.python_minor, "platform": platform, "more": more}
+        return await self._remembered(
+            asked, solve_for(self._client, self._channels, platform=platform, versions=versions, more=more)
+        )
+
+    async def _added(self, base: EnvLock, more: tuple[str, ...]) -> EnvLock:
+        asked = {"to": base.digest, "platform": base.platform, "more": more}
+        return await self._remembered(asked, add(base, more, self._channels, profile=f"{base.profile}-with"))
+
+    async def _remembered(self, asked: Mapping[str, object], answer: Coroutine[Any, Any, EnvLock]) -> EnvLock:
+        """The answer to a question that may have been asked before."""
+        question = {**asked, "channels": self._channel_names, "tool": tool_version()}
+        if (known := self._cache.read(question)) is not None:
+            answer.close()
+            return known
+        lock = await answer
+        self._cache.write(question, lock)
+        return lock
+
+    @property
+    def _channel_names(self) -> tuple[str, ...]:
+        return self._spec.channels or (CHANNEL,)
+
+    @property
+    def _channels(self) -> Channels:
+        return Channels(
+            self._channel_names,
+            mirror=self._sources.mirror,
+            cache=self._sources.cache / "channels",
+            within_s=self._sources.within_s,
+        )
+
+    async def _with_wheels(self, lock: EnvLock) -> EnvLock:
+        if not self._requirements:
+            return lock
+        wheels = await resolve_wheels(
+            self._requirements,
+            python=lock.versions.python_minor,
+            platform=lock.platform,
+            having=pypi_versions(lock),
+            within_s=self._sources.within_s,
+        )
+        return evolve(lock, wheels=(*lock.wheels, *wheels))

@@ -1,0 +1,237 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The part of bootstrap.sh, which sources it, that fetches files as lists say, in jobs beside the script. What there is
+# in DOWNLOADS: WHAT/list, lines of SHA-256, name and URL; WHAT/partial and WHAT/whole, the files.
+
+DOWNLOADS=$BASE/download
+JOBS=$RUN/jobs                      # a file for each, named by its number; what they say to the client, and their log
+CHANNELS=https://conda.anaconda.org # which a mirror may stand in for
+RELEASES=https://github.com/conda-forge/miniforge/releases/download
+TRIES=5           # rounds of downloads that bring nothing, before that is the end of it
+PAUSE_S=1         # before the second round; doubled each time
+DOWNLOAD_S=3600   # for all of it
+CONNECT_S=20      # for a connection
+STALLED_S=30      # a transfer this long below STALLED_BYTES a second is broken off, and resumed
+STALLED_BYTES=512 # the least that is worth waiting for
+AT_ONCE=16        # transfers
+RUNNING=()        # jobs of this run
+TOLD_S=0          # when progress was told, and how much
+TOLD_BYTES=0
+
+sha256() { # of stdin
+  if command -v sha256sum >/dev/null; then sha256sum; else shasum -a 256; fi | cut -d ' ' -f 1
+}
+
+# --- jobs: process groups of their own, which the next run ends, should this one be killed ---
+
+give_up() { # give_up SENTENCE: a job tells the script, which tells the client
+  trap - ERR
+  speak "failed $PHASE $1"
+  exit 1
+}
+
+spawn() { # spawn COMMAND...: a job holds nothing open that the client waits for
+  set -m
+  (
+    trap '((BASH_SUBSHELL > 1)) || give_up "${BASH_SOURCE[0]##*/}, line $LINENO failed: $BASH_COMMAND"' ERR
+    umask 022 # Dask's user is another one
+    : >"$JOBS/$(exec sh -c 'echo $PPID')"
+    "$@"
+  ) </dev/null >>"$JOBS/log" 2>&1 3>>"$JOBS/words" 4<&- 6<&- 9>&- &
+  RUNNING+=("$!")
+  set +m
+}
+
+is_ours() { # is_ours JOB: while members of a group are left, its number is nobody else's
+  local command
+  command=$(command_of "$1") || return 0
+  [[ -z $command || $command == *bootstrap.sh* ]]
+}
+
+end_jobs() { # of this run or of one that was killed
+  local job
+  for job in "$JOBS"/[0-9]*; do
+    job=${job##*/}
+    kill -0 -- "-$job" 2>/dev/null && is_ours "$job" && kill -KILL -- "-$job" 2>/dev/null || true
+  done
+  rm -rf "$JOBS"
+}
+
+any_runs() {
+  local job
+  for job in "${RUNNING[@]}"; do kill -0 "$job" 2>/dev/null && return; done
+  return 1
+}
+
+relay() { # what jobs say
+  local line
+  while IFS= read -r line <&6; do
+    if [[ $line == "@failed "* ]]; then
+      tail -n 20 "$JOBS/log" >&2
+      read -r _ PHASE line <<<"$line"
+      fail "$line"
+    fi
+    printf '%s\n' "$line" >&3
+  done
+}
+
+await_jobs() { # the first that fails ends them all
+  local job code=0
+  while any_runs; do
+    relay
+    tell_progress
+    sleep 0.2
+  done
+  relay
+  for job in "${RUNNING[@]}"; do wait "$job" || code=$?; done
+  RUNNING=()
+  ((code == 0)) || fail "a part of the installation ended with exit status $code"
+}
+
+tell_progress() { # about once a second, as long as files grow
+  local bytes
+  [[ $PHASE == download && $SECONDS -gt $TOLD_S ]] || return 0
+  TOLD_S=$SECONDS
+  bytes=$(bytes_of packages)
+  [[ $bytes == "$TOLD_BYTES" ]] || speak "phase download progress $bytes $TOTAL_BYTES"
+  TOLD_BYTES=$bytes
+}
+
+bytes_of() { # bytes_of WHAT
+  # shellcheck disable=SC2012 # no find can print sizes on both Linux and macOS
+  ls -lnR "$DOWNLOADS/$1/partial" "$DOWNLOADS/$1/whole" 2>/dev/null |
+    awk '/^-/ { sum += $5 } END { printf "%.0f\n", sum }' || true # a file may just be moved
+}
+
+# --- downloads ---
+
+mirrored() { # mirrored URL: where it is fetched from
+  local pair
+  for pair in "$CHANNELS $CHANNEL_MIRROR" "$RELEASES $MINIFORGE_MIRROR"; do
+    if [[ ${pair#* } != none && $1 == "${pair% *}"/* ]]; then
+      printf '%s\n' "${pair#* }${1#"${pair% *}"}"
+      return
+    fi
+  done
+  printf '%s\n' "$1"
+}
+
+transfer() { # transfer WHAT SHA NAME URL: writes curl's configuration for one file; no URL is seen in a command line
+  local from protocols='=https' said
+  from=$(mirrored "$4")
+  [[ $from == "$4" || $from != http://* ]] || protocols='=http,https'
+  said="$2 ${3//%/%%} ${from//%/%%}"
+  printf '%s = "%s"\n' url "$from" output "$DOWNLOADS/$1/partial/$3" continue-at - max-redirs 5 \
+    proto "$protocols" proto-redir "$protocols" connect-timeout "$CONNECT_S" speed-time "$STALLED_S" \
+    speed-limit "$STALLED_BYTES" write-out "%{stderr}@ %{exitcode} %{http_code} $said %{errormsg}\\n"
+  printf '%s\n' silent fail location globoff
+  [[ $from == "$4" || ! -e $PAYLOAD/mirror-ca.pem ]] || printf 'cacert = "%s"\n' "$PAYLOAD/mirror-ca.pem"
+}
+
+missing() { # missing WHAT: the lines of its list whose files are not there
+  local sha name url
+  while read -r sha name url; do
+    [[ -e $DOWNLOADS/$1/whole/$name ]] || printf '%s\n' "$sha $name $url"
+  done <"$DOWNLOADS/$1/list"
+}
+
+take() { # take WHAT SHA NAME: an arrived file counts only if it is the one that was asked for
+  local folder=$DOWNLOADS/$1
+  [[ $(sha256 <"$folder/partial/$3") == "$2" ]] || return 1
+  mv -f "$folder/partial/$3" "$folder/whole/$3"
+}
+
+take_or_refuse() { # take_or_refuse WHAT SHA NAME URL: a spoiled file is fetched once more, from its beginning
+  take "$1" "$2" "$3" && return
+  rm -f "$DOWNLOADS/$1/partial/$3"
+  if grep -qxF "$3" "$DOWNLOADS/$1/spoiled"; then
+    give_up "package ${3##*/} from $4 has another SHA-256 than its lock says"
+  fi
+  echo "$3" >>"$DOWNLOADS/$1/spoiled"
+  hindered "$1" "package ${3##*/} from $4 came spoiled"
+}
+
+hindered() { # hindered WHAT SENTENCE: it may go better the next time
+  printf '%s\n' "$2" >"$DOWNLOADS/$1/problem"
+}
+
+host_of() { # host_of URL
+  local host=${1#*://}
+  printf '%s\n' "${host%%/*}"
+}
+
+no_space() { # no_space FOLDER: what to say when it takes no more
+  local free
+  free=$(df -Pk "$1" | awk 'NR == 2 { printf "%d\n", $4 / 1024 }')
+  if ((free < 16)); then echo "no space is left in $1: $free MiB are free"; else echo "$1 cannot be written to"; fi
+}
+
+judge() { # judge WHAT CURL_CODE HTTP_STATUS SHA NAME URL WORDS: what has become of a transfer
+  local package="package ${5##*/} from $6"
+  case $2/$3 in
+    33/* | 36/* | */416) # cannot be resumed
+      rm -f "$DOWNLOADS/$1/partial/$5"
+      hindered "$1" "$package has to be fetched from its beginning"
+      ;;
+    0/*) take_or_refuse "$1" "$4" "$5" "$6" ;;
+    22/408 | 22/425 | 22/429 | 22/5*) hindered "$1" "$package: HTTP status $3" ;;
+    22/*) give_up "$package: HTTP status $3" ;;
+    23/*) give_up "$package: $(no_space "$DOWNLOADS")" ;;
+    1/* | 3/* | 35/* | 51/* | 53/* | 54/* | 58/* | 59/* | 60/* | 66/* | 77/* | 80/* | 83/*) # address or certificate
+      give_up "$package: ${7:-curl ended with code $2}"
+      ;;
+    6/*) hindered "$1" "$package: the name of the host $(host_of "$6") is not known" ;;
+    7/*) hindered "$1" "$package: no connection to $(host_of "$6") (${7:-refused, or no route})" ;;
+    *) hindered "$1" "$package: ${7:-curl ended with code $2}" ;;
+  esac
+}
+
+fetch_missing() { # fetch_missing WHAT: all at the same time; each is judged as it arrives
+  local folder=$DOWNLOADS/$1 between='' at code status sha name url words
+  missing "$1" | while read -r sha name url; do
+    printf "$between"
+    transfer "$1" "$sha" "$name" "$url"
+    between='next\n' # what follows has options of its own
+  done >"$folder/curl"
+  { curl -q --no-progress-meter --parallel --parallel-immediate --parallel-max "$AT_ONCE" \
+    --config "$folder/curl" 2>&1 >/dev/null || true; } |
+    while read -r at code status sha name url words; do
+      if [[ $at == @ ]]; then
+        judge "$1" "$code" "$status" "$sha" "$name" "$url" "$words"
+      else
+        hindered "$1" "$at $code $status $sha $name $url $words"
+      fi
+    done
+}
+
+take_what_is_there() { # take_what_is_there WHAT: of an earlier run, which may have been killed, or of the client
+  local folder=$DOWNLOADS/$1 sha name url pushed
+  while read -r sha name url; do
+    mkdir -p "$folder/partial/${name%/*}" "$folder/whole/${name%/*}"
+    [[ ! -e $folder/whole/$name ]] || mv -f "$folder/whole/$name" "$folder/partial/$name"
+    pushed=$PAYLOAD/packages/${url##*/}
+    [[ ! -e $pushed ]] || cp -f "$pushed" "$folder/partial/$name"
+    [[ -e $folder/partial/$name ]] || continue
+    take "$1" "$sha" "$name" || [[ ! -e $pushed ]] ||
+      give_up "package ${name##*/}, which was sent along, has another SHA-256 than its lock says"
+  done <"$folder/list"
+}
+
+fetch() { # fetch WHAT: in rounds, until all of it is there and verified
+  local tries=$TRIES pause=$PAUSE_S end=$((SECONDS + DOWNLOAD_S)) before=0 bytes
+  : >"$DOWNLOADS/$1/spoiled"
+  take_what_is_there "$1"
+  while [[ -n $(missing "$1") ]]; do
+    hindered "$1" "curl did nothing"
+    fetch_missing "$1"
+    [[ -n $(missing "$1") ]] || break
+    bytes=$(bytes_of "$1")
+    ((bytes <= before)) || tries=$TRIES pause=$PAUSE_S
+    before=$bytes
+    ((--tries > 0 && SECONDS < end)) || give_up "$(cat "$DOWNLOADS/$1/problem")"
+    sleep "$pause"
+    pause=$((pause * 2))
+  done
+}

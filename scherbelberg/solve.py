@@ -1,0 +1,249 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Channels of conda packages: what they have, and what of it makes an environment for nodes.
+
+A configuration of our own keeps that of the user's other tools out; proxies, SSL_CERT_FILE and the places where tools
+of this kind keep credentials (netrc, keyring) count all the same. Solutions name a channel's own addresses even where
+a mirror answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import datetime as dt
+import itertools
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from rattler import Gateway, MatchSpec, PackageName, PackageRecord, RepoDataRecord, Version, solve
+from rattler.config import Config
+from rattler.exceptions import GatewayError, InvalidMatchSpecError, IoError, SolverError
+from rattler.networking import Client
+from rattler.package import BuildString
+from rattler.package_streaming import download_to_path
+from rattler.virtual_package.generic import GenericVirtualPackage
+
+from scherbelberg.envlock import CHANNELS, Package
+from scherbelberg.errors import BadInput, ChannelUnreachable, WaitTimeout
+
+#: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
+_NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
+_PROCESSOR = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
+_RETRIES = 3
+
+
+class Unsolvable(Exception):
+    """What was asked for cannot be had together; the text says why, over several lines."""
+
+
+class Channels:
+    """Some channels, in the order in which they count: a package comes from the first that knows its name.
+
+    Args:
+        names: Names or URLs.
+        mirror: URL that stands for the place where channels with but a name are, or None.
+        cache: Folder for what channels say.
+        within_s: Deadline in seconds for each question.
+    """
+
+    def __init__(self, names: tuple[str, ...], *, mirror: str | None, cache: Path, within_s: float) -> None:
+        self._names = names
+        self._within_s = within_s
+        self._gateway = Gateway(cache_dir=cache, client=_client(mirror))
+
+    async def solve(
+        self, specs: Iterable[str], *, platform: str, pinned: Iterable[Package] = ()
+    ) -> tuple[Package, ...]:
+        """Find packages that make an environment.
+
+        Args:
+            specs: What is asked for, as match specs.
+            platform: Of the nodes.
+            pinned: Packages that stay as they are where they are needed.
+
+        Returns:
+            Packages, each after what it needs.
+
+        Raises:
+            BadInput: A match spec makes no sense.
+            ChannelUnreachable: A channel does not answer.
+            Unsolvable: There is no such environment.
+            WaitTimeout: It was not found in time.
+        """
+        async with self._asked("a solution"):
+            found = await solve(
+                self._names,
+                [_match_spec(spec) for spec in specs],
+                gateway=self._gateway,
+                platforms=[platform, "noarch"],  # type: ignore[list-item] # rattler knows more of them than a literal
+                pinned_packages=[_record(package) for package in pinned],
+                virtual_packages=[_virtual(*row) for row in _node(platform)],
+                timeout=dt.timedelta(seconds=self._within_s),
+            )
+        by_name = {record.name.normalized: record for record in found}
+        order = PackageRecord.sort_topologically(list(found))
+        return tuple(_package(by_name[record.name.normalized]) for record in order)
+
+    async def versions(self, name: str, *, platform: str) -> tuple[str, ...]:
+        """List the versions of a package, the newest first.
+
+        Args:
+            name: As conda has it.
+            platform: Of the nodes.
+
+        Raises:
+            ChannelUnreachable: A channel does not answer.
+            WaitTimeout: There was no answer in time.
+        """
+        async with self._asked(f"the versions of {name}"):
+            rows = await self._gateway.query(self._names, [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
+        found = {str(record.version): record.version for records in rows for record in records}
+        return tuple(sorted(found, key=lambda text: found[text], reverse=True))
+
+    @asynccontextmanager
+    async def _asked(self, what: str) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(self._within_s):
+                yield
+        except TimeoutError:
+            what = f"An answer of {', '.join(self._names)} to the question for {what}"
+            raise WaitTimeout(what=what, within_s=self._within_s) from None
+        except GatewayError as error:
+            raise ChannelUnreachable(
+                f"The channel does not answer as it should ({_one_line(error)}): check its name, your connection, or"
+                " name a mirror with --channel-mirror."
+            ) from None
+        except SolverError as error:
+            raise Unsolvable(str(error)) from None
+
+
+async def download(url: str, target: Path, *, mirror: str | None, within_s: float) -> None:
+    """Download a file with the credentials that this computer has for its address.
+
+    Args:
+        url: Where.
+        target: Where to.
+        mirror: As for `Channels`.
+        within_s: Deadline in seconds.
+
+    Raises:
+        ChannelUnreachable: It could not be had.
+        WaitTimeout: It took too long.
+    """
+    try:
+        async with asyncio.timeout(within_s):
+            await download_to_path(_client(mirror), url, target)
+    except TimeoutError:
+        raise WaitTimeout(what=f"The download of {url}", within_s=within_s) from None
+    except (OSError, RuntimeError, IoError) as error:
+        raise ChannelUnreachable(f"{url} could not be downloaded ({_one_line(error)}).") from None
+
+
+def nearest_first(versions: Iterable[str], wanted: str) -> tuple[str, ...]:
+    """Sort the versions that have the same first number as one: the fewest releases away first, then the newer.
+
+    Args:
+        versions: Any.
+        wanted: The one.
+    """
+    own = Version(wanted)
+    same = sorted(Version(text) for text in set(versions) if Version(text).segments()[:1] == own.segments()[:1])
+    place = bisect.bisect_left(same, own)
+    newer, older = same[place:], same[:place][::-1]
+    pairs = itertools.zip_longest(newer, older)
+    return tuple(str(version) for pair in pairs for version in pair if version is not None)
+
+
+def complaints(packages: Iterable[Package], *, platform: str) -> tuple[str, ...]:
+    """Say what packages need, or forbid, that the others do not fulfil; each in a few words.
+
+    Args:
+        packages: All of an environment.
+        platform: Of the nodes.
+    """
+    chosen = tuple(packages)
+    records: dict[str, PackageRecord] = {package.name: _record(package) for package in chosen}
+    records |= {name: _bare(name, version, build) for name, version, build in _node(platform)}
+    found = []
+    for package in chosen:
+        for text in package.depends:
+            other = records.get(_name_in(text))
+            if other is None or not MatchSpec(text).matches(other):
+                found.append(f"{package.file_name} needs {text}")
+        for text in package.constrains:
+            other = records.get(_name_in(text))
+            if other is not None and not MatchSpec(text).matches(other):
+                found.append(f"{package.file_name} forbids {other} by {text}")
+    return tuple(found)
+
+
+def _name_in(spec: str) -> str:
+    name = MatchSpec(spec).name.as_package_name()
+    return "" if name is None else str(name.normalized)
+
+
+def _match_spec(text: str) -> MatchSpec:
+    try:
+        return MatchSpec(text)
+    except InvalidMatchSpecError as error:
+        raise BadInput(
+            f"'{text}' asks for no conda package ({_one_line(error)}); write NAME or 'NAME >=1.2'."
+        ) from None
+
+
+def _client(mirror: str | None) -> Client:
+    # The system's certificate authorities, which SSL_CERT_FILE replaces.
+    lines = ['tls-root-certs = "system"']
+    if mirror is not None:
+        lines += ["[mirrors]", f"{json.dumps(CHANNELS)} = [{json.dumps(mirror)}]"]
+    return Client.from_config(Config.from_toml("\n".join(lines)), max_retries=_RETRIES)
+
+
+def _node(platform: str) -> tuple[tuple[str, str, str], ...]:
+    """What stands for the machine itself among packages: name, version, build."""
+    return (*_NODE, ("__archspec", "1", _PROCESSOR[platform]))
+
+
+def _virtual(name: str, version: str, build: str) -> GenericVirtualPackage:
+    return GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+
+
+def _bare(name: str, version: str, build: str, **more: Any) -> PackageRecord:
+    number = build.rpartition("_")[2]
+    build_number = int(number) if number.isdecimal() else 0
+    return PackageRecord(name, version, BuildString(build), build_number, more.pop("subdir", "noarch"), **more)
+
+
+def _record(package: Package) -> RepoDataRecord:
+    bare = _bare(
+        package.name,
+        package.version,
+        package.build,
+        subdir=package.subdir,
+        depends=list(package.depends),
+        constrains=list(package.constrains),
+        sha256=bytes.fromhex(package.sha256),
+        size=package.size,
+    )
+    channel = package.url.rsplit("/", 2)[0]
+    return RepoDataRecord(bare, package.file_name, package.url, channel)
+
+
+def _package(record: RepoDataRecord) -> Package:
+    if record.sha256 is None:
+        raise Unsolvable(f"{record.url} has no SHA-256 in its channel")
+    return Package(
+        url=record.url,
+        sha256=record.sha256.hex(),
+        size=record.size,
+        depends=tuple(record.depends),
+        constrains=tuple(record.constrains),
+    )
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
