@@ -108,7 +108,7 @@ class Answers(BaseHTTPRequestHandler):
     server: Mirror
     fault: Fault | None = None
 
-    def do_GET(self) -> None:  # noqa: N802 - the name is the base class's
+    def do_GET(self) -> None:
         """Answer with a file, a part of it, or what is to happen instead."""
         path = urllib.parse.unquote(self.path.partition("?")[0])
         headers = {name.lower(): value for name, value in self.headers.items()}
