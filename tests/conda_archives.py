@@ -82,9 +82,11 @@ def _entry(name: str) -> zipfile.ZipInfo:
 
 def _write_tar(file: IO[bytes], members: list[Member]) -> None:
     compressor = zstandard.ZstdCompressor(level=1)
-    with compressor.stream_writer(file, closefd=False) as stream:
-        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="w|") as archive:
-            _add(archive, members)
+    with (
+        compressor.stream_writer(file, closefd=False) as stream,
+        tarfile.open(fileobj=cast(IO[bytes], stream), mode="w|") as archive,
+    ):
+        _add(archive, members)
 
 
 def _add(archive: tarfile.TarFile, members: list[Member]) -> None:

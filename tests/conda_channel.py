@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from conda_archives import Member, write_package
@@ -92,8 +93,8 @@ def make_channel(root: Path, *, executable: str = sys.executable) -> Channel:
         The channel.
     """
     interpreter = ask(executable)
-    channel = Channel(root=root, subdir=str(Subdir.current()))
-    _write_python(channel, interpreter)
+    channel = open_channel(root)
+    add_python(channel, interpreter)
     for package in packages(interpreter, ROOTS, subdir=channel.subdir):
         suffix = ".tar.bz2" if package.index["name"] in _OLD_FORMAT else ".conda"
         write_package(root / NAME / package.index["subdir"], package.index, package.members, suffix=suffix)
@@ -101,7 +102,28 @@ def make_channel(root: Path, *, executable: str = sys.executable) -> Channel:
     return channel
 
 
-def _write_python(channel: Channel, interpreter: Interpreter) -> None:
+def open_channel(root: Path) -> Channel:
+    """Give a channel that is there already.
+
+    Args:
+        root: Its folder.
+
+    Returns:
+        The channel.
+    """
+    return Channel(root=root, subdir=str(Subdir.current()))
+
+
+def add_python(channel: Channel, interpreter: Interpreter) -> Path:
+    """Add the package ``python`` to a channel of one's own.
+
+    Args:
+        channel: The channel.
+        interpreter: What to make it of.
+
+    Returns:
+        The file.
+    """
     index = {
         "name": "python",
         "version": interpreter.version,
@@ -110,7 +132,7 @@ def _write_python(channel: Channel, interpreter: Interpreter) -> None:
         "depends": ["__glibc >=2.17"],
         "python_site_packages_path": interpreter.site_packages,
     }
-    write_package(channel.root / NAME / channel.subdir, index, python_members(interpreter))
+    return write_package(channel.root / NAME / channel.subdir, index, python_members(interpreter))
 
 
 def add_package(
@@ -139,7 +161,7 @@ def add_package(
     Returns:
         The file.
     """
-    index = {"name": name, "version": version, "build": build, "subdir": subdir}
+    index: dict[str, Any] = {"name": name, "version": version, "build": build, "subdir": subdir}
     index |= {"depends": [*depends], "constrains": [*constrains]}
     if subdir == "noarch":
         index["noarch"] = "python" if build.startswith("py") else "generic"
@@ -164,7 +186,7 @@ def borrow(channel: Channel, root: Path) -> Channel:
         The new one, where packages may be added and removed, but not written to.
     """
     shutil.copytree(channel.root, root, copy_function=_link_package)
-    return Channel(root=root, subdir=channel.subdir)
+    return open_channel(root)
 
 
 def _link_package(source: str, target: str) -> None:

@@ -72,18 +72,24 @@ def _needs(distribution: Distribution, interpreter: Interpreter) -> list[Require
 
 
 def _whole_dask(version: str) -> Package:
-    index = {"name": "dask", "version": version, "build": "pyhd8ed1ab_0", "noarch": "python", "subdir": "noarch"}
+    index: dict[str, Any] = {
+        "name": "dask",
+        "version": version,
+        "build": "pyhd8ed1ab_0",
+        "noarch": "python",
+        "subdir": "noarch",
+    }
     needs = ["python >=3.10", f"dask-core {version}.*", f"distributed {version}.*"]
     return Package(index=index | {"depends": needs}, members=[])
 
 
 def _package(interpreter: Interpreter, distribution: Distribution, subdir: str) -> Package:
-    is_pure = "Root-Is-Purelib: true" in (distribution.read_text("WHEEL") or "")
+    is_pure = not any(".so" in file.suffixes for file in distribution.files or [])
     needs = sorted(
         f"{conda_name(need.name)} {_versions(need.specifier)}".strip() for need in _needs(distribution, interpreter)
     )
     programs = [point for point in distribution.entry_points if point.group == "console_scripts"]
-    index = {"name": conda_name(distribution.name), "version": distribution.version}
+    index: dict[str, Any] = {"name": conda_name(distribution.name), "version": distribution.version}
     if is_pure:
         index |= {"build": "pyhd8ed1ab_0", "subdir": "noarch", "noarch": "python"}
         index |= {"depends": ["python >=3.10", *needs]}

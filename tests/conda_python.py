@@ -80,11 +80,11 @@ def ask(executable: str) -> Interpreter:
     """
     words = [executable, "-I", "-c", _ASK]
     told: dict[str, Any] = json.loads(subprocess.run(words, check=True, capture_output=True, timeout=30).stdout)
-    paths = {name: Path(told.pop(name)) for name in ("executable", "prefix", "stdlib")}
-    folder, architecture = told.pop("libraries")
-    folders = [Path(place) for place in (folder, paths["prefix"] / "lib") if place]
-    libraries = [place / (below or "") for place in folders for below in ("", architecture)]
-    return Interpreter(libraries=libraries, **paths, **told)
+    told |= {name: Path(told[name]) for name in ("executable", "prefix", "stdlib")}
+    folder, architecture = told["libraries"]
+    folders = [Path(place) for place in (folder, told["prefix"] / "lib") if place]
+    told["libraries"] = [place / (below or "") for place in folders for below in ("", architecture)]
+    return Interpreter(**told)
 
 
 def python_members(interpreter: Interpreter) -> Iterator[Member]:

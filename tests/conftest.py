@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from conda_fixtures import conda_channel, mirror, own_channel
 from description import Witness
 from sandbox_helpers import Api, Machine, rent
 from sandbox_orders import Ahead
@@ -18,6 +19,8 @@ from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import Faults, Options
 from scherbelberg.settings import Settings
+
+__all__ = ["conda_channel", "mirror", "own_channel"]
 
 #: Fast, but slow enough that things still happen one after the other.
 TIME_SCALE = 0.02

@@ -25,10 +25,17 @@ from rattler import RepoDataRecord, install
 _ROW = re.compile(r"(?P<url>[^#]+)#sha256:(?P<sha256>[0-9a-f]{64})")
 
 
+def end(code: int) -> NoReturn:
+    """End at once: py-rattler's threads now and then crash an interpreter that takes itself apart beside them."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def fail(sentence: str) -> NoReturn:
     """Say it and end."""
     print(f"critical mamba-standin {sentence}", file=sys.stderr)
-    sys.exit(1)
+    end(1)
 
 
 class Words(argparse.ArgumentParser):
@@ -100,7 +107,11 @@ def main() -> None:
     root = words.root_prefix or Path(sys.argv[1])
     folder = Path(os.environ.get("CONDA_PKGS_DIRS") or root / "pkgs")
     folder.mkdir(parents=True, exist_ok=True)
-    asyncio.run(create(words, folder))
+    try:
+        asyncio.run(create(words, folder))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said, and this ends
+        fail(f"cannot create {words.prefix}: {error}")
+    end(0)
 
 
 if __name__ == "__main__":

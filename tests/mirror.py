@@ -109,12 +109,13 @@ class Mirror(ThreadingHTTPServer):
         return all(word == seen.headers.get("authorization") for word in asked)
 
     def pace(self, size_bytes: int) -> None:
-        """Wait until so many bytes may be sent."""
+        """Wait until so many bytes may be sent; when the server ends, none may."""
         with self._changed:
             now_s = time.monotonic()
             start_s = max(self._next_s, now_s)
             self._next_s = start_s + size_bytes / self.rate_bytes_s
-        self._closing.wait(start_s - now_s)
+        if self._closing.wait(start_s - now_s):
+            raise ConnectionAbortedError("the mirror ends")
 
     def get_request(self) -> tuple[socket.socket, Any]:
         """Take a connection; TLS is agreed upon in the connection's own thread."""

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import json
 import socket
 import socketserver
@@ -25,22 +26,30 @@ _QUIET_S = 20.0
 _DAY = dt.timedelta(days=1)
 
 
-def write_certificates(folder: Path) -> tuple[Path, Path]:
-    """Make an authority, and a server's certificate for `HOST` that it signed.
+def write_certificates(folder: Path, *, host: str = HOST) -> tuple[Path, Path]:
+    """Make an authority, and a server's certificate that it signed.
 
     Args:
         folder: Where to write them.
+        host: The server's name or IP address.
 
     Returns:
         The authority's certificate; the server's certificate with its key.
     """
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _certify("The company's authority", authority_key, "The company's authority", authority_key)
-    server = _certify(HOST, server_key, "The company's authority", authority_key)
+    server = _certify(host, server_key, "The company's authority", authority_key)
     authority_file, server_file = folder / "company authority.pem", folder / "server.pem"
     authority_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     server_file.write_bytes(server.public_bytes(serialization.Encoding.PEM) + key_pem(server_key))
     return authority_file, server_file
+
+
+def _other_name(subject: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(subject))
+    except ValueError:
+        return x509.DNSName(subject.replace(" ", "-"))
 
 
 def _certify(
@@ -70,7 +79,7 @@ def _certify(
             ),
             critical=True,
         )
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(subject.replace(" ", "-"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([_other_name(subject)]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
         .sign(issuer_key, hashes.SHA256())

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures: a conda channel that all tests of a session share, one of the test's own, and a mirror that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conda_channel import Channel, borrow, make_channel, open_channel
+from mirror import Mirror
+
+#: Until another worker of the session has made the channel.
+_PATIENCE_S = 120
+
+
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let one process of the session in after the other; the lock of one that dies is released."""
+    import fcntl
+
+    with file.open("w", encoding="utf-8") as lock:
+        taking = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
+        taking.start()
+        taking.join(_PATIENCE_S)
+        assert not taking.is_alive(), f"another process holds {file}"
+        yield
+
+
+@pytest.fixture(scope="session")
+def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
+    """A channel with this machine's Python, Dask and what Dask needs, made once in a session; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    root, unfinished = shared / "channel", shared / "channel.unfinished"
+    with _alone(shared / "channel.lock"):
+        if not root.exists():
+            shutil.rmtree(unfinished, ignore_errors=True)
+            make_channel(unfinished)
+            unfinished.rename(root)
+    return open_channel(root)
+
+
+@pytest.fixture
+def own_channel(conda_channel: Channel, tmp_path: Path) -> Channel:
+    """A channel with the same packages, where a test may add and remove some."""
+    return borrow(conda_channel, tmp_path / "mirrored")
+
+
+@pytest.fixture
+def mirror(own_channel: Channel) -> Iterator[Mirror]:
+    """A server of the test's own channel, and of what else the test puts into its folder."""
+    with Mirror(own_channel.root) as running:
+        yield running
