@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from rattler.index import index_fs
 #: Where a server of channels keeps this one.
 NAME = "conda-forge"
 #: Distributions that the channel has, with all that they need.
-ROOTS = ["dask", "distributed", "lz4", "numpy", "pip"]
+ROOTS = ["dask", "distributed", "lz4", "numpy", "pip", *(["pandas"] if find_spec("pandas") else [])]
 #: A channel holds packages in both formats.
 _OLD_FORMAT = {"locket", "markupsafe"}
 

@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Looks at all that is pinned: whether locks are whole, agree with each other, and everything else with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import requires
+
+from attrs import frozen
+
+from scherbelberg.agreement import between_platforms, missing_pins, pinned_lines, with_requirements
+from scherbelberg.envlock import EnvLock
+from scherbelberg.fitting import PROFILES
+from scherbelberg.shipped import current_pins, shipped_locks, shipped_pins
+from scherbelberg.solve import complaints
+
+
+@frozen(kw_only=True)
+class Verdict:
+    """What was found.
+
+    Args:
+        wrong: What must not be, each in a few words.
+        noted: What may be, and is good to know.
+    """
+
+    wrong: tuple[str, ...]
+    noted: tuple[str, ...] = ()
+
+
+def check_lock(lock: EnvLock) -> Verdict:
+    """Check whether a lock is closed: everything that its packages need is in it, and nothing that they forbid.
+
+    Args:
+        lock: The lock.
+    """
+    unknown = [package.file_name for package in lock.packages if not package.is_recorded]
+    noted = (f"{len(unknown)} packages have no record of what they need, such as {unknown[0]}",) if unknown else ()
+    return Verdict(wrong=complaints(lock.packages, platform=lock.platform), noted=noted)
+
+
+def check_shipped(constraints: str | None = None) -> Verdict:
+    """Check the shipped locks, the pins and this package's extras.
+
+    Args:
+        constraints: Text of a file of constraints that shall agree with them, too.
+
+    Raises:
+        BadInput: A shipped file is damaged.
+    """
+    locks = shipped_locks()
+    wrong = [f"{name}: {line}" for name, lock in locks.items() for line in check_lock(lock).wrong]
+    between, noted = between_platforms(locks.values())
+    wrong += between
+    if current_pins() != shipped_pins():
+        wrong.append("pins.toml has other digests than scripts and locks: run 'scherbelberg env check --write'")
+    wrong += check_extras(requires("scherbelberg") or [], locks)
+    if constraints is not None:
+        wrong += with_requirements(pinned_lines(constraints), locks, source="the file of constraints")
+    return Verdict(wrong=tuple(dict.fromkeys(wrong)), noted=noted)
+
+
+def check_extras(requirements: list[str], locks: Mapping[str, EnvLock]) -> tuple[str, ...]:
+    """Compare the extras that are called like locks with these.
+
+    Args:
+        requirements: The package's, with the extras in their markers.
+        locks: Locks by name.
+    """
+    found: list[str] = []
+    for extra in PROFILES:
+        own = {name: lock for name, lock in locks.items() if lock.profile == extra}
+        found += with_requirements(requirements, own, source=f"the extra {extra}", extra=extra)
+        found += missing_pins(requirements, own, extra=extra)
+    return tuple(found)

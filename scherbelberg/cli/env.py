@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg env show|diff|lock|check``: environments of nodes, without a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scherbelberg.cli.common import client_in, environment_options, json_option, out, say, surroundings, voice_options
+from scherbelberg.cli.speaker import SCHEMA, speaker
+from scherbelberg.errors import BadInput, EnvironmentUnavailable
+from scherbelberg.spec import ClusterSpec
+
+if TYPE_CHECKING:
+    from scherbelberg.envlock import EnvLock
+    from scherbelberg.fitting import Environment
+
+_PLATFORMS = ("linux-64", "linux-aarch64")
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_platform_option = click.option(
+    "--platform",
+    "platforms",
+    multiple=True,
+    type=click.Choice(_PLATFORMS),
+    default=_PLATFORMS[:1],
+    show_default=True,
+    help="Of the nodes; repeat it for several.",
+)
+
+
+@click.group()
+def env() -> None:
+    """Environments of nodes: show, compare, make and check them, without renting anything."""
+
+
+@env.command()
+@click.argument("name", metavar="[NAME|FILE]", required=False)
+@_platform_option
+@json_option
+@voice_options
+def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
+    """Show the shipped environments, or one of them, or what a file has."""
+    from scherbelberg.cli.environments import lock_document, print_locks  # noqa: PLC0415 - heavy
+
+    documents = [lock_document(lock) for lock in _named(name, platforms)]
+    if as_json:
+        speaker().answer({"schema": SCHEMA, "locks": documents})
+    else:
+        print_locks(documents, out())
+
+
+def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
+    from scherbelberg.fitting import PROFILES  # noqa: PLC0415 - heavy
+    from scherbelberg.selecting import read_environment  # noqa: PLC0415
+    from scherbelberg.shipped import shipped_locks  # noqa: PLC0415
+
+    if name is None or name in PROFILES:
+        return [lock for lock in shipped_locks().values() if name in {None, lock.profile}]
+    return [read_environment(Path(name), platform) for platform in platforms]
+
+
+@env.command()
+@environment_options
+@_platform_option
+@json_option
+@voice_options
+def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
+    """Compare the client with the environment that a create would give to nodes."""
+    from scherbelberg.cli.environments import environment_document, print_environment, print_versions  # noqa: PLC0415
+
+    document = environment_document(_chosen(wishes, client, platforms))
+    if as_json:
+        speaker().answer({"schema": SCHEMA, **document})
+        return
+    print_environment(document, out())
+    print_versions({"client": document["client"]["versions"], "nodes": document["versions"]}, out())
+
+
+@env.command()
+@environment_options
+@_platform_option
+@click.option("-o", "--output", type=_FILE, help="Where to write it; records are written beside it.  [default: stdout]")
+@click.option("--update", is_flag=True, help="Make the shipped environments anew, in a clone of the repository.")
+@click.option(
+    "--from",
+    "collected",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="With --update: a folder with records, instead of a channel.",
+)
+@voice_options
+def lock(
+    *,
+    client: Path | None,
+    platforms: tuple[str, ...],
+    output: Path | None,
+    update: bool,
+    collected: Path | None,
+    **wishes: Any,
+) -> None:
+    """Write the lock that a create would give to nodes: an explicit list with hashes, which conda and mamba read, too."""
+    if update:
+        _update(wishes["channels"], collected)
+        return
+    if collected is not None:
+        raise BadInput("--from goes with --update.")
+    if len(platforms) > 1:
+        raise BadInput("A lock is for one platform: give one --platform.")
+    chosen = _chosen(wishes, client, platforms)
+    if not chosen.locks:
+        raise BadInput("There is nothing to write.")
+    _write(chosen.locks[platforms[0]], output)
+
+
+def _write(lock: EnvLock, output: Path | None) -> None:
+    from scherbelberg.envlock import write_lock, write_records  # noqa: PLC0415 - needed by few
+
+    if output is None:
+        click.echo(write_lock(lock), nl=False)
+        return
+    try:
+        output.write_text(write_lock(lock), encoding="utf-8", newline="\n")
+        output.with_suffix(".json").write_text(write_records(lock), encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise BadInput(f"{output} cannot be written: {error}.") from None
+    say(f"Wrote {output} and {output.with_suffix('.json').name}: use it with 'scherbelberg create --env {output}'.")
+
+
+def _update(channels: tuple[str, ...], collected: Path | None) -> None:
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.fitting import CHANNEL  # noqa: PLC0415
+    from scherbelberg.refreshing import read_collected, refresh  # noqa: PLC0415
+    from scherbelberg.shipped import pin_anew, ship  # noqa: PLC0415
+    from scherbelberg.selecting import channels_of  # noqa: PLC0415
+
+    if collected is not None:
+        locks = read_collected(collected)
+    else:
+        locks = run(refresh(channels_of(channels or (CHANNEL,), surroundings().sources)))
+    for one in locks:
+        ship(one)
+        say(f"{one.name}: {len(one.packages)} packages, digest {one.digest[:12]}")
+    pin_anew()
+
+
+@env.command()
+@click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option("--constraints", type=_FILE, help="A file of constraints that shall agree with the shipped environments.")
+@click.option("--write", is_flag=True, help="First bring the digests in pins.toml up to date.")
+@json_option
+@voice_options
+def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_json: bool) -> None:
+    """Check that locks are whole: FILES, or the shipped ones, their pins, and this package's extras."""
+    from scherbelberg.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
+    from scherbelberg.selecting import read_environment  # noqa: PLC0415
+    from scherbelberg.shipped import pin_anew  # noqa: PLC0415
+
+    if write:
+        pin_anew()
+    if files:
+        found = [check_lock(read_environment(path, _PLATFORMS[0])) for path in files]
+    else:
+        found = [check_shipped(None if constraints is None else _text(constraints))]
+    verdict = Verdict(
+        wrong=tuple(line for one in found for line in one.wrong), noted=tuple(line for one in found for line in one.noted)
+    )
+    if as_json:
+        speaker().answer({"schema": SCHEMA, "wrong": list(verdict.wrong), "noted": list(verdict.noted)})
+    else:
+        for line in (*verdict.noted, *verdict.wrong):
+            out().print(line, highlight=False, markup=False)
+    if verdict.wrong:
+        raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({len(verdict.wrong)} findings in all).")
+    say("Everything is in order.")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"{path} cannot be read: {error}.") from None
+
+
+def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.selecting import choose  # noqa: PLC0415
+
+    spec = ClusterSpec(**wishes)
+    return run(
+        choose(spec, client_in(client), platforms, sources=surroundings().sources, image_fits=False)
+    )
