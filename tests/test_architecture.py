@@ -55,6 +55,7 @@ FLOORS = {
         "diagnosis",
         "bygone",
         "pypi",
+        "pylock",
     },
     "hands": {
         "settings",
