@@ -16,19 +16,17 @@ from scherbelberg.pypi import without_secrets
 
 #: Of the C library, 2.x, that the oldest image for nodes has: Ubuntu 22.04.
 GLIBC_MINOR = 35
-#: What conda's platforms are called in the names of wheels.
-MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 #: Tags from before the C library's version was in them.
 _OLD_TAGS = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17, "linux": GLIBC_MINOR}
 
 
-def read_pylock(text: str, *, python: str, platform: str, having: Iterable[str]) -> tuple[Wheel, ...]:
+def read_pylock(text: str, *, python: str, machine: str, having: Iterable[str]) -> tuple[Wheel, ...]:
     """Read which wheels a resolution has found.
 
     Args:
         text: A pylock.toml (PEP 751); wheels for other platforms may be in it.
         python: Version of the nodes' Python, such as ``3.13`` or ``3.13.14``.
-        platform: conda's name of the nodes' platform.
+        machine: What wheels call the nodes' CPU, such as ``x86_64``.
         having: Normalized names that are there already, and left out.
 
     Raises:
@@ -36,16 +34,16 @@ def read_pylock(text: str, *, python: str, platform: str, having: Iterable[str])
     """
     known = set(having)
     packages = tomllib.loads(text).get("packages", [])
-    return tuple(_wheel(package, python, platform) for package in packages if package["name"] not in known)
+    return tuple(_wheel(package, python, machine) for package in packages if package["name"] not in known)
 
 
-def _wheel(package: Mapping[str, Any], python: str, platform: str) -> Wheel:
+def _wheel(package: Mapping[str, Any], python: str, machine: str) -> Wheel:
     name, version = package["name"], package.get("version", "?")
     rows = {_url(row): row for row in package.get("wheels", []) if "url" in row}
-    ranks = {url: fit(url.rpartition("/")[2], python=python, platform=platform) for url in rows}
+    ranks = {url: fit(url.rpartition("/")[2], python=python, machine=machine) for url in rows}
     fitting = [(rank, url) for url, rank in ranks.items() if rank is not None]
     if not fitting:
-        raise EnvironmentUnavailable(f"{name} {version} has no wheel for Python {python} on {platform} in an index.")
+        raise EnvironmentUnavailable(f"{name} {version} has no wheel for Python {python} on {machine} in an index.")
     url = max(fitting)[1]
     sha256 = rows[url].get("hashes", {}).get("sha256")
     if not url.startswith(("https://", "http://")) or not sha256:
@@ -59,13 +57,13 @@ def _url(row: Mapping[str, Any]) -> str:
     return without_secrets(str(row["url"])).partition("#")[0]
 
 
-def fit(file_name: str, *, python: str, platform: str) -> tuple[int, ...] | None:
+def fit(file_name: str, *, python: str, machine: str) -> tuple[int, ...] | None:
     """Tell how well a wheel fits, as its name says: https://packaging.python.org/en/latest/specifications/.
 
     Args:
         file_name: Its name.
         python: Version of CPython, such as ``3.13``.
-        platform: conda's name of the platform.
+        machine: What wheels call the CPU.
 
     Returns:
         The higher the better, or None if it does not fit.
@@ -75,8 +73,9 @@ def fit(file_name: str, *, python: str, platform: str) -> tuple[int, ...] | None
     ranks = [
         (special, glibc, number)
         for tag, abi, system in itertools.product(*tags)
+        if abi == "none" or system != "any"
         if (special := _python_fit(tag, abi, own)) is not None
-        if (glibc := _system_fit(system, MACHINES[platform])) is not None
+        if (glibc := _system_fit(system, machine)) is not None
         for number in [_number(tag)]
     ]
     return max(ranks, default=None)

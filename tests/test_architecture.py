@@ -54,6 +54,7 @@ FLOORS = {
         "sshcommand",
         "diagnosis",
         "bygone",
+        "envfile",
         "pypi",
         "pylock",
     },
@@ -72,6 +73,7 @@ FLOORS = {
         "uploads",
         "whereabouts",
         "wheels",
+        "lockfiles",
     },
     "work": {"links", "bootstrap", "teardown", "ordering", "roster"},
     "story": {"making", "gate", "keeping", "node", "cluster", "sync", "doctor"},
@@ -94,11 +96,12 @@ ROOMS = {
     "hcloud": {"transport"},
     "platformdirs": {"settings"},
     "psutil": {"processes", "sandbox"},
+    "rattler": {"lockfiles"},
     "requests": {"transport"},
     "rich": {"cli"},
     "tornado": {"sandbox"},
     "uv": {"wheels"},
-    "yaml": {"daskconfig", "sandbox"},
+    "yaml": {"daskconfig", "envfile", "sandbox"},
 }
 
 #: Name, or method with a dot before it, to the rooms that may use it.
