@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whether what is pinned in several places agrees: locks with each other, and extras and constraints with locks. Pure."""
+"""Whether what is pinned in several places agrees: locks with each other, extras and constraints with locks. Pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ def between_platforms(locks: Iterable[EnvLock]) -> tuple[tuple[str, ...], tuple[
     Returns:
         What must not differ and does: compared and requested packages. And what else differs.
     """
-    wrong, noted = [], []
+    wrong: list[str] = []
+    noted: list[str] = []
     groups: dict[tuple[str, str], list[EnvLock]] = {}
     for lock in locks:
         groups.setdefault((lock.profile, lock.versions.python_minor), []).append(lock)
@@ -57,7 +58,7 @@ def with_requirements(
         What differs, of what is compared.
     """
     parsed = [found for text in requirements if (found := _parsed(text)) is not None]
-    found = []
+    differing = []
     for name, lock in locks.items():
         versions = lock.versions
         around = {"python_version": versions.python_minor, "python_full_version": versions.python, "extra": extra}
@@ -67,8 +68,10 @@ def with_requirements(
             if wanted is None or (one.marker is not None and not one.marker.evaluate(around)):
                 continue
             if f"=={wanted}" != str(one.specifier):
-                found.append(f"{source} has {one.name}{one.specifier} for Python {versions.python_minor}, {name} {wanted}")
-    return tuple(found)
+                found.append(
+                    f"{source} has {one.name}{one.specifier} for Python {versions.python_minor}, {name} {wanted}"
+                )
+    return tuple(differing)
 
 
 def _parsed(text: str) -> Requirement | None:
@@ -102,5 +105,9 @@ def missing_pins(requirements: Iterable[str], locks: Mapping[str, EnvLock], *, e
     for name, lock in locks.items():
         around = {"python_version": lock.versions.python_minor, "extra": extra}
         pinned = {one.name for one in parsed if one.marker is not None and one.marker.evaluate(around)}
-        missing += [f"the extra {extra} does not pin {one}, as {name} does" for one in lock.versions.packages if one not in pinned]
+        missing += [
+            f"the extra {extra} does not pin {one}, as {name} does"
+            for one in lock.versions.packages
+            if one not in pinned
+        ]
     return tuple(missing)

@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
@@ -15,14 +16,15 @@ from scherbelberg.environment import Client, baked_digest, compare
 from scherbelberg.envlock import write_lock
 from scherbelberg.errors import ClusterExists, VersionMismatch
 from scherbelberg.events import Event, Listener, Phase, ignore
+from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform
 from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
-from scherbelberg.selecting import Sources, choose
-from scherbelberg.settings import Settings
+from scherbelberg.selecting import choose
+from scherbelberg.settings import Settings, Sources
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
@@ -41,6 +43,7 @@ class Order:
         manifest: What the folder remembers.
         credentials: Its keys.
         environment: The environment of its nodes.
+        sent: Files of it that nodes cannot get by themselves: path on this computer by name.
         held: What the cloud has of it already, from a try that was interrupted.
     """
 
@@ -49,6 +52,7 @@ class Order:
     manifest: Manifest
     credentials: Credentials
     environment: Environment
+    sent: Mapping[str, Path] = field(factory=dict, hash=False)
     held: Holding | None = None
 
     def environment_files(self, platform: str) -> dict[str, bytes]:
@@ -58,7 +62,11 @@ class Order:
             platform: The node's.
         """
         lock = self.environment.locks.get(platform)
-        return {} if lock is None else {"env.lock": write_lock(lock).encode()}
+        if lock is None:
+            return {}
+        names = [file.file_name for file in lock.files if file.file_name in self.sent]
+        sent = {f"packages/{name}": self.sent[name].read_bytes() for name in names}
+        return {"env.lock": write_lock(lock).encode(), **sent}
 
 
 async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client: Client, listener: Listener) -> Order:
@@ -85,11 +93,14 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client:
     held = _resumable(holdings(resources), folders, hetzner.now_s)
     if held is not None:
         order = _resume(folders[held.uid], spec, client, catalog, held)
+        order = evolve(order, sent=await _private_files(order.environment, spec, settings))
     else:
         identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
         plan = _decide(spec, catalog, identity)
         listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
-        return _claim(plan, await _environment(plan, client, settings, listener), settings, store)
+        environment = await _environment(plan, client, settings, listener)
+        sent = await _private_files(environment, spec, settings)
+        return evolve(_claim(plan, environment, settings, store), sent=sent)
     listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
     order.folder.begin_making()
     return order
@@ -131,6 +142,10 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
     image_fits = settings.access.is_sandbox and baked_digest(client.versions) == baked_digest(own_versions())
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
     return await choose(plan.spec, client, platforms, sources=sources, image_fits=image_fits, listener=listener)
+
+
+async def _private_files(environment: Environment, spec: ClusterSpec, settings: Settings) -> dict[str, Path]:
+    return await fetch_private(environment.locks.values(), settings, within_s=spec.timeouts.request)
 
 
 def describe(plan: ClusterPlan) -> str:

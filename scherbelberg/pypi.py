@@ -1,16 +1,14 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Python packages as their index knows them: their names, what is wanted of them, which wheel fits. Pure."""
+"""Python packages as their index knows them: their names, what is wanted of them, why they are not there. Pure."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterable, Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
-from scherbelberg.envlock import CONDA_NAMES, EnvLock, Package, Wheel
+from scherbelberg.envlock import CONDA_NAMES, EnvLock, Package
 from scherbelberg.errors import BadInput, ChannelUnreachable, EnvironmentUnavailable, ScherbelbergError
 
 #: What the index calls otherwise than conda-forge, by conda-forge's name.
@@ -34,7 +32,6 @@ _VERSION = re.compile(r"([0-9]+!)?[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]
 _FRAME = re.compile("[\u00d7\u2500-\u257f\u25b6]")
 #: Before the address of an index that does not answer, or not us.
 _ASKED = re.compile(r"(?:Failed to fetch: `?|for url \(|An index URL \()(?P<url>https?://[^\s`)]+)")
-_UNFIT = -1
 
 
 def normalized(name: str) -> str:
@@ -103,7 +100,7 @@ def fixed(having: Mapping[str, str]) -> dict[str, str]:
     """Pick what can be held fast in a resolution.
 
     Args:
-        having: Version by name; conda has versions that no index takes, such as ``2025c``.
+        having: Version by name; conda has versions that no index takes, such as ``1.1.1w``.
     """
     return {normalized(name): version for name, version in having.items() if _VERSION.match(version)}
 
@@ -115,54 +112,6 @@ def without_secrets(text: str) -> str:
         text: A URL, or a text with URLs in it.
     """
     return re.sub(r"://[^/\s'\"`]*@", "://", text)
-
-
-def read_pylock(text: str, *, python: str, having: Iterable[str]) -> tuple[Wheel, ...]:
-    """Read which wheels a resolution has found.
-
-    Args:
-        text: A pylock.toml (PEP 751) whose wheels all fit the platform.
-        python: Version of Python, such as ``3.13`` or ``3.13.14``.
-        having: Normalized names that are there already, and left out.
-
-    Raises:
-        EnvironmentUnavailable: There is a package without a wheel that nodes can download and verify.
-    """
-    known = set(having)
-    packages = tomllib.loads(text).get("packages", [])
-    return tuple(_wheel(package, python) for package in packages if package["name"] not in known)
-
-
-def _wheel(package: Mapping[str, Any], python: str) -> Wheel:
-    name, version = package["name"], package.get("version", "?")
-    rows = [row for row in package.get("wheels", []) if "url" in row and _rank(_url(row), python)[0] != _UNFIT]
-    if not rows:
-        raise EnvironmentUnavailable(f"{name} {version} has no wheel for Python {python} that nodes could download.")
-    row = max(rows, key=lambda row: (_rank(_url(row), python), _url(row)))
-    url = _url(row)
-    sha256 = row.get("hashes", {}).get("sha256")
-    if not url.startswith(("https://", "http://")) or not sha256:
-        raise EnvironmentUnavailable(
-            f"{name} {version} cannot be put on nodes: its wheel must be on an index and have a SHA-256 ({url})."
-        )
-    return Wheel(name=name, version=version, url=url, sha256=sha256, size=row.get("size"))
-
-
-def _url(row: Mapping[str, Any]) -> str:
-    return without_secrets(str(row["url"])).partition("#")[0]
-
-
-def _rank(url: str, python: str) -> tuple[int, tuple[int, ...], bool, tuple[int, ...]]:
-    """Say how well a wheel fits: one made for this very Python, then one for this Python's ABI, then any."""
-    pythons, abis, platforms = url.rpartition("/")[2].removesuffix(".whl").split("-")[-3:]
-    own = "cp" + "".join(python.split(".")[:2])
-    fits = [abi for abi in ("none", "abi3", own) if abi in abis.split(".")]
-    order = ("none", "abi3", own).index(fits[-1]) if fits else _UNFIT
-    return order, _highest(pythons), platforms != "any", _highest(platforms)
-
-
-def _highest(tags: str) -> tuple[int, ...]:
-    return max(tuple(int(number) for number in re.findall("[0-9]+", tag)) for tag in tags.split("."))
 
 
 def explained(said: str, requirements: Iterable[str]) -> ScherbelbergError:

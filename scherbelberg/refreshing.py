@@ -10,8 +10,8 @@ from pathlib import Path
 
 from attrs import evolve
 
-from scherbelberg.envlock import CONDA_NAMES, EnvLock, Package
 from scherbelberg.environment import OPTIONAL, REQUIRED
+from scherbelberg.envlock import CONDA_NAMES, EnvLock, Package
 from scherbelberg.errors import BadInput
 from scherbelberg.fitting import unsolvable
 from scherbelberg.shipped import shipped_locks

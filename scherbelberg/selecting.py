@@ -4,15 +4,17 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve
 
+from scherbelberg.envfile import EnvWish, FileKind, kind_of, read_wish
 from scherbelberg.environment import OPTIONAL, REQUIRED, Client
 from scherbelberg.envlock import EnvLock
-from scherbelberg.errors import EnvironmentUnavailable
+from scherbelberg.errors import BadInput, EnvironmentUnavailable
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fitting import (
     CHANNEL,
@@ -25,7 +27,9 @@ from scherbelberg.fitting import (
     image_environment,
 )
 from scherbelberg.lockcache import LockCache
+from scherbelberg.lockfiles import read_any_lock
 from scherbelberg.pypi import pypi_versions
+from scherbelberg.settings import Sources
 from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
 from scherbelberg.solve import Channels
 from scherbelberg.solving import add, solve_for
@@ -33,21 +37,6 @@ from scherbelberg.spec import PYPI, ClusterSpec
 from scherbelberg.wheels import resolve_wheels
 
 _SOFT = tuple(name for name in REQUIRED + OPTIONAL if name not in HARD)
-
-
-@frozen(kw_only=True)
-class Sources:
-    """Where environments come from.
-
-    Args:
-        mirror: URL in whose place channels with but a name are looked for, or None.
-        cache: Folder for what was found out.
-        within_s: Deadline in seconds for each question to a channel or an index.
-    """
-
-    mirror: str | None
-    cache: Path
-    within_s: float
 
 
 async def choose(
@@ -93,6 +82,48 @@ def described(environment: Environment) -> str:
     return "; ".join(words)
 
 
+def channels_of(names: tuple[str, ...], sources: Sources) -> Channels:
+    """Open channels.
+
+    Args:
+        names: Names or URLs.
+        sources: Where they are looked for.
+    """
+    return Channels(names, mirror=sources.mirror, cache=sources.cache / "channels", within_s=sources.within_s)
+
+
+def read_environment(path: Path, platform: str) -> EnvLock:
+    """Read a lock of the user's.
+
+    Args:
+        path: An explicit list, a pixi.lock or a conda-lock.yml.
+        platform: Of the nodes.
+
+    Raises:
+        BadInput: It is none, or not for this platform.
+    """
+    lock = read_any_lock(path, platform=platform)
+    if lock.platform != platform:
+        raise BadInput(f"{path} is for {lock.platform}, and nodes of {platform} are asked for.")
+    name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")
+    return evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
+
+
+def _wish_of(spec: ClusterSpec) -> EnvWish:
+    """What an environment.yml of the user's asks for; nothing if there is none."""
+    nothing = EnvWish(channels=(), specs=())
+    if spec.env is None or spec.env in PROFILES:
+        return nothing
+    path = Path(spec.env)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(
+            f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: {error}."
+        ) from None
+    return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else nothing
+
+
 class _Choice:
     """A choice that is being made.
 
@@ -108,8 +139,10 @@ class _Choice:
         self._client = client
         self._platforms = platforms
         self._sources = sources
-        self._more = tuple(text for text in spec.packages if not text.startswith(PYPI))
-        self._requirements = tuple(text.removeprefix(PYPI) for text in spec.packages if text.startswith(PYPI))
+        self._wish = _wish_of(spec)
+        self._more = (*self._wish.specs, *(text for text in spec.packages if not text.startswith(PYPI)))
+        own = (text.removeprefix(PYPI) for text in spec.packages if text.startswith(PYPI))
+        self._requirements = (*self._wish.pip, *own)
         self._cache = LockCache(sources.cache / "environments")
         self._is_solved = False
 
@@ -141,7 +174,7 @@ class _Choice:
             return next((lock for lock in locks if lock is not None and fits(self._client, lock)), None)
         if self._spec.env in PROFILES:
             return self._shipped(self._spec.env, minor, platform)
-        return None
+        return None if self._wish.specs else read_environment(Path(self._spec.env), platform)
 
     def _shipped(self, profile: str, minor: str, platform: str) -> EnvLock:
         lock = shipped_lock(profile, minor, platform)
@@ -177,23 +210,18 @@ class _Choice:
 
     @property
     def _channel_names(self) -> tuple[str, ...]:
-        return self._spec.channels or (CHANNEL,)
+        return self._spec.channels or self._wish.channels or (CHANNEL,)
 
     @property
     def _channels(self) -> Channels:
-        return Channels(
-            self._channel_names,
-            mirror=self._sources.mirror,
-            cache=self._sources.cache / "channels",
-            within_s=self._sources.within_s,
-        )
+        return channels_of(self._channel_names, self._sources)
 
     async def _with_wheels(self, lock: EnvLock) -> EnvLock:
         if not self._requirements:
             return lock
         wheels = await resolve_wheels(
             self._requirements,
-            python=lock.versions.python_minor,
+            python=lock.versions.python,
             platform=lock.platform,
             having=pypi_versions(lock),
             within_s=self._sources.within_s,

@@ -31,6 +31,21 @@ _AUTHORITY_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")
 
 
 @frozen(kw_only=True)
+class Sources:
+    """Where environments of nodes come from.
+
+    Args:
+        cache: Folder for what can be found out again.
+        mirror: URL that stands for the place of conda channels, or None.
+        within_s: Deadline in seconds for each question to a channel or an index.
+    """
+
+    cache: Path
+    mirror: str | None
+    within_s: float
+
+
+@frozen(kw_only=True)
 class Settings:
     """All that the surroundings decide.
 

@@ -20,8 +20,8 @@ _LOCKS = "env"
 _LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
 """
-_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own. 'scherbelberg env check --write' brings the
-# digests up to date.
+_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own.
+# 'scherbelberg env check --write' brings the digests up to date.
 """
 
 

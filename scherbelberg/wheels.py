@@ -6,20 +6,21 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from scherbelberg.children import run_child
 from scherbelberg.envlock import Wheel
-from scherbelberg.errors import EnvironmentUnavailable, WaitTimeout
-from scherbelberg.pypi import explained, fixed, normalized, read_pylock, read_requirement
+from scherbelberg.errors import EnvironmentUnavailable
+from scherbelberg.pylock import GLIBC_MINOR, read_pylock
+from scherbelberg.pypi import explained, fixed, normalized, read_requirement
 from scherbelberg.settings import environment_with
 
-#: What uv calls the nodes' platforms; the oldest image that nodes may have is Ubuntu 22.04, with glibc 2.35.
-_PLATFORMS = {"linux-64": "x86_64-manylinux_2_35", "linux-aarch64": "aarch64-manylinux_2_35"}
+#: What wheels call conda's platforms.
+_MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 #: Variables for uv that are about somebody's project, or would loosen what is held fast.
 _NOT_PASSED = {"UV_PROJECT", "UV_WORKING_DIR", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"}
 _STUBS = "there"
@@ -64,13 +65,17 @@ async def resolve_wheels(
         folder = Path(name)
         await asyncio.to_thread(_prepare, folder, wanted, fixed(having))
         line = command(uv, python=python, platform=platform)
-        code = await _run(
-            line, folder, _environment(around), what=f"Finding wheels for {', '.join(wanted)}", within_s=within_s
+        done = await run_child(
+            line,
+            what=f"Finding wheels for {', '.join(wanted)}",
+            within_s=within_s,
+            folder=folder,
+            environ=_environment(around),
         )
-        if code:
-            raise explained((folder / "said").read_text(encoding="utf-8", errors="replace"), wanted)
+        if done.code:
+            raise explained(done.err.decode(errors="replace"), wanted)
         found = (folder / "pylock.toml").read_text(encoding="utf-8")
-    return read_pylock(found, python=python, having=map(normalized, having))
+    return read_pylock(found, python=python, machine=_MACHINES[platform], having=map(normalized, having))
 
 
 def find_uv(environ: Mapping[str, str]) -> str:
@@ -104,8 +109,9 @@ def command(uv: str, *, python: str, platform: str, interpreter: str = sys.execu
         platform: conda's name of the nodes' platform.
         interpreter: This program's Python, which uv asks about Python in general.
     """
-    options = ["--constraints", "constraints.txt", "--output-file", "pylock.toml", "--no-build", "--no-progress"]
-    options += ["--python-platform", _PLATFORMS[platform], "--python-version", python, "--no-python-downloads"]
+    options = ["--constraints", "constraints.txt", "--output-file", "pylock.toml", "--no-build"]
+    options += ["--no-python-downloads", "--no-progress"]
+    options += ["--python-platform", f"{_MACHINES[platform]}-manylinux_2_{GLIBC_MINOR}", "--python-version", python]
     # Programs that embed Python may be called otherwise, and would start a second time.
     if Path(interpreter).name.startswith("python"):
         options += ["--python", interpreter]
@@ -141,34 +147,3 @@ def _write_stub(folder: Path, name: str, version: str) -> None:
         wheel.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         wheel.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py30-none-any\n")
         wheel.writestr(f"{info}/RECORD", "")
-
-
-async def _run(line: list[str], folder: Path, environ: Mapping[str, str], *, what: str, within_s: float) -> int:
-    """Run a program until it ends, kill it at the deadline or when cancelled.
-
-    A thread waits, since not every event loop on Windows can run programs; files take what it says, since whatever it
-    has started itself may outlive it and hold a pipe open.
-    """
-    process = _start(line, folder, environ)
-    try:
-        return await asyncio.to_thread(process.wait, within_s)
-    except subprocess.TimeoutExpired:
-        raise WaitTimeout(what=what, within_s=within_s) from None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-
-
-def _start(line: list[str], folder: Path, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    with (folder / "said").open("wb") as said:
-        return subprocess.Popen(
-            line,
-            cwd=folder,
-            env=dict(environ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=said,
-            start_new_session=True,  # no terminal to ask questions on
-            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-        )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -168,7 +169,7 @@ async def test_override_of_somebody(around: dict[str, str], tmp_path: Path) -> N
 @pytest.mark.parametrize(("wanted", "name"), [("needs-source", "source-only"), ("needs-unknown", "no-such-thing")])
 async def test_only_conda_has_it(wanted: str, name: str, around: dict[str, str]) -> None:
     """What the environment has need not be in the index, nor be there as a wheel."""
-    having = {name: "2.5", "not-for-an-index": "2025c"}
+    having = {name: "2.5", "not-for-an-index": "1.1.1w"}
     assert _names(await _resolve(wanted, around=around, having=having)) == [wanted]
 
 
@@ -286,8 +287,9 @@ async def test_wheel_of_this_computer(around: dict[str, str], tmp_path: Path) ->
 async def test_index_without_hashes(served: Callable[[SimpleIndex], SimpleIndex], around: dict[str, str]) -> None:
     """A wheel whose hash the index does not tell is hashed or refused, never taken unverified."""
     silent = served(SimpleIndex(FILES, has_hashes=False))
-    (found,) = await _resolve("plain", around=around | {"UV_DEFAULT_INDEX": silent.url()})
-    assert found.sha256 == silent.sha256(found.file_name)
+    with contextlib.suppress(EnvironmentUnavailable):  # an older uv does not hash
+        (found,) = await _resolve("plain", around=around | {"UV_DEFAULT_INDEX": silent.url()})
+        assert found.sha256 == silent.sha256(found.file_name)
 
 
 @pytest.mark.parametrize("text", ["-r more.txt", "plain @ https://127.0.0.1/plain-1.0-py3-none-any.whl", "plain\n-e ."])
@@ -309,12 +311,12 @@ def test_command() -> None:
         "--output-file",
         "pylock.toml",
         "--no-build",
+        "--no-python-downloads",
         "--no-progress",
         "--python-platform",
         "aarch64-manylinux_2_35",
         "--python-version",
         "3.13.9",
-        "--no-python-downloads",
         "--color",
         "never",
     ]

@@ -7,19 +7,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-from attrs import evolve
 from rich.console import Console
 
-from scherbelberg.access import check_mirror
+from scherbelberg.cli.choosing import with_mirrors
 from scherbelberg.cli.completing import cluster_names
 from scherbelberg.cli.speaker import speaker, speaker_of
-from scherbelberg.settings import Settings, active_client, read_settings
-
-if TYPE_CHECKING:
-    from scherbelberg.environment import Client
+from scherbelberg.settings import Settings, read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -53,11 +49,6 @@ def _be_verbose(context: click.Context, option: click.Parameter, value: bool) ->
         context.find_root().call_on_close(lambda: voice.forget_log(handler))
 
 
-def _read_mirror(context: click.Context, option: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        context.meta[str(option.name)] = check_mirror(value)
-
-
 prefix_option = click.option(
     "-p",
     "--prefix",
@@ -78,20 +69,6 @@ token_option = click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="A file with the API token; without it HCLOUD_TOKEN or the hcloud CLI's active context is used.",
-)
-client_option = click.option(
-    "--client",
-    metavar="PYTHON",
-    type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="The Python with which the cluster is used.  [default: the active environment's, or this program's own]",
-)
-#: What stands for the internet where there is none.
-mirror_options = tuple(
-    click.option(f"--{name}-mirror", metavar="URL", callback=_read_mirror, expose_value=False, is_eager=True, help=text)
-    for name, text in (
-        ("channel", "A mirror of conda channels, for this computer and the nodes."),
-        ("miniforge", "A mirror of Miniforge's releases, for the nodes."),
-    )
 )
 #: For commands that make or delete something and tell so while they do.
 progress_option = click.option(
@@ -141,29 +118,6 @@ def err() -> Console:
 def say(text: str) -> None:
     """Tell a person something that is no result."""
     speaker().say(text)
-
-
-def with_mirrors(settings: Settings) -> Settings:
-    """The settings with the mirrors that the command line names."""
-    given = {name: url for name, url in click.get_current_context().meta.items() if name.endswith("_mirror")}
-    return evolve(settings, **given)
-
-
-def client_in(path: Path | None) -> Client:
-    """Read the client that the user named, or whose environment is active; else it is this program.
-
-    Args:
-        path: Its program, or None.
-
-    Raises:
-        BadInput: It is none that can be asked, or has no Dask.
-    """
-    from scherbelberg.interpreter import own_client, read_client  # noqa: PLC0415 - needed by few
-
-    if path is not None:
-        return read_client(path, "--client")
-    active = active_client()
-    return own_client() if active is None else read_client(*active)
 
 
 def where(token_file: Path | None) -> Settings:

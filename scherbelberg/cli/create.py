@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve
 
+from scherbelberg.cli.choosing import client_in
 from scherbelberg.cli.common import (
-    client_in,
     err,
     json_option,
     out,

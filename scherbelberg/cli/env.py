@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.common import client_in, environment_options, json_option, out, say, surroundings, voice_options
+from scherbelberg.cli.choosing import client_in, environment_options, sources
+from scherbelberg.cli.common import json_option, out, say, voice_options
 from scherbelberg.cli.speaker import SCHEMA, speaker
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
 from scherbelberg.spec import ClusterSpec
@@ -100,7 +101,7 @@ def lock(
     collected: Path | None,
     **wishes: Any,
 ) -> None:
-    """Write the lock that a create would give to nodes: an explicit list with hashes, which conda and mamba read, too."""
+    """Write the lock that a create would give to nodes: an explicit list with hashes, as conda and mamba read it."""
     if update:
         _update(wishes["channels"], collected)
         return
@@ -132,13 +133,13 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.fitting import CHANNEL  # noqa: PLC0415
     from scherbelberg.refreshing import read_collected, refresh  # noqa: PLC0415
-    from scherbelberg.shipped import pin_anew, ship  # noqa: PLC0415
     from scherbelberg.selecting import channels_of  # noqa: PLC0415
+    from scherbelberg.shipped import pin_anew, ship  # noqa: PLC0415
 
     if collected is not None:
         locks = read_collected(collected)
     else:
-        locks = run(refresh(channels_of(channels or (CHANNEL,), surroundings().sources)))
+        locks = run(refresh(channels_of(channels or (CHANNEL,), sources())))
     for one in locks:
         ship(one)
         say(f"{one.name}: {len(one.packages)} packages, digest {one.digest[:12]}")
@@ -164,7 +165,8 @@ def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_
     else:
         found = [check_shipped(None if constraints is None else _text(constraints))]
     verdict = Verdict(
-        wrong=tuple(line for one in found for line in one.wrong), noted=tuple(line for one in found for line in one.noted)
+        wrong=tuple(line for one in found for line in one.wrong),
+        noted=tuple(line for one in found for line in one.noted),
     )
     if as_json:
         speaker().answer({"schema": SCHEMA, "wrong": list(verdict.wrong), "noted": list(verdict.noted)})
@@ -188,6 +190,4 @@ def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, .
     from scherbelberg.selecting import choose  # noqa: PLC0415
 
     spec = ClusterSpec(**wishes)
-    return run(
-        choose(spec, client_in(client), platforms, sources=surroundings().sources, image_fits=False)
-    )
+    return run(choose(spec, client_in(client), platforms, sources=sources(), image_fits=False))

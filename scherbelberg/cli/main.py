@@ -24,6 +24,7 @@ _COMMANDS = {
     "demo": "demo",
     "destroy": "giveback",
     "doctor": "doctor",
+    "env": "env",
     "firewall": "firewall",
     "logs": "logs",
     "ls": "look",

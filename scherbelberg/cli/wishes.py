@@ -12,7 +12,8 @@ import click
 from attrs import field, frozen
 from click.core import ParameterSource
 
-from scherbelberg.cli.common import Command, client_option, mirror_options, prefix_option
+from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, ENVIRONMENT_OPTIONS
+from scherbelberg.cli.common import Command, prefix_option
 from scherbelberg.errors import BadInput
 from scherbelberg.provisions import Provisions
 from scherbelberg.settings import Settings, address_url_in, variables
@@ -24,7 +25,6 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 #: Options that are fields of the wishes, and the field's name where it is another.
 _FIELDS = {"ttl": "ttl_s"}
 _RANGES = ("ssh_from", "direct")
-_ENVIRONMENT = ("env", "packages", "channels", "allow_mismatch")
 _OPTIONS = (
     prefix_option,
     click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
@@ -51,26 +51,7 @@ _OPTIONS = (
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
     ),
     click.option("--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."),
-    click.option(
-        "--env", metavar="NAME|FILE", help="Environment: main, science, or a file.  [default: the client's versions]"
-    ),
-    click.option(
-        "--with",
-        "packages",
-        multiple=True,
-        metavar="PACKAGE",
-        help="Add a conda package to it, such as 'xarray>=2025', or pypi:NAME.",
-    ),
-    click.option(
-        "--channel",
-        "channels",
-        multiple=True,
-        metavar="NAME|URL",
-        help="Where conda packages come from; the first one counts most.  [default: conda-forge]",
-    ),
-    click.option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client."),
-    client_option,
-    *mirror_options,
+    *ENVIRONMENT_OPTIONS,
     click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
     click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
     click.option(
@@ -164,7 +145,7 @@ def _from_options(context: click.Context) -> dict[str, Any]:
     readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration}
     names = ("prefix", "workers", "worker", "scheduler", "location", "image", "processes", "threads", "memory_limit")
     found = {}
-    for name in (*names, "resources", "ttl", *_RANGES, *_ENVIRONMENT):
+    for name in (*names, "resources", "ttl", *_RANGES, *ENVIRONMENT_FIELDS):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             value = context.params[name]
             found[_FIELDS.get(name, name)] = readers[name](value) if name in readers else value

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.common import client_in, err, progress_option, say, token_option, voice_options, where
+from scherbelberg.cli.choosing import client_in
+from scherbelberg.cli.common import err, progress_option, say, token_option, voice_options, where
 from scherbelberg.cli.create import written
 from scherbelberg.cli.interrupts import raised, run_program
 from scherbelberg.cli.wishes import wish_options, wished
