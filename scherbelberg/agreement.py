@@ -58,7 +58,7 @@ def with_requirements(
         What differs, of what is compared.
     """
     parsed = [found for text in requirements if (found := _parsed(text)) is not None]
-    differing = []
+    differing: list[str] = []
     for name, lock in locks.items():
         versions = lock.versions
         around = {"python_version": versions.python_minor, "python_full_version": versions.python, "extra": extra}
@@ -68,7 +68,7 @@ def with_requirements(
             if wanted is None or (one.marker is not None and not one.marker.evaluate(around)):
                 continue
             if f"=={wanted}" != str(one.specifier):
-                found.append(
+                differing.append(
                     f"{source} has {one.name}{one.specifier} for Python {versions.python_minor}, {name} {wanted}"
                 )
     return tuple(differing)
@@ -102,12 +102,12 @@ def missing_pins(requirements: Iterable[str], locks: Mapping[str, EnvLock], *, e
     """
     parsed = [found for text in requirements if (found := _parsed(text)) is not None and found.marker is not None]
     missing = []
-    for name, lock in locks.items():
+    for lock in locks.values():
         around = {"python_version": lock.versions.python_minor, "extra": extra}
         pinned = {one.name for one in parsed if one.marker is not None and one.marker.evaluate(around)}
         missing += [
-            f"the extra {extra} does not pin {one}, as {name} does"
+            f"the extra {extra} does not pin {one} for Python {lock.versions.python_minor}"
             for one in lock.versions.packages
             if one not in pinned
         ]
-    return tuple(missing)
+    return tuple(dict.fromkeys(missing))
