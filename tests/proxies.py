@@ -25,8 +25,8 @@ _QUIET_S = 20.0
 _DAY = dt.timedelta(days=1)
 
 
-def write_certificates(folder: Path) -> tuple[Path, Path]:
-    """Make an authority, and a server's certificate for `HOST` that it signed.
+def write_certificates(folder: Path, *, host: str = HOST) -> tuple[Path, Path]:
+    """Make an authority, and a server's certificate that it signed.
 
     Args:
         folder: Where to write them.
@@ -36,7 +36,7 @@ def write_certificates(folder: Path) -> tuple[Path, Path]:
     """
     authority_key, server_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     authority = _certify("The company's authority", authority_key, "The company's authority", authority_key)
-    server = _certify(HOST, server_key, "The company's authority", authority_key)
+    server = _certify(host, server_key, "The company's authority", authority_key)
     authority_file, server_file = folder / "company authority.pem", folder / "server.pem"
     authority_file.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
     server_file.write_bytes(server.public_bytes(serialization.Encoding.PEM) + key_pem(server_key))
