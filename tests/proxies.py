@@ -30,6 +30,7 @@ def write_certificates(folder: Path, *, host: str = HOST) -> tuple[Path, Path]:
 
     Args:
         folder: Where to write them.
+        host: The server's name.
 
     Returns:
         The authority's certificate; the server's certificate with its key.

@@ -231,7 +231,7 @@ def small_disk(node: Node) -> Iterator[Path]:
     """A folder for downloads in which not much fits."""
     folder = node.base / "download"
     folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=128k", "none", folder]
+    words = ["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(folder)]
     if subprocess.run(words, capture_output=True, check=False).returncode != 0:
         pytest.skip("not even root may mount anything here")
     yield folder
