@@ -9,6 +9,7 @@ node's own host key is pinned before sshd uses it, and its certificate request i
 from __future__ import annotations
 
 import base64
+import re
 from collections import deque
 from collections.abc import Callable
 
@@ -23,6 +24,9 @@ from scherbelberg.spec import Timeouts
 #: A node that was just reached answers again at once, unless something is wrong.
 _AGAIN_S = 60.0
 _PHASES = {phase.value for phase in Phase}
+_STATES = {"start", "progress", "done", "skipped"}
+#: So many bytes of so many, or of nobody knows how many.
+_PROGRESS = re.compile(r"(\d{1,18}) (\d{1,18})", re.ASCII)
 
 
 @frozen(kw_only=True)
@@ -107,10 +111,20 @@ class _Talk:
 
     def _note_phase(self, rest: str) -> None:
         name, state, detail = (*rest.split(" ", 2), "", "")[:3]
-        if name not in _PHASES or state not in {"start", "done", "skipped"}:
+        if name not in _PHASES or state not in _STATES:
             raise self._nonsense(f"the phase '{rest}'")
         self.phase = Phase(name)
-        self._listener(Event(node=self.node, phase=self.phase, state=state, detail=detail))  # type: ignore[arg-type] # checked above
+        if state == "progress":
+            self._note_progress(self.phase, detail)
+        else:
+            self._listener(Event(node=self.node, phase=self.phase, state=state, detail=detail))  # type: ignore[arg-type] # checked above
+
+    def _note_progress(self, phase: Phase, detail: str) -> None:
+        counts = _PROGRESS.fullmatch(detail)
+        if counts is None:
+            raise self._nonsense(f"the progress '{detail}'")
+        done, total = int(counts[1]), int(counts[2])
+        self._listener(Event(node=self.node, phase=phase, state="progress", done=done, total=total or None))
 
     def _nonsense(self, what: str) -> BootstrapFailed:
         return BootstrapFailed(f"Node {self.node} sent {what}, which makes no sense here.", node=self.node)

@@ -23,6 +23,8 @@ class Phase(StrEnum):
     REACH = "reach"
     PUSH = "push"
     HOSTKEY = "hostkey"
+    DOWNLOAD = "download"
+    MINIFORGE = "miniforge"
     ENVIRONMENT = "environment"
     TLS = "tls"
     SERVICE = "service"

@@ -20,7 +20,7 @@ from sandbox_helpers import WITHIN_S, cloud_config, new_key, public
 from scherbelberg.environment import baked_digest
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import Certified, make_authority, sign_request
-from scherbelberg.payload import command, pack, payload, unpack_command
+from scherbelberg.payload import FOLDER, RemoteFile, command, pack, payload, unpack_command
 from scherbelberg.sandbox.addresses import claim, free_port
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
@@ -103,9 +103,15 @@ class Actor:
         path = self.root / "etc/ssh/scherbelberg_host_ed25519_key.pub"
         return [asyncssh.read_public_key(str(path))] if born else []
 
-    async def push(self, *, born: bool = False) -> Ended:
-        """Push what the product pushes."""
+    def files(self, *, lock: str = "") -> tuple[RemoteFile, ...]:
+        """What the product pushes, with a lock or without."""
         files = payload(self.settings, authority=self.authority.certificate, share=shipped_files())
+        more = [RemoteFile(path=f"{FOLDER}/env.lock", content=lock.encode(), mode=0o644)] if lock else []
+        return (*files, *more)
+
+    async def push(self, *, born: bool = False, lock: str = "") -> Ended:
+        """Push what the product pushes."""
+        files = self.files(lock=lock)
         return await self.run(unpack_command(), stdin=pack(files), born=born)
 
     def sign(self, request: bytes) -> bytes:

@@ -33,7 +33,7 @@ WITHIN_S = 20.0
 _BASH = shutil.which("bash") or "bash"
 _MARK = "SCHERBELBERG_TEST_NODE"
 #: What the script's main part sets up.
-_SOURCED = (
+SOURCED = (
     "source scherbelberg-payload/bootstrap.sh; set -Eeuo pipefail; umask 077; choose_supervision; "
     'load_settings "$PAYLOAD/node.env"; exec 3>&1 4<&0; install -d "$RUN" "$BASE/bin" "$TLS"; '
 )
@@ -152,11 +152,11 @@ class Node:
 
     async def source(self, snippet: str, *, stdin: str = "") -> Ended:
         """Source the script as its main part would set it up, then run a snippet."""
-        return await self._finish("-c", _SOURCED + snippet, stdin=stdin)
+        return await self._finish("-c", SOURCED + snippet, stdin=stdin)
 
     async def watch(self, snippet: str, *, heard: Callable[[str], bool]) -> Ended:
         """Source the script and run a snippet; kill it at the first line that ``heard`` asks for that."""
-        process = await self.start("-c", _SOURCED + snippet)
+        process = await self.start("-c", SOURCED + snippet)
         assert process.stdout is not None
         said: list[str] = []
         async with asyncio.timeout(WITHIN_S):

@@ -27,6 +27,8 @@ def test_phases_are_stable() -> None:
         "reach",
         "push",
         "hostkey",
+        "download",
+        "miniforge",
         "environment",
         "tls",
         "service",

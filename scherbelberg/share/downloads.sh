@@ -191,7 +191,7 @@ judge() { # judge WHAT CURL_CODE HTTP_STATUS SHA NAME URL WORDS: what has become
 fetch_missing() { # fetch_missing WHAT: all at the same time; each is judged as it arrives
   local folder=$DOWNLOADS/$1 between='' at code status sha name url words
   missing "$1" | while read -r sha name url; do
-    printf "$between"
+    printf %b "$between"
     transfer "$1" "$sha" "$name" "$url"
     between='next\n' # what follows has options of its own
   done >"$folder/curl"

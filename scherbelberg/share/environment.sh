@@ -165,7 +165,8 @@ os.replace(sys.argv[2] + ".new", sys.argv[2])
 install_environment() {
   check_lock
   command -v curl >/dev/null || fail "this machine has no curl to download with"
-  install -d -m 0755 "$ENVS" "$DOWNLOADS" "$DOWNLOADS/packages" "$DOWNLOADS/miniforge"
+  install -d -m 0755 "$ENVS"
+  install -d -m 0700 "$DOWNLOADS" "$DOWNLOADS/packages" "$DOWNLOADS/miniforge" # a mirror's address may be a secret
   list_packages >"$DOWNLOADS/packages/list"
   list_miniforge >"$DOWNLOADS/miniforge/list"
   TOTAL_BYTES=$(sed -n 's/^# bytes: //p' "$LOCK")

@@ -12,6 +12,7 @@ import platform
 from scherbelberg.errors import WaitTimeout
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed
+from scherbelberg.sandbox.hosts.played.installation import Installation, verify_script
 from scherbelberg.sandbox.hosts.played.scenario import Part
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.system import write_private
@@ -45,6 +46,7 @@ class Phases:
         Raises:
             Failed: As the script would.
         """
+        verify_script(self._stage.payload, self._settings["SCRIPT_DIGEST"])
         for folder, mode in (("etc", 0o755), ("etc/tls", 0o700)):
             (self._stage.base / folder).mkdir(mode=mode, exist_ok=True)
         await self._hostkey()
@@ -98,16 +100,20 @@ class Phases:
         write_private(stage.root / "run/scherbelberg/hostkey", public.encode(), mode=0o644)
 
     async def _environment(self) -> None:
+        installation = Installation(self._stage, self._talk, self._settings["ENV_DIGEST"])
+        outcome = "skipped already there"
+        if not installation.is_there:
+            self._talk.phase, outcome = "environment", "done"
+            total = installation.check_lock()
+            await self._begin("download")
+            await self._begin("miniforge")
+            await installation.fetch(total)
         await self._begin("environment")
-        digest = self._settings["ENV_DIGEST"]
-        await self._stage.pause(self._stage.scenario.environment_s)
-        if (self._stage.base / "env.digest").read_text(encoding="utf-8").strip() != digest:
-            sentence = f"this machine's image does not hold the environment {digest}, and this release installs none"
-            raise Failed(sentence)
+        await installation.finish()
         await self._await_address()
         for name, value in self._facts().items():
             self._talk.speak(f"fact {name} {value}")
-        self._talk.tell("environment", "skipped already there")
+        self._talk.tell("environment", outcome)
 
     async def _await_address(self) -> None:
         address, wait_s = self._settings["PRIVATE_IP"], self._settings.wait_s
@@ -124,6 +130,8 @@ class Phases:
         return {
             "python": platform.python_version(),
             "digest": self._settings["ENV_DIGEST"],
+            "script_digest": self._settings["SCRIPT_DIGEST"],
+            "tool": self._settings["TOOL_VERSION"],
             "cores": self._settings["CORES"],
             "memory_bytes": self._settings["MEMORY_BYTES"],
             "threads": self._settings.threads,

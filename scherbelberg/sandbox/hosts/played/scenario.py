@@ -9,7 +9,7 @@ from typing import Literal, get_args
 from attrs import field, frozen, validators
 
 #: Phases of the script that runs on a node.
-Part = Literal["hostkey", "environment", "tls", "service"]
+Part = Literal["hostkey", "download", "miniforge", "environment", "tls", "service"]
 #: ``fails`` ends the script with an error, ``dies`` is a machine that is gone all at once, ``hangs`` says no more.
 How = Literal["fails", "dies", "hangs"]
 
@@ -33,6 +33,9 @@ class Scenario:
 
     Args:
         hostkey_s: For making the host's own key and sshd's reload.
+        download_s: For all packages of an environment that the image does not hold.
+        miniforge_s: For installing Miniforge, which happens meanwhile.
+        install_s: For making that environment of them.
         environment_s: For looking at the environment that the image holds.
         tls_s: For a key, a request and the look at the certificate.
         service_s: Until Dask answers.
@@ -42,6 +45,9 @@ class Scenario:
     """
 
     hostkey_s: float = 0.3
+    download_s: float = 8.0
+    miniforge_s: float = 6.0
+    install_s: float = 8.0
     environment_s: float = 0.3
     tls_s: float = 0.2
     service_s: float = 1.5

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import io
 import platform
+import ssl
 import sys
 import threading
 import zipfile
@@ -14,16 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 from attrs import define, field, frozen
+from process_node import Ended, Node
 
 CHANNEL = "https://conda.anaconda.org"
-#: What `Node.source` runs, for those who start it themselves.
-BODY = """
-source scherbelberg-payload/bootstrap.sh; set -Eeuo pipefail; umask 077; choose_supervision
-load_settings "$PAYLOAD/node.env"; exec 3>&1 4<&0; install -d "$RUN" "$BASE/bin"; {install}
-"""
-#: Packages are Python modules here, or, if they begin with a slash, folders to look for modules in.
+#: The phase that this is about, without the pauses between its tries.
+INSTALL = "PAUSE_S=0; phase_environment"
+#: Stands for mamba. Packages are Python modules here, or, if they begin with a slash, folders to look for modules in.
 _MAMBA = """
 import hashlib, os, pathlib, sys, time, urllib.parse, venv
 
@@ -103,6 +103,10 @@ class Package:
             name, version, *_ = self.name.split("-")
             return f"# pip {name}=={version} @ https://files.example/{self.name} --hash=sha256:{self.sha256}\n"
         return f"{CHANNEL}{self.path}#sha256:{self.sha256}\n"
+
+
+DISTRIBUTED = Package("distributed-1.0-0.conda", b"# stands for distributed\n")
+OTHER = Package("other-2.0-py_1.conda", b"# other\n" * 50_000)
 
 
 def make_wheel(name: str, version: str) -> Package:
@@ -247,21 +251,26 @@ def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
             except OSError:
                 self.close_connection = True  # whoever was held up has gone
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
             pass
 
     return Handler
 
 
 @contextmanager
-def serve(*packages: Package) -> Iterator[Mirror]:
-    """Serve packages and Miniforge on loopback."""
+def serve(*packages: Package, certificate: Path | None = None) -> Iterator[Mirror]:
+    """Serve packages and Miniforge on loopback; with a certificate for localhost by HTTPS."""
     mirror = Mirror()
     for package in packages:
         mirror.offer(package)
     with ThreadingHTTPServer(("127.0.0.1", 0), _handler(mirror)) as server:
         server.daemon_threads = True
         mirror.url = f"http://127.0.0.1:{server.server_port}"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+            mirror.url = f"https://localhost:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -269,3 +278,36 @@ def serve(*packages: Package) -> Iterator[Mirror]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def give(node: Node, mirror: Mirror, *packages: Package, more: str = "") -> str:
+    """Push a lock and what belongs to it; returns its digest."""
+    text, digest = lock_text(*packages, more=more)
+    node.push(ENV_DIGEST=digest, CHANNEL_MIRROR=f"{mirror.url}/channel", MINIFORGE_MIRROR=f"{mirror.url}/miniforge")
+    (node.payload / "env.lock").write_text(text, encoding="utf-8")
+    (node.payload / "pins.toml").write_text(miniforge_pins(), encoding="utf-8")
+    return digest
+
+
+def told(ended: Ended) -> list[str]:
+    """What was said of phases, without progress."""
+    return [line for line in ended.said if line.startswith("@phase") and " progress " not in line]
+
+
+def failure(ended: Ended) -> str:
+    """The one sentence of a run that failed."""
+    assert ended.code == 1, ended
+    (line,) = [line for line in ended.said if line.startswith("@failed")]
+    return line
+
+
+def link(node: Node) -> str:
+    """Where the link leads."""
+    return str((node.base / "env").readlink())
+
+
+def is_installed(node: Node) -> bool:
+    """Whether the environment that was asked for is in place, and all packages are in it."""
+    folder = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    found = {path.name for path in (node.base / "env" / folder).glob("*.py")}
+    return link(node) == f"envs/{node.settings['ENV_DIGEST']}" and {"distributed.py", "other.py"} <= found
