@@ -13,7 +13,7 @@ from rich.table import Table
 from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.keeping import Kept
-from scherbelberg.record import Manifest, NodeRecord
+from scherbelberg.record import EnvRecord, Manifest, NodeRecord
 
 
 def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
@@ -40,6 +40,16 @@ def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
         "phases": dict(manifest.phases) if manifest else {},
         "api_requests": manifest.api_requests if manifest else None,
         "versions": dict(manifest.versions) if manifest else {},
+        "environment": _environment(manifest.environment) if manifest else None,
+    }
+
+
+def _environment(record: EnvRecord) -> dict[str, Any]:
+    return {
+        "name": record.name,
+        "digests": dict(record.digests),
+        "client": {"python": record.client, "source": record.client_source},
+        "allowed": [{"package": name, "client": here, "nodes": there} for name, here, there in record.allowed],
     }
 
 
@@ -58,6 +68,9 @@ def _nodes(holding: Holding, manifest: Manifest | None) -> list[dict[str, Any]]:
             "private_ip": server.private_ip,
             "status": server.status,
             "hourly": _price(record) if record else None,
+            "lock": record.lock or None if record else None,
+            "script": record.script or None if record else None,
+            "tool": record.tool or None if record else None,
         }
         rows.append(row)
     return rows
@@ -92,12 +105,36 @@ def print_cluster(document: dict[str, Any], console: Console) -> None:
         total = document["hourly"]
         table.add_row("all", "", "", "", "", "", _money(total["net"]), _money(total["gross"]), style="bold")
     console.print(table)
+    if document["environment"]:
+        _print_environment(document, console)
     if document["versions"]:
         words = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-        console.print(f"\nThe same on client, scheduler and workers: {words}", highlight=False)
+        console.print(f"\n{_shared(document)}: {words}", highlight=False)
     if document["phases"]:
         words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in document["phases"].items())
         console.print(f"\nPhases, over all nodes: {words}", highlight=False)
+
+
+def _shared(document: dict[str, Any]) -> str:
+    differs = bool(document["environment"] and document["environment"]["allowed"])
+    return "On scheduler and workers" if differs else "The same on client, scheduler and workers"
+
+
+def _print_environment(document: dict[str, Any], console: Console) -> None:
+    """Print what the nodes said of themselves, which is one line as long as they all said the same."""
+    record = document["environment"]
+    said: dict[tuple[str, ...], list[str]] = {}
+    for node in document["nodes"]:
+        said.setdefault(tuple(str(node[key] or "-")[:12] for key in ("lock", "script", "tool")), []).append(
+            node["name"]
+        )
+    console.print(f"\nEnvironment {record['name']}, made for {record['client']['python']}", highlight=False)
+    for (lock, script, tool), names in said.items():
+        who = "all nodes" if len(said) == 1 else ", ".join(names)
+        console.print(f"{who}: lock {lock}, script {script}, tool {tool}", highlight=False)
+    for row in record["allowed"]:
+        words = f"{row['package']} is {row['client']} on the client and {row['nodes']} on the nodes (allowed)"
+        console.print(words, highlight=False)
 
 
 def _money(text: str | None) -> str:
