@@ -21,10 +21,9 @@ from scherbelberg.bygone import Modern, modern, old_token_variable
 from scherbelberg.daskconfig import DaskConfig, read_dask_config
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Client
-from scherbelberg.errors import ClusterBroken, StateMissing
 from scherbelberg.events import Listener, ignore
 from scherbelberg.interpreter import client_of
-from scherbelberg.keeping import find_own, give_back, give_back_all, opened
+from scherbelberg.keeping import attached, give_back, give_back_all, opened
 from scherbelberg.links import Links, find_node
 from scherbelberg.making import make
 from scherbelberg.matching import matched
@@ -340,13 +339,4 @@ async def _new(
 
 
 async def _existing(prefix: str, settings: Settings, listen: Listener) -> Cluster:
-    kept = await find_own(settings, prefix)
-    if kept.holding.state != "ready":
-        raise ClusterBroken(
-            f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
-            f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
-        )
-    if kept.folder is None:
-        raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
-    links = Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private)
-    return Cluster(settings, links, listen)
+    return Cluster(settings, await attached(settings, prefix), listen)

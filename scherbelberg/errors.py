@@ -10,6 +10,9 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Any
 
+#: Of a table of differences.
+_MOST_ROWS = 19
+
 
 class ExitCode(IntEnum):
     """Exit codes of the command line, one per kind of failure."""
@@ -225,6 +228,8 @@ class BootstrapFailed(ScherbelbergError):
 class VersionMismatch(ScherbelbergError):
     """Client, scheduler and workers do not run the same versions.
 
+    Its log tail is a table of the differences.
+
     Attributes:
         differences: Rows of (node, package, version here, version there).
     """
@@ -233,8 +238,19 @@ class VersionMismatch(ScherbelbergError):
     code = "version_mismatch"
 
     def __init__(self, message: str, *, differences: tuple[tuple[str, str, str, str], ...]) -> None:
-        super().__init__(message)
+        super().__init__(message, log_tail=_table(differences))
         self.differences = differences
+
+
+def _table(rows: tuple[tuple[str, str, str, str], ...]) -> tuple[str, ...]:
+    """Lines of equal columns, at most as many as are shown of a log."""
+    if not rows:
+        return ()
+    lines = [("node", "package", "client", "node's"), *rows[:_MOST_ROWS]]
+    widths = [max(len(line[column]) for line in lines) for column in range(4)]
+    return tuple(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+    )
 
 
 class EnvironmentUnavailable(ScherbelbergError):

@@ -13,10 +13,11 @@ from attrs import frozen
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
-from scherbelberg.errors import ClusterNotFound, LeftOver, StateDamaged, StateMissing
+from scherbelberg.errors import ClusterBroken, ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.links import Links
 from scherbelberg.ordering import preview
 from scherbelberg.plan import ClusterPlan
 from scherbelberg.settings import Settings
@@ -114,6 +115,30 @@ async def find_own(settings: Settings, prefix: str) -> Kept:
         f"There is a cluster {found[0].holding.described(found[0].now_s)}, but its keys are not on this computer;"
         f" 'scherbelberg nuke -p {prefix}' deletes it all the same."
     )
+
+
+async def attached(settings: Settings, prefix: str) -> Links:
+    """Attach to a cluster that was made on this computer.
+
+    Args:
+        settings: The surroundings.
+        prefix: Its name.
+
+    Raises:
+        ClusterNotFound: There is none of this name.
+        ClusterBroken: It is half made.
+        StateMissing: Its keys are not on this computer.
+        StateDamaged: Its folder on this computer cannot be read.
+    """
+    kept = await find_own(settings, prefix)
+    if kept.holding.state != "ready":
+        raise ClusterBroken(
+            f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
+            f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
+        )
+    if kept.folder is None:
+        raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
+    return Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private)
 
 
 async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Iterable
+from pathlib import Path
 
 from attrs import evolve
 
@@ -14,7 +15,7 @@ from scherbelberg.bootstrap import Answers, bootstrap
 from scherbelberg.catalog import Json, Kind, Resource, Server
 from scherbelberg.cloud import Created, Hetzner
 from scherbelberg.environment import Client
-from scherbelberg.errors import LeftOver, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import BadInput, LeftOver, ScherbelbergError, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
 from scherbelberg.keys import sign_request
 from scherbelberg.links import Links
@@ -109,6 +110,7 @@ class _Making:
             miniforge_mirror=settings.miniforge_mirror,
         )
         self._provisions = provisions
+        self._certificates = _certificates(settings)
         self._roster = Roster(hetzner, order.plan, self._found)
 
     async def run(self) -> None:
@@ -185,7 +187,7 @@ class _Making:
             node_settings(self._plan, node, addresses, digest=digest, release=self._release),
             authority=self._order.credentials.authority.certificate,
             share=self._share,
-            environment=self._order.environment_files(node_platform(node)),
+            environment=self._order.environment_files(node_platform(node)) | self._certificates,
             provisions=self._provisions,
         )
 
@@ -243,6 +245,16 @@ class _Making:
 
     def _tell(self, phase: Phase, state: State, node: NodePlan | None = None, *, detail: str = "") -> None:
         self._watch(Event(phase=phase, state=state, node=node.name if node else None, detail=detail))
+
+
+def _certificates(settings: Settings) -> dict[str, bytes]:
+    """The authorities by which nodes know a mirror, if this computer has been given some: a company's own, mostly."""
+    if settings.access.authorities is None or not (settings.channel_mirror or settings.miniforge_mirror):
+        return {}
+    try:
+        return {"mirror-ca.pem": Path(settings.access.authorities).read_bytes()}
+    except OSError as error:
+        raise BadInput(f"The certificates in {settings.access.authorities} cannot be read: {error}.") from None
 
 
 def _distinct(*keys: str) -> tuple[str, ...]:
