@@ -15,6 +15,7 @@ from scherbelberg import cluster, node
 from scherbelberg.bygone import modern, old_token_variable
 from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.daskconfig import DaskConfig
+from scherbelberg.environment import Client
 from scherbelberg.events import Listener, ignore
 from scherbelberg.node import COPY_S, PING_S, RUN_S
 from scherbelberg.operations import Operation
@@ -25,7 +26,7 @@ from scherbelberg.threadloop import private_loop
 from scherbelberg.told import Log
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client as DaskClient
 
 __all__ = ["Cluster", "Node", "Operation"]
 
@@ -120,6 +121,8 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         dask_config: DaskConfig | None = None,
+        client: Client | str | os.PathLike[str] | None = None,
+        keep: bool = False,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -134,6 +137,8 @@ class Cluster:
             environ=environ,
             secrets=secrets,
             dask_config=dask_config,
+            client=client,
+            keep=keep,
             listen=listen,
             log=log,
             # Read in the caller's thread, as it may ask a GUI.
@@ -150,6 +155,8 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         dask_config: DaskConfig | None = None,
+        client: Client | str | os.PathLike[str] | None = None,
+        keep: bool = False,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -164,6 +171,8 @@ class Cluster:
             environ=environ,
             secrets=secrets,
             dask_config=dask_config,
+            client=client,
+            keep=keep,
             listen=listen,
             log=log,
             settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
@@ -205,7 +214,7 @@ class Cluster:
         where = around(settings, token=token, endpoint=endpoint, variable=variable)
         _wait(cluster.Cluster.nuke(prefix, listen=listen, log=log, settings=where))
 
-    def get_client(self) -> Client:
+    def get_client(self) -> DaskClient:
         """Connect a Dask client through the tunnel; see `scherbelberg.Cluster.get_client`."""
         return _wait(self._inner.get_client())
 
