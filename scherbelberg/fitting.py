@@ -85,6 +85,9 @@ def environment_of(
     """
     first, *others = locks.items()
     versions = first[1].versions
+    for package in HARD:
+        if package not in versions.packages:
+            raise EnvironmentUnavailable(f"The environment '{name}' has no {package} in it: nodes cannot do without.")
     for platform, lock in others:
         if rows := differences(versions, {platform: lock.versions}):
             _, package, one, other = rows[0]

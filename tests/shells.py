@@ -28,7 +28,7 @@ class Shell:
         self.settings = settings
         self.monkeypatch = monkeypatch
         self._capfd = capfd
-        for name in ("HETZNER", "HCLOUD_CONTEXT", "HCLOUD_CONFIG", "XDG_CONFIG_HOME"):
+        for name in ("HETZNER", "HCLOUD_CONTEXT", "HCLOUD_CONFIG", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "CONDA_PREFIX"):
             monkeypatch.delenv(name, raising=False)
         for name, value in environment_for(settings).items():
             monkeypatch.setenv(name, value)

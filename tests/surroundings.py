@@ -33,7 +33,8 @@ def settings_for(sandbox: SandboxThread, home: Path, *, owner: str = "anna_at_la
 
 def environment_for(settings: Settings) -> dict[str, str]:
     """Environment variables that lead the command line to the same place, and to nothing of the user's own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HCLOUD", "HETZNER", "SCHERBEL"))}
+    foreign = ("HCLOUD", "HETZNER", "SCHERBEL", "VIRTUAL_ENV", "CONDA_PREFIX")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     return kept | {
         "HOME": str(settings.home),
         "HCLOUD_TOKEN": settings.access.token,
