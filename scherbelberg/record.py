@@ -13,7 +13,7 @@ from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import ClusterState, Identity, NodeRole
 from scherbelberg.spec import ClusterSpec
 
-SCHEMA = 1
+SCHEMA = 2
 ENDPOINT = "endpoint"
 MAKER = "maker"
 MANIFEST = "manifest.json"

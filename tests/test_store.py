@@ -151,7 +151,7 @@ def test_manifest_is_readable(folder: Folder) -> None:
     """The manifest is JSON with a schema's number, and holds no key but public host keys."""
     text = (folder.path / "manifest.json").read_text(encoding="utf-8")
     document = json.loads(text)
-    assert (document["schema"], document["endpoint"]) == (1, "https://api.hetzner.cloud/v1")
+    assert (document["schema"], document["endpoint"]) == (2, "https://api.hetzner.cloud/v1")
     assert "PRIVATE" not in text
 
 
