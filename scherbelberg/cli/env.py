@@ -28,7 +28,7 @@ _platform_option = click.option(
     type=click.Choice(_PLATFORMS),
     default=_PLATFORMS[:1],
     show_default=True,
-    help="Of the nodes; repeat it for several.",
+    help="Platform of the nodes; repeat it for several.",
 )
 
 
@@ -43,7 +43,7 @@ def env() -> None:
 @json_option
 @voice_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
-    """Show the shipped environments, or one of them, or what a file has."""
+    """Show the shipped environments, on all platforms, or one of them, or what a lock in a file has."""
     from scherbelberg.cli.environments import lock_document, print_locks  # noqa: PLC0415 - heavy
 
     documents = [lock_document(lock) for lock in _named(name, platforms)]
@@ -101,7 +101,10 @@ def lock(
     collected: Path | None,
     **wishes: Any,
 ) -> None:
-    """Write the lock that a create would give to nodes: an explicit list with hashes, as conda and mamba read it."""
+    """Write the lock that a create would give to nodes of one platform, as an explicit list with hashes.
+
+    conda and mamba read it, too. Give it to create with --env FILE.
+    """
     if update:
         _update(wishes["channels"], collected)
         return
@@ -153,7 +156,10 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
 @json_option
 @voice_options
 def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_json: bool) -> None:
-    """Check that locks are whole: FILES, or the shipped ones, their pins, and this package's extras."""
+    """Check that locks are whole: FILES, or the shipped ones together with their pins and this package's extras.
+
+    The exit code is 15 if something is wrong.
+    """
     from scherbelberg.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
     from scherbelberg.selecting import read_environment  # noqa: PLC0415
     from scherbelberg.shipped import pin_anew  # noqa: PLC0415
