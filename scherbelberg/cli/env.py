@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.choosing import client_in, environment_options, sources
+from scherbelberg.cli.choosing import Command, client_in, environment_options, sources
 from scherbelberg.cli.common import json_option, out, say, voice_options
 from scherbelberg.cli.speaker import SCHEMA, speaker
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
 
 _PLATFORMS = ("linux-64", "linux-aarch64")
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_platform_option = click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    type=click.Choice(_PLATFORMS),
-    default=_PLATFORMS[:1],
-    show_default=True,
-    help="Platform of the nodes; repeat it for several.",
-)
+
+
+def _platform_option(words: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--platform",
+        "platforms",
+        multiple=True,
+        type=click.Choice(_PLATFORMS),
+        default=_PLATFORMS[:1],
+        show_default=True,
+        help=words,
+    )
 
 
 @click.group()
@@ -39,7 +43,7 @@ def env() -> None:
 
 @env.command()
 @click.argument("name", metavar="[NAME|FILE]", required=False)
-@_platform_option
+@_platform_option("For a FILE: platform of the nodes; repeat it for several.")
 @json_option
 @voice_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
@@ -65,7 +69,7 @@ def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
 
 @env.command()
 @environment_options
-@_platform_option
+@_platform_option("Platform of the nodes; repeat it for several.")
 @json_option
 @voice_options
 def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
@@ -82,7 +86,7 @@ def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wi
 
 @env.command()
 @environment_options
-@_platform_option
+@_platform_option("Platform of the nodes.")
 @click.option("-o", "--output", type=_FILE, help="Where to write it; records are written beside it.  [default: stdout]")
 @click.option("--update", is_flag=True, help="Make the shipped environments anew, in a clone of the repository.")
 @click.option(
