@@ -12,6 +12,12 @@ from surroundings import environment_for
 from scherbelberg.cli import main
 from scherbelberg.settings import Settings
 
+#: Variables that lead elsewhere, or to another client than the test's own interpreter.
+_OTHERS = (
+    *("HETZNER", "HCLOUD_CONTEXT", "HCLOUD_CONFIG", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "CONDA_PREFIX"),
+    *("SCHERBELBERG_CHANNEL_MIRROR", "SCHERBELBERG_MINIFORGE_MIRROR"),
+)
+
 
 class Terminal(io.StringIO):
     """Somebody who types."""
@@ -28,7 +34,7 @@ class Shell:
         self.settings = settings
         self.monkeypatch = monkeypatch
         self._capfd = capfd
-        for name in ("HETZNER", "HCLOUD_CONTEXT", "HCLOUD_CONFIG", "XDG_CONFIG_HOME", "VIRTUAL_ENV", "CONDA_PREFIX"):
+        for name in _OTHERS:
             monkeypatch.delenv(name, raising=False)
         for name, value in environment_for(settings).items():
             monkeypatch.setenv(name, value)

@@ -6,16 +6,23 @@ from __future__ import annotations
 
 import inspect
 import re
+import tomllib
 from pathlib import Path
 
+import click
 import pytest
 
 from scherbelberg import errors
+from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, environment_options
+from scherbelberg.cli.env import env
 from scherbelberg.cli.main import _COMMANDS
+from scherbelberg.envfile import FileKind
+from scherbelberg.environment import OPTIONAL, REQUIRED
 from scherbelberg.errors import ExitCode, ScherbelbergError
+from scherbelberg.fitting import PROFILES
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"])
 _PARTS = ("**What happened.**", "**Usual causes.**", "**What to do.**")
 
 
@@ -65,3 +72,35 @@ def test_links_lead_somewhere(page: Path) -> None:
     """What a page refers to beside it is there."""
     targets = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
     assert [target for target in targets if not (page.parent / target).exists()] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    """How the headings of a page are called in links."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_headings(page: Path) -> None:
+    """What a page refers to within a page is a heading there."""
+    targets = re.findall(r"\]\(([^):]*)#([^)]+)\)", page.read_text(encoding="utf-8"))
+    found = [(name, anchor) for name, anchor in targets if anchor not in _anchors(page.parent / name if name else page)]
+    assert found == []
+
+
+def test_environments() -> None:
+    """The page of environments names all that can be asked for, all that is compared, and all that can be read."""
+    page = _read("environments.md")
+    options = [max(one.opts, key=len) for one in environment_options(click.Command("x")).params]
+    assert {"--env", "--client"} <= set(options)
+    words = [*options, *ENVIRONMENT_FIELDS, *(f"env {name}" for name in env.commands), *REQUIRED, *OPTIONAL]
+    words += [*PROFILES, *(kind.value for kind in FileKind)]
+    words += ["SCHERBELBERG_CHANNEL_MIRROR", "SCHERBELBERG_MINIFORGE_MIRROR", "VIRTUAL_ENV", "CONDA_PREFIX"]
+    assert [word for word in words if word not in page] == []
+
+
+def test_readme_uses_the_extras() -> None:
+    """The README installs the versions of the shipped environments, and their extras are there."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert [name for name in PROFILES if f"'.[{name}]'" not in readme or name not in extras] == []

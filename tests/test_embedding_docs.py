@@ -24,7 +24,7 @@ def test_example_is_the_file() -> None:
 
 def test_other_examples_are_python() -> None:
     """Each example can be compiled, a cell with await too."""
-    assert len(_BLOCKS) == 4
+    assert len(_BLOCKS) == 5
     for block in _BLOCKS:
         compile(block, "docs/embedding.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 

@@ -47,6 +47,8 @@ TABLE = {
     "BootstrapFailed": ("bootstrap_failed", 13),
     "TransferFailed": ("transfer_failed", 13),
     "SandboxFailed": ("sandbox", 14),
+    "EnvironmentUnavailable": ("environment_unavailable", 15),
+    "ChannelUnreachable": ("channel_unreachable", 15),
     "WhereaboutsUnknown": ("whereabouts_unknown", 1),
 }
 
@@ -85,6 +87,7 @@ def test_exit_codes() -> None:
         "CLOUD": 12,
         "NODE": 13,
         "SANDBOX": 14,
+        "ENVIRONMENT": 15,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }

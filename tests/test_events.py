@@ -21,6 +21,7 @@ def test_phases_are_stable() -> None:
     """The words are these, in the order in which a cluster lives; displays and programs rely on them."""
     assert [phase.value for phase in Phase] == [
         "plan",
+        "solve",
         "credentials",
         "network",
         "rent",

@@ -60,7 +60,7 @@ def test_life(shell: Shell, sandbox: SandboxThread) -> None:
 
 
 def _check_older_records(shell: Shell, shown: Json) -> None:
-    """What an earlier version or nobody can tell is null, as the schema allows."""
+    """What an earlier version or nobody can tell is null, as the schema allows; what may differ is listed."""
     (name,) = folders(shell.settings)
     path = shell.settings.home / "clusters" / name / "manifest.json"
     good = path.read_text(encoding="utf-8")
@@ -72,6 +72,12 @@ def _check_older_records(shell: Shell, shown: Json) -> None:
     path.write_text(json.dumps(record | {"api_requests": f"{requests}"}), encoding="utf-8")
     again = read("show", shell("show", "-p", "tour", "--json")[1])
     assert (again["hourly"], again["phases"], again["nodes"][0]["hourly"]) == (None, {}, None)
+    assert (again["environment"], again["nodes"][0]["lock"], again["nodes"][0]["script"]) == (None, None, None)
+    record["environment"]["allowed"] = [["numpy", "2.4.6", "-"]]
+    path.write_text(json.dumps(record), encoding="utf-8")
+    again = read("show", shell("show", "-p", "tour", "--json")[1])
+    assert again["environment"]["allowed"] == [{"package": "numpy", "client": "2.4.6", "nodes": "-"}]
+    assert unpromised("show", again) == unpromised("ls", {"schema": 1, "clusters": [again]}) == []
     path.write_text(good, encoding="utf-8")
 
 
@@ -106,6 +112,9 @@ def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
         (("catalog", "fsn"), 2, "bad_input"),
         (("ls", "--token-file", "/nowhere/token"), 2, "bad_input"),
         (("doctor", "--token"), 2, "usage"),
+        (("env", "show", "nowhere.lock"), 2, "bad_input"),
+        (("env", "show", "--platform", "osx-64"), 2, "usage"),
+        (("env", "diff", "--channel", "https://anna:secret@example.org/c"), 2, "bad_input"),
         (("show", "-p", "nobody"), 10, "cluster_not_found"),
         (("destroy", "-p", "nobody"), 10, "cluster_not_found"),
         (("nuke", "-p", "nobody"), 10, "cluster_not_found"),

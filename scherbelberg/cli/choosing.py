@@ -30,34 +30,38 @@ def _read_mirror(context: click.Context, option: click.Parameter, value: str | N
 
 ENVIRONMENT_OPTIONS = (
     click.option(
-        "--env", metavar="NAME|FILE", help="Environment: main, science, or a file.  [default: the client's versions]"
+        "--env",
+        metavar="NAME|FILE",
+        help="Environment of the nodes: main, science, or a file (explicit list, pixi.lock, conda-lock.yml,"
+        " environment.yml).  [default: what fits the client's versions]",
     ),
     click.option(
         "--with",
         "packages",
         multiple=True,
         metavar="PACKAGE",
-        help="Add a conda package to it, such as 'xarray>=2025', or pypi:NAME.",
+        help="Add a conda package to the environment, such as 'xarray>=2025', or one of a Python index: pypi:NAME.",
     ),
     click.option(
         "--channel",
         "channels",
         multiple=True,
         metavar="NAME|URL",
-        help="Where conda packages come from; the first counts most.  [default: conda-forge]",
+        help="Where conda packages are looked for; repeat it, the first counts most.  [default: conda-forge]",
     ),
-    click.option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client."),
+    click.option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client's versions."),
     click.option(
         "--client",
         metavar="PYTHON",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        help="The Python with which the cluster is used.  [default: the active environment's, or this program's own]",
+        help="The client: the Python with which the cluster is used.  [default: the active environment's, or this"
+        " program's own]",
     ),
     *(
         click.option(f"--{name}-mirror", metavar="URL", callback=_read_mirror, expose_value=False, help=text)
         for name, text in (
-            ("channel", "A mirror of conda channels, for this computer and the nodes."),
-            ("miniforge", "A mirror of Miniforge's releases, for the nodes."),
+            ("channel", "What this computer and the nodes ask instead of https://conda.anaconda.org."),
+            ("miniforge", "What nodes ask instead of Miniforge's releases on GitHub."),
         )
     ),
 )

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.choosing import client_in, environment_options, sources
+from scherbelberg.cli.choosing import Command, client_in, environment_options, sources
 from scherbelberg.cli.common import json_option, out, say, voice_options
 from scherbelberg.cli.speaker import SCHEMA, speaker
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
@@ -21,15 +22,18 @@ if TYPE_CHECKING:
 
 _PLATFORMS = ("linux-64", "linux-aarch64")
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_platform_option = click.option(
-    "--platform",
-    "platforms",
-    multiple=True,
-    type=click.Choice(_PLATFORMS),
-    default=_PLATFORMS[:1],
-    show_default=True,
-    help="Of the nodes; repeat it for several.",
-)
+
+
+def _platform_option(words: str) -> Callable[[Command], Command]:
+    return click.option(
+        "--platform",
+        "platforms",
+        multiple=True,
+        type=click.Choice(_PLATFORMS),
+        default=_PLATFORMS[:1],
+        show_default=True,
+        help=words,
+    )
 
 
 @click.group()
@@ -39,11 +43,11 @@ def env() -> None:
 
 @env.command()
 @click.argument("name", metavar="[NAME|FILE]", required=False)
-@_platform_option
+@_platform_option("For a FILE: platform of the nodes; repeat it for several.")
 @json_option
 @voice_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
-    """Show the shipped environments, or one of them, or what a file has."""
+    """Show the shipped environments, on all platforms, or one of them, or what a lock in a file has."""
     from scherbelberg.cli.environments import lock_document, print_locks  # noqa: PLC0415 - heavy
 
     documents = [lock_document(lock) for lock in _named(name, platforms)]
@@ -65,7 +69,7 @@ def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
 
 @env.command()
 @environment_options
-@_platform_option
+@_platform_option("Platform of the nodes; repeat it for several.")
 @json_option
 @voice_options
 def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
@@ -82,7 +86,7 @@ def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wi
 
 @env.command()
 @environment_options
-@_platform_option
+@_platform_option("Platform of the nodes.")
 @click.option("-o", "--output", type=_FILE, help="Where to write it; records are written beside it.  [default: stdout]")
 @click.option("--update", is_flag=True, help="Make the shipped environments anew, in a clone of the repository.")
 @click.option(
@@ -101,7 +105,10 @@ def lock(
     collected: Path | None,
     **wishes: Any,
 ) -> None:
-    """Write the lock that a create would give to nodes: an explicit list with hashes, as conda and mamba read it."""
+    """Write the lock that a create would give to nodes of one platform, as an explicit list with hashes.
+
+    conda and mamba read it, too. Give it to create with --env FILE.
+    """
     if update:
         _update(wishes["channels"], collected)
         return
@@ -153,7 +160,10 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
 @json_option
 @voice_options
 def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_json: bool) -> None:
-    """Check that locks are whole: FILES, or the shipped ones, their pins, and this package's extras."""
+    """Check that locks are whole: FILES, or the shipped ones together with their pins and this package's extras.
+
+    The exit code is 15 if something is wrong.
+    """
     from scherbelberg.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
     from scherbelberg.selecting import read_environment  # noqa: PLC0415
     from scherbelberg.shipped import pin_anew  # noqa: PLC0415

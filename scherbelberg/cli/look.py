@@ -38,7 +38,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
 @json_option
 @voice_options
 def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
-    """Show a cluster's nodes, prices, versions and phases."""
+    """Show a cluster's nodes, prices, environment, versions and phases."""
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.story import described  # noqa: PLC0415 - heavy

@@ -33,7 +33,7 @@ _OPTIONS = (
         "--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]"
     ),
     click.option("--location", help="Location, such as fsn1.  [default: the best in eu-central]"),
-    click.option("--image", help="Image of the nodes.  [default: the newest Ubuntu LTS]"),
+    click.option("--image", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or the newest]"),
     click.option(
         "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes on each machine."
     ),
