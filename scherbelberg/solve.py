@@ -169,22 +169,25 @@ def nearest_first(versions: Iterable[str], wanted: str) -> tuple[str, ...]:
     return tuple(version for pair in pairs for version in pair if version is not None)
 
 
-def complaints(packages: Iterable[Package], *, platform: str) -> tuple[str, ...]:
+def complaints(packages: Iterable[Package], *, platform: str, asked: Iterable[str] = ()) -> tuple[str, ...]:
     """Say what packages need, or forbid, that the others do not fulfil; each in a few words.
 
     Args:
         packages: All of an environment.
         platform: Of the nodes.
+        asked: What was asked for, as match specs.
     """
     chosen = tuple(packages)
     records: dict[str, PackageRecord] = {package.name: _record(package) for package in chosen}
     records |= {name: _bare(name, version, build) for name, version, build in _node(platform)}
-    found = []
+
+    def lacks(text: str) -> bool:
+        other = records.get(_name_of(MatchSpec(text)))
+        return other is None or not MatchSpec(text).matches(other)
+
+    found = [f"{text} was asked for, and is not there" for text in asked if lacks(text)]
     for package in chosen:
-        for text in package.depends:
-            other = records.get(_name_of(MatchSpec(text)))
-            if other is None or not MatchSpec(text).matches(other):
-                found.append(f"{package.file_name} needs {text}")
+        found += [f"{package.file_name} needs {text}" for text in package.depends if lacks(text)]
         for text in package.constrains:
             other = records.get(_name_of(MatchSpec(text)))
             if other is not None and not MatchSpec(text).matches(other):

@@ -16,11 +16,11 @@ from scherbelberg.environment import Client, Versions
 from scherbelberg.solve import Channels
 
 PLATFORMS = ("linux-64", "linux-aarch64")
-#: What the client has, and the channel too.
+#: What the client has, and the channel too; no shipped lock has all of it.
 HAD = {
     "dask": "2026.7.1",
     "distributed": "2026.7.1",
-    "cloudpickle": "3.1.2",
+    "cloudpickle": "3.1.1",
     "msgpack": "1.2.1",
     "toolz": "1.1.0",
     "tornado": "6.5.7",
@@ -28,7 +28,7 @@ HAD = {
 }
 _DASK = ("2026.7.1", "2026.7.0")
 _SOFT = {
-    "cloudpickle": ("3.1.2", "3.1.1"),
+    "cloudpickle": ("3.1.1", "3.0.0"),
     "msgpack-python": ("1.2.1", "1.1.0"),
     "toolz": ("1.1.0", "1.0.0"),
     "tornado": ("6.5.7", "6.5.3", "6.4.0", "5.1.0"),
