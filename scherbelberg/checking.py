@@ -30,14 +30,14 @@ class Verdict:
 
 
 def check_lock(lock: EnvLock) -> Verdict:
-    """Check whether a lock is closed: everything that its packages need is in it, and nothing that they forbid.
+    """Check whether a lock is closed: all that was asked for and that packages need is in it, nothing that they forbid.
 
     Args:
         lock: The lock.
     """
     unknown = [package.file_name for package in lock.packages if not package.is_recorded]
     noted = (f"{len(unknown)} packages have no record of what they need, such as {unknown[0]}",) if unknown else ()
-    return Verdict(wrong=complaints(lock.packages, platform=lock.platform), noted=noted)
+    return Verdict(wrong=complaints(lock.packages, platform=lock.platform, asked=lock.specs), noted=noted)
 
 
 def check_shipped(constraints: str | None = None) -> Verdict:

@@ -27,7 +27,7 @@ PLATFORMS = {"x86": "linux-64", "arm": "linux-aarch64"}
 #: What conda calls otherwise than PyPI, among what is compared.
 CONDA_NAMES = {"dask": "dask-core", "msgpack": "msgpack-python"}
 _FILE = re.compile(r"(?P<name>[a-z0-9_.-]+)-(?P<version>[^-/]+)-(?P<build>[^-/]+)\.(conda|tar\.bz2)\Z")
-_LINE = re.compile(r"(?P<url>\S+)#(sha256:)?(?P<sha256>[0-9a-f]{64})\Z")
+_LINE = re.compile(r"(?P<url>(https?|file)://\S+)#(sha256:)?(?P<sha256>[0-9a-f]{64})\Z")
 _WHEEL = re.compile(r"# pip (?P<name>\S+?)==(?P<version>\S+) @ (?P<url>\S+?) --hash=sha256:(?P<sha256>[0-9a-f]{64})\Z")
 _BEGIN = "@EXPLICIT"
 
@@ -246,13 +246,7 @@ def _read_line(line: str, known: Mapping[str, Mapping[str, Any]], source: str) -
     record = known.get("/".join(url.rsplit("/", 2)[-2:]))
     if record is None:
         return Package(url=url, sha256=match["sha256"], is_recorded=False)
-    return Package(
-        url=url,
-        sha256=match["sha256"],
-        size=record["size"],
-        depends=tuple(record["depends"]),
-        constrains=tuple(record["constrains"]),
-    )
+    return Package(url=url, sha256=match["sha256"], **record)
 
 
 def _read_specs(text: str, source: str) -> tuple[str, ...]:
@@ -262,17 +256,19 @@ def _read_specs(text: str, source: str) -> tuple[str, ...]:
         raise BadInput(f"{source} has specs in its header that are no JSON list.") from None
 
 
-def _read_records(text: str | None, source: str) -> dict[str, Any]:
+def _read_records(text: str | None, source: str) -> dict[str, dict[str, Any]]:
     if text is None:
         return {}
     try:
         document = json.loads(text)
-        packages = dict(document["packages"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"The records of {source} cannot be read: {error}.") from None
-    if document.get("schema") != SCHEMA:
-        raise BadInput(f"The records of {source} were written by another version of scherbelberg; make them anew.")
-    return packages
+        if document.get("schema") != SCHEMA:
+            raise BadInput(f"The records of {source} were written by another version of scherbelberg; make them anew.")
+        return {
+            name: {"size": row["size"], "depends": tuple(row["depends"]), "constrains": tuple(row["constrains"])}
+            for name, row in document["packages"].items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"The records of {source} cannot be read: {error!r}.") from None
 
 
 def write_records(lock: EnvLock) -> str:

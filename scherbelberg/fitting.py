@@ -80,7 +80,7 @@ def environment_of(
         soft: Packages that may differ anyway.
 
     Raises:
-        EnvironmentUnavailable: The platforms' locks have other versions than each other.
+        EnvironmentUnavailable: There is no Dask in it, or the platforms' locks have other versions than each other.
         VersionMismatch: They differ from the client.
     """
     first, *others = locks.items()
@@ -95,6 +95,11 @@ def environment_of(
                 f"The environment '{name}' has {package} {one} on {first[0]} and {other} on {platform}: nodes of"
                 " different processors must have the same; use server types of one kind."
             )
+    if missing := [package for package in HARD if package not in versions.packages]:
+        raise EnvironmentUnavailable(
+            f"The environment '{name}' has no {missing[0]}, without which nodes are no cluster: add it to it, for"
+            f" example by --with {missing[0]}."
+        )
     rows = differences(client.versions, {name: versions})
     accepted = tuple(row[1:] for row in rows if may_differ or row[1] in set(soft))
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from scherbelberg import installed
 from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
 from scherbelberg.errors import BadInput
+from scherbelberg.settings import environment_with
 
 _WITHIN_S = 60.0
 _NAMES = [*REQUIRED, *OPTIONAL]
@@ -51,8 +52,11 @@ def read_client(path: Path, source: str) -> Client:
         BadInput: It is none that can be asked, or has no Dask.
     """
     command = [str(path), "-c", inspect.getsource(installed), *_NAMES]
+    environ = environment_with({"PYTHONSAFEPATH": "1"})  # nothing is imported from the folder where we happen to be
     try:
-        done = subprocess.run(command, capture_output=True, check=True, timeout=_WITHIN_S, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, check=True, timeout=_WITHIN_S, stdin=subprocess.DEVNULL, env=environ
+        )
         found = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = _last_line(error.stderr) if isinstance(error, subprocess.CalledProcessError) else str(error)

@@ -38,7 +38,7 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
     if kind is FileKind.WISH:
         raise BadInput(f"{source} locks nothing yet: it has wishes to be solved.")
     if kind is FileKind.EXPLICIT:
-        return read_lock(text, source=source, platform=platform)
+        return read_lock(_published(text), source=source, platform=platform, records=_records_of(path, text))
     skipped = left_out(text, source=source) if kind is FileKind.CONDA_LOCK else frozenset()
     found = {one.location: one for one in _packages(path, platform) if one.location not in skipped}
     return EnvLock(
@@ -54,6 +54,12 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{path} cannot be read: {error}.") from None
+
+
+def _records_of(path: Path, text: str) -> str | None:
+    """What is known of the packages in a list of ours, if it lies beside it."""
+    beside = path.with_suffix(".json")
+    return _read(beside) if "# scherbelberg environment\n" in text and beside.exists() else None
 
 
 def _packages(path: Path, platform: str) -> list[LockedPackage]:
@@ -120,7 +126,11 @@ def _wheel(one: PypiLockedPackage, source: str) -> Wheel:
 
 
 def _public(location: str, name: str, source: str) -> str:
-    """What nodes may know of an address: without logins, and without the tokens that Anaconda puts into paths."""
     if not location.startswith(("https://", "http://")):
         raise BadInput(f"{source} has {name} at {without_secrets(location)}, where nodes cannot download it.")
-    return re.sub("^(https?://[^/]+)/t/[^/]+/", r"\1/", without_secrets(location)).partition("#")[0]
+    return _published(location).partition("#")[0]
+
+
+def _published(text: str) -> str:
+    """What nodes may know of addresses: without logins, and without the tokens that Anaconda puts into paths."""
+    return re.sub(r"(https?://[^/\s]+)/t/[^/\s]+/", r"\1/", without_secrets(text))

@@ -15,6 +15,7 @@ from scherbelberg.daskdoor import Door
 from scherbelberg.environment import compare, versions_in
 from scherbelberg.errors import NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.fitting import Environment
+from scherbelberg.settings import environment_with
 
 #: For another interpreter to load Dask.
 _LOADING_S = 60.0
@@ -74,6 +75,7 @@ async def _answer(python: str, asked: dict[str, Any], within_s: float) -> dict[s
         what=f"The proof by {python}",
         within_s=2 * within_s + _LOADING_S,
         stdin=json.dumps(asked).encode(),
+        environ=environment_with({"PYTHONSAFEPATH": "1"}),  # Dask is not what lies in the folder where we happen to be
     )
     if done.code:
         lines = done.err.decode(errors="replace").strip().splitlines()

@@ -109,11 +109,10 @@ def read_environment(path: Path, platform: str) -> EnvLock:
     return evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
 
 
-def _wish_of(spec: ClusterSpec) -> EnvWish:
-    """What an environment.yml of the user's asks for; nothing if there is none."""
-    nothing = EnvWish(channels=(), specs=())
+def _wish_of(spec: ClusterSpec) -> EnvWish | None:
+    """What an environment.yml of the user's asks for, or None if there is none."""
     if spec.env is None or spec.env in PROFILES:
-        return nothing
+        return None
     path = Path(spec.env)
     try:
         text = path.read_text(encoding="utf-8")
@@ -121,7 +120,7 @@ def _wish_of(spec: ClusterSpec) -> EnvWish:
         raise BadInput(
             f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: {error}."
         ) from None
-    return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else nothing
+    return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else None
 
 
 class _Choice:
@@ -139,10 +138,13 @@ class _Choice:
         self._client = client
         self._platforms = platforms
         self._sources = sources
-        self._wish = _wish_of(spec)
-        self._more = (*self._wish.specs, *(text for text in spec.packages if not text.startswith(PYPI)))
+        found = _wish_of(spec)
+        self._has_wish = found is not None
+        wish = found or EnvWish(channels=(), specs=())
+        self._channel_names = spec.channels or wish.channels or (CHANNEL,)
+        self._more = (*wish.specs, *(text for text in spec.packages if not text.startswith(PYPI)))
         own = (text.removeprefix(PYPI) for text in spec.packages if text.startswith(PYPI))
-        self._requirements = (*self._wish.pip, *own)
+        self._requirements = (*wish.pip, *own)
         self._cache = LockCache(sources.cache / "environments")
         self._is_solved = False
 
@@ -174,7 +176,7 @@ class _Choice:
             return next((lock for lock in locks if lock is not None and fits(self._client, lock)), None)
         if self._spec.env in PROFILES:
             return self._shipped(self._spec.env, minor, platform)
-        return None if self._wish.specs else read_environment(Path(self._spec.env), platform)
+        return None if self._has_wish else read_environment(Path(self._spec.env), platform)
 
     def _shipped(self, profile: str, minor: str, platform: str) -> EnvLock:
         lock = shipped_lock(profile, minor, platform)
@@ -207,10 +209,6 @@ class _Choice:
         lock = await answer
         self._cache.write(question, lock)
         return lock
-
-    @property
-    def _channel_names(self) -> tuple[str, ...]:
-        return self._spec.channels or self._wish.channels or (CHANNEL,)
 
     @property
     def _channels(self) -> Channels:

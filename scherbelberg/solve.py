@@ -29,6 +29,7 @@ from rattler.virtual_package.generic import GenericVirtualPackage
 
 from scherbelberg.envlock import CHANNELS, Package
 from scherbelberg.errors import BadInput, ChannelUnreachable, WaitTimeout
+from scherbelberg.pypi import without_secrets
 
 #: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
 _NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
@@ -77,19 +78,25 @@ class Channels:
         async with self._asked("a solution"):
             found = await solve(
                 self._names,
-                [_match_spec(spec) for spec in specs],
+                self._asked_for([_match_spec(spec) for spec in specs]),
                 gateway=self._gateway,
                 platforms=[platform, "noarch"],  # type: ignore[list-item] # rattler knows more of them than a literal
                 pinned_packages=[_record(package) for package in pinned],
                 virtual_packages=[_virtual(*row) for row in _node(platform)],
                 timeout=dt.timedelta(seconds=self._within_s),
+                channel_relations="disabled",  # nobody else's channels than those that were named
             )
         by_name = {record.name.normalized: record for record in found}
         order = PackageRecord.sort_topologically(list(found))
         return tuple(_package(by_name[record.name.normalized]) for record in order)
 
+    def _asked_for(self, specs: list[MatchSpec]) -> list[MatchSpec]:
+        """Ask for bare names, too: a channel whose versions do not fit would else seem not to know a package at all."""
+        names = [_name_of(spec) for spec in specs] if len(self._names) > 1 else []
+        return [*(MatchSpec(name) for name in dict.fromkeys(names)), *specs]
+
     async def versions(self, name: str, *, platform: str) -> tuple[str, ...]:
-        """List the versions of a package, the newest first.
+        """List the versions that the first channel which knows a package has of it, the newest first.
 
         Args:
             name: As conda has it.
@@ -100,9 +107,12 @@ class Channels:
             WaitTimeout: There was no answer in time.
         """
         async with self._asked(f"the versions of {name}"):
-            rows = await self._gateway.query(self._names, [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
-        found = {str(record.version): record.version for records in rows for record in records}
-        return tuple(sorted(found, key=lambda text: found[text], reverse=True))
+            for channel in self._names:
+                rows = await self._gateway.query([channel], [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
+                found = {str(record.version): record.version for records in rows for record in records}
+                if found:
+                    return tuple(sorted(found, key=lambda text: found[text], reverse=True))
+        return ()
 
     @asynccontextmanager
     async def _asked(self, what: str) -> AsyncIterator[None]:
@@ -151,42 +161,48 @@ def nearest_first(versions: Iterable[str], wanted: str) -> tuple[str, ...]:
         wanted: The one.
     """
     own = Version(wanted)
-    same = sorted(Version(text) for text in set(versions) if Version(text).segments()[:1] == own.segments()[:1])
-    place = bisect.bisect_left(same, own)
+    known = {text: Version(text) for text in versions}
+    same = sorted((text for text in known if known[text].segments()[:1] == own.segments()[:1]), key=known.__getitem__)
+    place = bisect.bisect_left(same, own, key=known.__getitem__)
     newer, older = same[place:], same[:place][::-1]
     pairs = itertools.zip_longest(newer, older)
-    return tuple(str(version) for pair in pairs for version in pair if version is not None)
+    return tuple(version for pair in pairs for version in pair if version is not None)
 
 
-def complaints(packages: Iterable[Package], *, platform: str) -> tuple[str, ...]:
+def complaints(packages: Iterable[Package], *, platform: str, asked: Iterable[str] = ()) -> tuple[str, ...]:
     """Say what packages need, or forbid, that the others do not fulfil; each in a few words.
 
     Args:
         packages: All of an environment.
         platform: Of the nodes.
+        asked: What was asked for, as match specs.
     """
     chosen = tuple(packages)
     records: dict[str, PackageRecord] = {package.name: _record(package) for package in chosen}
     records |= {name: _bare(name, version, build) for name, version, build in _node(platform)}
-    found = []
+
+    def lacks(text: str) -> bool:
+        other = records.get(_name_of(MatchSpec(text)))
+        return other is None or not MatchSpec(text).matches(other)
+
+    found = [f"{text} was asked for, and is not there" for text in asked if lacks(text)]
     for package in chosen:
-        for text in package.depends:
-            other = records.get(_name_in(text))
-            if other is None or not MatchSpec(text).matches(other):
-                found.append(f"{package.file_name} needs {text}")
+        found += [f"{package.file_name} needs {text}" for text in package.depends if lacks(text)]
         for text in package.constrains:
-            other = records.get(_name_in(text))
+            other = records.get(_name_of(MatchSpec(text)))
             if other is not None and not MatchSpec(text).matches(other):
                 found.append(f"{package.file_name} forbids {other} by {text}")
     return tuple(found)
 
 
-def _name_in(spec: str) -> str:
-    name = MatchSpec(spec).name.as_package_name()
+def _name_of(spec: MatchSpec) -> str:
+    name = spec.name.as_package_name()
     return "" if name is None else str(name.normalized)
 
 
 def _match_spec(text: str) -> MatchSpec:
+    if "://" in text:
+        raise BadInput(f"'{without_secrets(text)}' has an address in it: name its channel with --channel, and write NAME.")
     try:
         return MatchSpec(text)
     except InvalidMatchSpecError as error:

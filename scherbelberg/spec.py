@@ -30,7 +30,8 @@ _MEMORY = re.compile(r"(0?\.[0-9]+|1\.0|[1-9][0-9]*(\.[0-9]+)? ?([kMGT]i?)?B)\Z"
 _RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 #: Before a requirement that is fulfilled from the Python package index.
 PYPI = "pypi:"
-_PACKAGE = re.compile(r"[A-Za-z0-9_][^\x00-\x1f]*\Z")
+#: An address is none: it may hold secrets, and a channel has a place of its own.
+_PACKAGE = re.compile(r"(?!.*://)[A-Za-z0-9_][^\x00-\x1f]*\Z")
 _CHANNEL = re.compile(r"(https?://[!-~]+|[a-z0-9][a-z0-9_./-]*)\Z")
 _PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})

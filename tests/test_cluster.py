@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from attrs import evolve
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
@@ -23,6 +24,7 @@ from scherbelberg.errors import (
     StateMissing,
     VersionMismatch,
 )
+from scherbelberg.interpreter import own_client
 from scherbelberg.links import find_node
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
@@ -209,8 +211,8 @@ def test_unknown_names(life: Life) -> None:
 
 def test_other_versions_get_no_client(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter with other versions than the cluster's is refused a client, with the difference named."""
-    other = Versions(python="3.99.0", packages=life.cluster.versions)
-    monkeypatch.setattr("scherbelberg.cluster.own_versions", lambda: other)
+    other = evolve(own_client(), versions=Versions(python="3.99.0", packages=life.cluster.versions))
+    monkeypatch.setattr("scherbelberg.matching.own_client", lambda: other)
     with pytest.raises(VersionMismatch, match=r"python is 3\.99\.0 on this computer"):
         life.cluster.get_client()
 

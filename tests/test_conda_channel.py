@@ -15,14 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from conda_channel import Channel, add_package, add_python, make_channel, open_channel, reindex
+from conda_channel import ROOTS, Channel, add_package, add_python, make_channel, open_channel, reindex
 from conda_python import ask
 from miniforge_standin import place
 from mirror import Mirror
 from rattler import Channel as Source
 from rattler import Gateway, RepoDataRecord, Subdir, VirtualPackage, solve
 
-SPECS = ["dask", "distributed", "lz4", "numpy", "pip", f"python {sys.version_info[0]}.{sys.version_info[1]}.*"]
+SPECS = [*ROOTS, f"python {sys.version_info[0]}.{sys.version_info[1]}.*"]
 PROBE = """
 import json, sys, sysconfig
 import distributed, lz4, numpy

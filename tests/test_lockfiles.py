@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rattler import BuildString, PackageRecord, RepoDataRecord
 from rattler.lock import LockChannel, LockFile, LockPlatform
 
-from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock, write_lock
+from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock, write_lock, write_records
 from scherbelberg.errors import BadInput
 from scherbelberg.lockfiles import read_any_lock
 
@@ -222,6 +222,34 @@ def test_explicit_list(tmp_path_factory: pytest.TempPathFactory, lock: EnvLock) 
     assert read_any_lock(path, platform="linux-aarch64") == lock == read_lock(text, source="it", platform="linux-64")
     bare = re.sub("(?s)^.*(?=@EXPLICIT)", "", text)
     assert read_any_lock(_write(path.parent, "bare.txt", bare), platform="linux-64").files == lock.files
+
+
+def test_records_beside(tmp_path: Path) -> None:
+    """What the packages of our own lock need is read from the file beside it; nobody else's file is taken for that."""
+    lock = EnvLock(profile="main", platform="linux-64", packages=_EXPECTED)
+    path = _write(tmp_path, "our.lock", write_lock(lock))
+    assert not any(one.is_recorded for one in read_any_lock(path, platform="linux-64").packages)
+    _write(tmp_path, "our.json", write_records(lock))
+    assert read_any_lock(path, platform="linux-64") == lock
+    _write(tmp_path, "our.json", "{}")
+    with pytest.raises(BadInput, match=r"The records of our\.lock"):
+        read_any_lock(path, platform="linux-64")
+    foreign = _write(tmp_path, "our.txt", "@EXPLICIT" + write_lock(lock).partition("@EXPLICIT")[2])
+    assert [one.url for one in read_any_lock(foreign, platform="linux-64").packages] == [one.url for one in _EXPECTED]
+
+
+@pytest.mark.parametrize("end", [f"#sha256:{_SHA}", ""])
+def test_secrets_in_an_explicit_list(tmp_path: Path, end: str) -> None:
+    """Logins and tokens in a list do not get into a lock of ours, nor into errors."""
+    row = _PYTHON.replace("https://conda.anaconda.org/", "https://me:s3cret@conda.anaconda.org/t/tok-s3cret/")
+    path = _write(tmp_path, "list.txt", f"@EXPLICIT\n{row}{end}\n")
+    if end:
+        lock = read_any_lock(path, platform="linux-64")
+        assert [one.url for one in lock.packages] == [_PYTHON]
+    else:
+        with pytest.raises(BadInput, match="which is no URL with #sha256:HASH") as caught:
+            read_any_lock(path, platform="linux-64")
+        assert "s3cret" not in caught.value.message
 
 
 def test_not_there(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ from scherbelberg.shipped import shipped_files
 
 
 def test_shipped_files() -> None:
-    """All files below share are shipped by their paths with slashes, byte by byte."""
+    """All files below share but the locks are shipped by their paths with slashes, byte by byte."""
     share = Path(scherbelberg.__file__).parent / "share"
-    paths = [path for path in share.rglob("*") if path.is_file() and path.parent.name != "__pycache__"]
+    paths = [path for path in share.rglob("*") if path.is_file() and path.parent.name not in {"__pycache__", "env"}]
     expected = {path.relative_to(share).as_posix(): path.read_bytes() for path in paths}
     assert shipped_files() == expected
-    assert {"bootstrap.sh", "10-scherbelberg.conf", "units/scherbelberg-dask@.service"} <= set(expected)
+    assert {"pins.toml", "bootstrap.sh", "10-scherbelberg.conf", "units/scherbelberg-dask@.service"} <= set(expected)
 
 
 def test_compiled_files_stay_here(tmp_path: Path) -> None:

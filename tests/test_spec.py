@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -157,6 +158,18 @@ def test_bad_ports(ports: dict[str, Any]) -> None:
         ({"resources": {"GPU": -1}}, "The resource 'GPU=-1' cannot be"),
         ({"resources": {"G U": 1}}, "The resource 'G U=1' cannot be"),
         ({"resources": {"GPU": float("inf")}}, "The resource 'GPU=inf' cannot be"),
+        ({"env": ""}, "The environment '' cannot be: write main, science, or the path of a file"),
+        ({"env": Path("env.yml")}, "cannot be: write main, science"),
+        ({"packages": ("",)}, "The package '' cannot be: write NAME, 'NAME >=1.2', or pypi:NAME"),
+        ({"packages": ("xarray", "pypi:")}, "The package 'pypi:' cannot be"),
+        ({"packages": "--yes"}, "The package '--yes' cannot be"),
+        ({"packages": "a\nb"}, "cannot be: write NAME"),
+        ({"packages": "./mine-1.0-0.conda"}, "cannot be: write NAME"),
+        ({"packages": "https://a.b/mine-1.0-0.conda"}, "cannot be: write NAME"),
+        ({"channels": ("conda-forge", "")}, "The channel '' cannot be: write a name such as conda-forge, or an http(s)"),
+        ({"channels": "../mine"}, "The channel '../mine' cannot be"),
+        ({"channels": "ftp://a.b/c"}, "The channel 'ftp://a.b/c' cannot be"),
+        ({"channels": "https://a.b/c d"}, "The channel 'https://a.b/c d' cannot be"),
         ({"ssh_from": ()}, "Nobody could reach the nodes"),
         ({"ssh_from": ("here",)}, "'here' is no range of addresses"),
         ({"direct": ("10.0.0.1/8",)}, "has host bits set"),
@@ -181,6 +194,27 @@ def test_good_wishes() -> None:
     assert (spec.ssh_from, spec.direct) == (("203.0.113.7/32",), ("2001:db8::/32",))
     assert spec.resources == {"GPU": 2.0}
     assert evolve(spec, memory_limit="3500MB").memory_limit == "3500MB"
+
+
+def test_wishes_for_an_environment() -> None:
+    """A single package or channel is one; what is said twice counts once, where it was said first."""
+    spec = ClusterSpec(packages=("xarray>=2025", "pypi:rio[x]>=1; python_version > '3'", "xarray>=2025"), channels="mine")
+    assert spec.packages == ("xarray>=2025", "pypi:rio[x]>=1; python_version > '3'")
+    assert spec.channels == ("mine",)
+    assert ClusterSpec(packages="mine::_openmp_mutex").packages == ("mine::_openmp_mutex",)
+    channels = ("conda-forge/label/rc", "https://a.b:8443/c_d/e-f")
+    assert ClusterSpec(channels=channels).channels == channels
+
+
+@pytest.mark.parametrize(
+    "field", [{"channels": "https://anna:s3cret@a.b/c"}, {"channels": ("x", "https://a.b/t/s3cret/c")}]
+)
+def test_secrets_in_channels(field: dict[str, Any]) -> None:
+    """A channel with a password or token in it is refused with a better place for it, and without showing it."""
+    with pytest.raises(BadInput) as caught:
+        ClusterSpec(**field)
+    assert "leave it out there, and put it into ~/.netrc or the keyring" in caught.value.message
+    assert "s3cret" not in caught.value.message
 
 
 def test_good_ports() -> None:
@@ -240,6 +274,10 @@ def test_defaults() -> None:
         "resources": {},
         "ssh_from": ("0.0.0.0/0", "::/0"),
         "direct": (),
+        "env": None,
+        "packages": (),
+        "channels": (),
+        "allow_mismatch": False,
         "ports": {"scheduler": 8786, "dashboard": 8787, "worker": 9000, "nanny": 9100},
         "timeouts": {
             "request": 30,
@@ -250,6 +288,7 @@ def test_defaults() -> None:
             "node_wait": 120,
             "join": 120,
             "delete": 240,
+            "solve": 120,
             "logs": 5,
         },
     }

@@ -37,6 +37,10 @@ _SPECS = st.builds(
     ),
     ssh_from=st.lists(_CIDRS, min_size=1, max_size=3),
     direct=st.lists(_CIDRS, max_size=3),
+    env=st.sampled_from([None, "main", 'C:\\env "1".yml']),
+    packages=st.lists(st.sampled_from(["xarray>=2025", "pypi:rio[x]; a == 'b'"]), max_size=2),
+    channels=st.lists(st.sampled_from(["conda-forge", "https://a.b/c"]), max_size=2),
+    allow_mismatch=st.booleans(),
     ports=st.builds(Ports, scheduler=st.integers(2000, 3000)),
     timeouts=st.builds(Timeouts, request=st.floats(0.001, 1e9) | st.integers(1, 100)),
 )
@@ -67,7 +71,7 @@ def test_written_in_full() -> None:
     """The file as a person sees it: nothing that is left to chance or to the surroundings, tables last."""
     spec = ClusterSpec(ttl_s=None, worker="cx33", resources={"GPU": 2, "a.b": 0.5}, ssh_from="203.0.113.7")
     lines = write_spec(spec).splitlines()
-    assert lines[:13] == [
+    assert lines[:16] == [
         'prefix = "cluster"',
         "workers = 2",
         'worker = "cx33"',
@@ -75,6 +79,9 @@ def test_written_in_full() -> None:
         "processes = 1",
         'ssh_from = ["203.0.113.7/32"]',
         "direct = []",
+        "packages = []",
+        "channels = []",
+        "allow_mismatch = false",
         "",
         "[resources]",
         "GPU = 2.0",
@@ -107,6 +114,11 @@ def test_every_field_has_a_kind() -> None:
         ("[ports]\nscheduler = 8786.5", "ports.scheduler in wishes.toml is 8786.5, and must be a whole number."),
         ("[timeouts]\njoin = 0", "timeouts.join in wishes.toml is 0, and must be above 0."),
         ("[timeouts]\njoin = nan", "timeouts.join in wishes.toml is nan, and must be above 0."),
+        ("env = true", "env in wishes.toml is True, and must be a text in quotation marks."),
+        ('packages = "xarray"', "packages in wishes.toml is 'xarray', and must be a list of texts."),
+        ("channels = [1]", "channels in wishes.toml is [1], and must be a list of texts."),
+        ('allow_mismatch = "yes"', "allow_mismatch in wishes.toml is 'yes', and must be true or false."),
+        ("allow_mismatch = 1", "allow_mismatch in wishes.toml is 1, and must be true or false."),
         ('ttl_s = "soon"', "A time to live of 'soon' cannot be"),
     ],
 )

@@ -165,13 +165,13 @@ def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_
     The exit code is 15 if something is wrong.
     """
     from scherbelberg.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
-    from scherbelberg.selecting import read_environment  # noqa: PLC0415
+    from scherbelberg.lockfiles import read_any_lock  # noqa: PLC0415
     from scherbelberg.shipped import pin_anew  # noqa: PLC0415
 
     if write:
         pin_anew()
     if files:
-        found = [check_lock(read_environment(path, _PLATFORMS[0])) for path in files]
+        found = [check_lock(read_any_lock(path, platform=_PLATFORMS[0])) for path in files]
     else:
         found = [check_shipped(None if constraints is None else _text(constraints))]
     verdict = Verdict(
