@@ -184,7 +184,8 @@ async def _run(remote: Remote, talk: _Talk, *, answers: Answers, timeouts: Timeo
 
 async def _push(remote: Remote, files: tuple[RemoteFile, ...], listener: Listener, timeouts: Timeouts) -> None:
     listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=len(files)))
-    result = await remote.run(unpack_command(), within_s=timeouts.node_wait, stdin=pack(files))
+    # Packages that the node cannot get by itself are among them, so that it may be hundreds of megabytes.
+    result = await remote.run(unpack_command(), within_s=timeouts.bootstrap, stdin=pack(files))
     if result.exit_code != 0:
         raise BootstrapFailed(
             f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",

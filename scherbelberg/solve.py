@@ -29,11 +29,13 @@ from rattler.virtual_package.generic import GenericVirtualPackage
 
 from scherbelberg.envlock import CHANNELS, Package
 from scherbelberg.errors import BadInput, ChannelUnreachable, WaitTimeout
+from scherbelberg.parting import part_in_peace
 
 #: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
 _NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
 _PROCESSOR = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 _RETRIES = 3
+part_in_peace()
 
 
 class Unsolvable(Exception):
