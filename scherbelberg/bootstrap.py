@@ -161,9 +161,10 @@ async def bootstrap(
         NodeUnreachable: The connection was lost.
         WaitTimeout: The script did not end in time.
     """
-    await _push(remote, files, listener, timeouts)
     talk = _Talk(remote.node, listener, answers)
+    talk.phase = Phase.PUSH
     try:
+        await _push(remote, files, listener, timeouts)
         return await _run(remote, talk, answers=answers, timeouts=timeouts, digest=digest)
     except ScherbelbergError as error:
         if error.phase is None and talk.phase is not None:
@@ -190,7 +191,6 @@ async def _push(remote: Remote, files: tuple[RemoteFile, ...], listener: Listene
         raise BootstrapFailed(
             f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",
             node=remote.node,
-            phase=Phase.PUSH,
             log_tail=result.tail,
         )
     listener(Event(node=remote.node, phase=Phase.PUSH, state="done", done=len(files), total=len(files)))
