@@ -161,9 +161,10 @@ async def bootstrap(
         NodeUnreachable: The connection was lost.
         WaitTimeout: The script did not end in time.
     """
-    await _push(remote, files, listener, timeouts)
     talk = _Talk(remote.node, listener, answers)
+    talk.phase = Phase.PUSH
     try:
+        await _push(remote, files, listener, timeouts)
         return await _run(remote, talk, answers=answers, timeouts=timeouts, digest=digest)
     except ScherbelbergError as error:
         if error.phase is None and talk.phase is not None:
@@ -184,12 +185,12 @@ async def _run(remote: Remote, talk: _Talk, *, answers: Answers, timeouts: Timeo
 
 async def _push(remote: Remote, files: tuple[RemoteFile, ...], listener: Listener, timeouts: Timeouts) -> None:
     listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=len(files)))
-    result = await remote.run(unpack_command(), within_s=timeouts.node_wait, stdin=pack(files))
+    # Packages that the node cannot get by itself are among them, so that it may be hundreds of megabytes.
+    result = await remote.run(unpack_command(), within_s=timeouts.bootstrap, stdin=pack(files))
     if result.exit_code != 0:
         raise BootstrapFailed(
             f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",
             node=remote.node,
-            phase=Phase.PUSH,
             log_tail=result.tail,
         )
     listener(Event(node=remote.node, phase=Phase.PUSH, state="done", done=len(files), total=len(files)))

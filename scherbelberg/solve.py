@@ -29,12 +29,14 @@ from rattler.virtual_package.generic import GenericVirtualPackage
 
 from scherbelberg.envlock import CHANNELS, Package
 from scherbelberg.errors import BadInput, ChannelUnreachable, WaitTimeout
+from scherbelberg.parting import part_in_peace
 from scherbelberg.pypi import without_secrets
 
 #: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
 _NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
 _PROCESSOR = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 _RETRIES = 3
+part_in_peace()
 
 
 class Unsolvable(Exception):
@@ -202,7 +204,8 @@ def _name_of(spec: MatchSpec) -> str:
 
 def _match_spec(text: str) -> MatchSpec:
     if "://" in text:
-        raise BadInput(f"'{without_secrets(text)}' has an address in it: name its channel with --channel, and write NAME.")
+        shown = without_secrets(text)
+        raise BadInput(f"'{shown}' has an address in it: name its channel with --channel, and write NAME.")
     try:
         return MatchSpec(text)
     except InvalidMatchSpecError as error:

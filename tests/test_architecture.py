@@ -66,6 +66,7 @@ FLOORS = {
         "interpreter",
         "installed",
         "elsewhere",
+        "parting",
         "solve",
         "lockcache",
         "children",

@@ -65,10 +65,19 @@ def test_unknown_way(shell: Shell) -> None:
 
 def _told(speaker: Speaker, *states: State, terminal: bool) -> str:
     """What a console shows of a deletion's events."""
+    events = (
+        Event(phase=Phase.DELETE, state=state, done=number, total=7, detail="words", at_s=speaker.begin_s)
+        for number, state in enumerate(states)
+    )
+    return _shown(speaker, *events, terminal=terminal)
+
+
+def _shown(speaker: Speaker, *events: Event, terminal: bool) -> str:
+    """What a console shows of events."""
     console = Console(file=Terminal() if terminal else io.StringIO(), force_terminal=terminal, width=100)
     with click.Context(group, obj=speaker), shown(console) as listen:
-        for number, state in enumerate(states):
-            listen(Event(phase=Phase.DELETE, state=state, done=number, total=7, detail="words", at_s=speaker.begin_s))
+        for event in events:
+            listen(event)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -93,6 +102,25 @@ def test_ways() -> None:
     assert _told(_speaker(is_quiet=True), *states, terminal=True) == ""
     assert _told(_speaker(progress="none"), *states, terminal=False) == ""
     assert _told(_speaker(is_quiet=True, progress="plain"), *states, terminal=False).count("delete") == 2
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "shown_as"),
+    [(190_000_215, 400_025_000, "190/400 MB"), (190_000_215, None, "190 MB"), (0, 400_025_000, "0/400 MB")],
+)
+def test_downloads_are_told_in_megabytes(done: int, total: int | None, shown_as: str) -> None:
+    """Nobody reads nine digits several times a second; programs get the bytes."""
+    event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=done, total=total)
+    assert f" {shown_as} " in _shown(_speaker(), event, terminal=True)
+    assert _shown(_speaker(is_verbose=True), event, terminal=False).endswith(f"download progress {shown_as}\n")
+
+
+def test_lines_of_downloads(capsys: pytest.CaptureFixture[str]) -> None:
+    """What programs read are bytes."""
+    event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=190_000_215, total=400_025_000)
+    _shown(_speaker(progress="json"), event, terminal=False)
+    (line,) = read_lines(capsys.readouterr().err)
+    assert (line["done"], line["total"]) == (190_000_215, 400_025_000)
 
 
 def test_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,8 +21,8 @@ from description import Witness
 from sandbox_helpers import Api, Waiter, order
 from surroundings import SHORT, folders, held, settings_for
 
-from scherbelberg import ClusterSpec, Event, Phase, sync
-from scherbelberg.environment import Versions
+from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
+from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import BootstrapFailed, NodeUnreachable, SandboxFailed, ScherbelbergError, WaitTimeout
 from scherbelberg.sandbox.hosts.played.scenario import Scenario, Trouble
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
@@ -142,11 +142,13 @@ def test_attached_again(around: Settings) -> None:
 def test_environment_that_is_not_there(around: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
     other = Versions(python="3.11.0", packages={"dask": "2021.1.0"})
+    client = Client(versions=other, path="python3", source="the test")
+    # This program would be the sandbox's own, but the sandbox was started by another one.
     monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
     with pytest.raises(
         BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
     ) as caught:
-        sync.Cluster.from_new(spec(2), settings=around)
+        asyncio.run(Cluster.from_new(spec(2), settings=around, client=client))
     assert caught.value.phase == "environment"
     assert caught.value.node in {"scheduler", "worker000", "worker001"}
     assert any("bootstrap.sh: this machine's image" in line for line in caught.value.log_tail)

@@ -13,7 +13,7 @@ from process_node import free_port, make_node
 from small_channel import DISTRIBUTED, OTHER, failure, give, lock_text, serve, told
 
 from scherbelberg.bootstrap import Answers, _Talk, bootstrap
-from scherbelberg.errors import BootstrapFailed
+from scherbelberg.errors import BootstrapFailed, WaitTimeout
 from scherbelberg.events import Event, Phase
 from scherbelberg.payload import FOLDER
 from scherbelberg.remote import Remote
@@ -71,7 +71,7 @@ def _remote(actor: Actor, accepted: list[str]) -> Remote:
     return Remote(node="scheduler", host=actor.address, port=actor.port, key=key, host_keys=lambda: accepted)
 
 
-async def _events(actor: Actor, lock: str) -> list[Event]:
+async def _events(actor: Actor, lock: str, timeouts: Timeouts | None = None) -> list[Event]:
     """Bring a host to a running service, and listen."""
     accepted, heard = [actor.host_key.export_public_key().decode()], list[Event]()
     answers = Answers(pin=accepted.append, pin_only=lambda key: accepted.remove(accepted[0]), sign=actor.sign)
@@ -79,7 +79,8 @@ async def _events(actor: Actor, lock: str) -> list[Event]:
     try:
         await remote.reach(within_s=20)
         files = actor.files(lock=lock)
-        await bootstrap(remote, files, answers=answers, listener=heard.append, timeouts=Timeouts(), digest=_DIGEST)
+        within = timeouts or Timeouts()
+        await bootstrap(remote, files, answers=answers, listener=heard.append, timeouts=within, digest=_DIGEST)
     finally:
         await remote.close()
     return heard
@@ -98,6 +99,15 @@ async def test_events(actor: Actor) -> None:
         (Phase.ENVIRONMENT, "start", None, None),
         (Phase.ENVIRONMENT, "done", None, None),
     ]
+
+
+async def test_push_has_time(actor: Actor) -> None:
+    """What is pushed may be hundreds of megabytes: it has the bootstrap's deadline, and not that of a small command."""
+    with pytest.raises(WaitTimeout, match="scherbelberg-payload") as caught:
+        await _events(actor, _LOCK, Timeouts(bootstrap=0))
+    assert (caught.value.within_s, caught.value.node, caught.value.phase) == (0, "scheduler", "push")
+    with pytest.raises(WaitTimeout, match="settle"):
+        await _events(actor, _LOCK, Timeouts(node_wait=0))
 
 
 @pytest.mark.parametrize(

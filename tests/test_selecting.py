@@ -41,9 +41,7 @@ class World:
         """Choose for a client, by default for one platform."""
         spec = ClusterSpec(env=None if env is None else str(env), **wishes)  # type: ignore[arg-type] # as given
         places = platforms or ("linux-64",)
-        return await choose(
-            spec, who, places, sources=self.sources, image_fits=image_fits, listener=self.events.append
-        )
+        return await choose(spec, who, places, sources=self.sources, image_fits=image_fits, listener=self.events.append)
 
 
 @pytest.fixture
@@ -120,7 +118,9 @@ async def test_solved(world: World) -> None:
     """Any other client gets what is solved for it, the same on all platforms; what differs is told and allowed."""
     chosen = await world.choose(client(numpy="2.4.5"), *PLATFORMS)
     assert (chosen.name, chosen.allowed) == ("solved", (("numpy", "2.4.5", "2.4.6"),))
-    assert {platform: lock.platform for platform, lock in chosen.locks.items()} == dict(zip(PLATFORMS, PLATFORMS, strict=True))
+    assert {platform: lock.platform for platform, lock in chosen.locks.items()} == dict(
+        zip(PLATFORMS, PLATFORMS, strict=True)
+    )
     assert [event.state for event in world.events] == ["start", "done"]
     assert world.events[-1].detail == "solved, Python 3.13.14, dask 2026.7.1; numpy 2.4.6 for 2.4.5"
 
@@ -200,7 +200,9 @@ async def test_named_for_another_python(world: World) -> None:
     """A Python for which nothing is shipped is told for which there is."""
     with pytest.raises(EnvironmentUnavailable) as caught:
         await world.choose(client("3.11.9"), env="science")
-    assert "There is no environment 'science' for the Python 3.11 of /opt/client/bin/python, but" in caught.value.message
+    assert (
+        "There is no environment 'science' for the Python 3.11 of /opt/client/bin/python, but" in caught.value.message
+    )
     assert "science-py312-linux-64" in caught.value.message
     assert "main-py312" not in caught.value.message
 
@@ -382,7 +384,9 @@ async def test_environment_without_dask(world: World, tmp_path: Path) -> None:
     base = _shipped()
     packages = tuple(one for one in base.packages if one.name not in {"dask", "dask-core", "distributed"})
     path = _write(tmp_path, evolve(base, packages=packages))
-    with pytest.raises(EnvironmentUnavailable, match="The environment 'main' has no dask, without which nodes are no cl"):
+    with pytest.raises(
+        EnvironmentUnavailable, match="The environment 'main' has no dask, without which nodes are no cl"
+    ):
         await world.choose(_fitting(base), env=path, allow_mismatch=True)
 
 
@@ -402,4 +406,3 @@ async def test_no_file(world: World, tmp_path: Path, content: str | None, words:
     with pytest.raises(BadInput) as caught:
         await world.choose(client(), env=tmp_path / "file")
     assert words in caught.value.message
-

@@ -17,7 +17,7 @@ from attrs import evolve
 from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
-from scherbelberg.environment import Versions
+from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, NodeUnreachable, TokenRefused, WaitTimeout
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
@@ -124,11 +124,13 @@ async def test_host_that_dies(settings: Settings) -> None:
 async def test_environment_that_is_not_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
     other = Versions(python="3.11.0", packages={"dask": "2021.1.0"})
+    client = Client(versions=other, path="python3", source="the test")
+    # This program would be the sandbox's own, but the sandbox was started by another one.
     monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
     with pytest.raises(
         BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
     ) as caught:
-        await Cluster.from_new(small(settings), settings=settings)
+        await Cluster.from_new(small(settings), settings=settings, client=client)
     assert (caught.value.phase, caught.value.node in {"scheduler", "worker000"}) == ("environment", True)
     assert caught.value.log_tail
     assert held(settings) == []

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scherbelberg.cli.speaker import Speaker, speaker
-from scherbelberg.events import Event, Listener, ignore
+from scherbelberg.events import Event, Listener, Phase, ignore
 
 _MARKS = {"done": "✓", "skipped": "✓", "failed": "✗"}
 _MOST_ROWS = 20
@@ -78,8 +78,8 @@ class _PlainLines:
         if event.state == "progress" and not self._is_verbose:
             return
         words = [f"{event.at_s - self._begin:7.1f} s", f"{event.node or 'cluster':<10}", event.phase.value, event.state]
-        if event.state == "progress" and event.total:
-            words.append(f"{event.done}/{event.total}")
+        if event.state == "progress" and (count := _count(event)):
+            words.append(count)
         if event.detail:
             words.append(f"({event.detail})")
         self._console.print(" ".join(words), highlight=False, markup=False, soft_wrap=True)
@@ -101,13 +101,21 @@ class _LiveTable:
         rows = sorted(self._rows.items(), key=lambda item: (item[0] != "cluster", item[0] != "scheduler", item[0]))
         for name, event in rows[:_MOST_ROWS]:
             mark = Text(_MARKS[event.state], style=_style(event)) if event.state in _MARKS else self._spinner
-            count = f"{event.done}/{event.total}" if event.total and event.done is not None else ""
-            table.add_row(
-                mark, Text(name), Text(event.phase.value, style=_style(event)), Text(count), Text(event.detail)
-            )
+            cells = (Text(name), Text(event.phase.value, style=_style(event)), Text(_count(event)), Text(event.detail))
+            table.add_row(mark, *cells)
         hidden = len(rows) - _MOST_ROWS
         more = [Text(f"... and {hidden} more nodes")] if hidden > 0 else []
         return Group(table, *more, Text(f"{time.monotonic() - self._begin_s:.0f} s", style="dim"))
+
+
+def _count(event: Event) -> str:
+    """How much is done of how much, for people; downloads are told in bytes, and their whole may be unknown."""
+    if event.done is None:
+        return ""
+    if event.phase is Phase.DOWNLOAD:
+        whole = f"/{event.total / 1e6:.0f}" if event.total else ""
+        return f"{event.done / 1e6:.0f}{whole} MB"
+    return f"{event.done}/{event.total}" if event.total else ""
 
 
 def _style(event: Event) -> str:
