@@ -8,6 +8,7 @@ import asyncio
 import os
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -42,8 +43,8 @@ from scherbelberg.errors import (
     TokenRefused,
 )
 from scherbelberg.holdings import Holding, holdings, selector
-from scherbelberg.interpreter import own_versions
-from scherbelberg.settings import Settings, authorities_in, endpoint_in, home_folder, read_settings
+from scherbelberg.interpreter import own_versions, read_client
+from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
 from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import inventory
 from scherbelberg.transport import Passing
@@ -124,7 +125,7 @@ def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
         facts = FolderFacts(count=0, damage=(f"The folders of clusters in {home} cannot be listed: {error}.",))
     place = next(path for path in (home, *home.parents) if path.exists())
     return (
-        judge_versions(own_versions(), facts.versions),
+        judge_versions(_client_versions(), facts.versions),
         judge_openssh(missing),
         judge_folders(facts),
         judge_permissions(facts),
@@ -132,6 +133,14 @@ def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
             path=str(place), free_bytes=shutil.disk_usage(place).free, is_writable=os.access(place, os.W_OK | os.X_OK)
         ),
     )
+
+
+def _client_versions() -> Versions:
+    """Versions of the interpreter with which clusters are used: the active environment's, if it can be asked."""
+    active = active_client()
+    with suppress(BadInput):
+        return own_versions() if active is None else read_client(*active).versions
+    return own_versions()
 
 
 async def _ask(access: Access) -> _Found:

@@ -14,13 +14,10 @@ from attrs import frozen
 
 from scherbelberg.errors import BadInput
 from scherbelberg.pypi import read_requirement
+from scherbelberg.spec import LICENSED
 
 #: Of an environment.yml, what means nothing for nodes.
 _IGNORED = {"name", "prefix", "platforms"}
-#: Channels of Anaconda's, which want a licence of many and come from another host than all else.
-_LICENSED = re.compile(
-    r"defaults|anaconda|(pkgs/)?(main|free|r|pro|msys2)|https?://repo\.(anaconda|continuum)\.(com|io)/.*"
-)
 #: libyaml reads a lock of some thousand packages in a second instead of ten, where PyYAML has it.
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -132,7 +129,7 @@ def _pip(row: Mapping[Any, Any], source: str) -> list[str]:
 def _channels(rows: Iterable[Any], source: str) -> Iterable[str]:
     for row in rows:
         channel = _text(row, "channels", source)
-        if _LICENSED.fullmatch(channel):
+        if LICENSED.fullmatch(channel):
             raise BadInput(
                 f"{source} wants the channel '{channel}', which is Anaconda's own and needs a licence of many: take"
                 " conda-forge."

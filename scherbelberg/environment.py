@@ -19,6 +19,8 @@ from scherbelberg.errors import VersionMismatch
 REQUIRED = ("dask", "distributed", "cloudpickle", "msgpack", "toolz", "tornado")
 #: Must be equal where the client has them.
 OPTIONAL = ("numpy", "pandas", "lz4")
+#: Tell a client for science from others; their versions are not compared.
+SCIENCE = ("scipy", "xarray", "zarr", "h5py", "numba", "scikit-learn")
 
 
 @frozen(kw_only=True)
@@ -48,12 +50,14 @@ class Client:
         path: Its program.
         source: Who said that it is the client, for people.
         own: Compared packages that are no release: installed to be edited, or with a local version.
+        is_scientific: Whether it has all of `SCIENCE`.
     """
 
     versions: Versions
     path: str
     source: str
     own: tuple[str, ...] = ()
+    is_scientific: bool = False
 
 
 #: A difference that is allowed: package, the client's version, the nodes'.

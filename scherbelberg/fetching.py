@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Files of an environment that nodes cannot get by themselves: fetched here, verified, and sent along.
 
-Those are files for which credentials are needed, which no node ever sees, and files of this computer.
+Those are files for which credentials are needed, which no node ever sees, files behind plain http, and files of this
+computer.
 """
 
 from __future__ import annotations
@@ -78,9 +79,9 @@ def _place(file: File) -> str:
 
 
 async def _is_open(file: File, settings: Settings, within_s: float) -> bool:
-    if file.url.startswith("file:"):
-        return False
     url = mirrored(file.url, settings.channel_mirror)
+    if url == file.url and not url.startswith("https:"):
+        return False  # nodes fetch nothing over plain http but from a mirror that was named for it
     return await is_open(url, authorities=settings.access.authorities, within_s=within_s)
 
 

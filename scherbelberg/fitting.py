@@ -62,6 +62,11 @@ def image_environment(client: Client) -> Environment:
     return Environment(name=IMAGE, client=client, versions=client.versions)
 
 
+def profiles_for(client: Client) -> tuple[str, ...]:
+    """The shipped profiles, the one first that is most like what a client has."""
+    return tuple(reversed(PROFILES)) if client.is_scientific else PROFILES
+
+
 def fits(client: Client, lock: EnvLock) -> bool:
     """Whether a lock has all of a client's versions."""
     return not client.own and not differences(client.versions, {"": lock.versions})
@@ -85,9 +90,6 @@ def environment_of(
     """
     first, *others = locks.items()
     versions = first[1].versions
-    for package in HARD:
-        if package not in versions.packages:
-            raise EnvironmentUnavailable(f"The environment '{name}' has no {package} in it: nodes cannot do without.")
     for platform, lock in others:
         if rows := differences(versions, {platform: lock.versions}):
             _, package, one, other = rows[0]

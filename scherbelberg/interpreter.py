@@ -12,12 +12,12 @@ import sys
 from pathlib import Path
 
 from scherbelberg import installed
-from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
+from scherbelberg.environment import OPTIONAL, REQUIRED, SCIENCE, Client, Versions
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import environment_with
 
 _WITHIN_S = 60.0
-_NAMES = [*REQUIRED, *OPTIONAL]
+_NAMES = [*REQUIRED, *OPTIONAL, *SCIENCE]
 
 
 def own_versions() -> Versions:
@@ -80,9 +80,11 @@ def _client(found: dict[str, object], path: Path, source: str) -> Client:
     packages, own = found["packages"], found["own"]
     if not isinstance(packages, dict) or not isinstance(own, list):
         raise TypeError("the interpreter's answer has another form")
+    compared = {name: version for name, version in packages.items() if name not in SCIENCE}
     return Client(
-        versions=Versions(python=str(found["python"]), packages=packages),
+        versions=Versions(python=str(found["python"]), packages=compared),
         path=str(path),
         source=source,
-        own=tuple(str(name) for name in own),
+        own=tuple(str(name) for name in own if name not in SCIENCE),
+        is_scientific=set(SCIENCE) <= set(packages),
     )

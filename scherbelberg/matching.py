@@ -8,7 +8,7 @@ import logging
 
 from scherbelberg.environment import Client, Versions, compare
 from scherbelberg.envlock import PLATFORMS
-from scherbelberg.fitting import IMAGE, PROFILES, fits
+from scherbelberg.fitting import IMAGE, fits, profiles_for
 from scherbelberg.interpreter import own_client
 from scherbelberg.record import EnvRecord, Manifest
 from scherbelberg.shipped import shipped_lock
@@ -53,7 +53,7 @@ def other_lock(client: Client, environment: EnvRecord) -> str | None:
     if environment.name == IMAGE:
         return None
     minor = client.versions.python_minor
-    locks = [shipped_lock(name, minor, platform) for name in PROFILES for platform in PLATFORMS.values()]
+    locks = [shipped_lock(name, minor, platform) for name in profiles_for(client) for platform in PLATFORMS.values()]
     fitting = [lock for lock in locks if lock is not None and fits(client, lock)]
     own = {lock.platform: lock for lock in reversed(fitting)}
     for platform, digest in environment.digests.items():

@@ -25,10 +25,11 @@ from scherbelberg.fitting import (
     environment_of,
     fits,
     image_environment,
+    profiles_for,
 )
 from scherbelberg.lockcache import LockCache
 from scherbelberg.lockfiles import read_any_lock
-from scherbelberg.pypi import pypi_versions
+from scherbelberg.pypi import pypi_versions, read_requirement
 from scherbelberg.settings import Sources
 from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
 from scherbelberg.solve import Channels
@@ -144,6 +145,7 @@ class _Choice:
         self._channel_names = spec.channels or wish.channels or (CHANNEL,)
         self._more = (*wish.specs, *(text for text in spec.packages if not text.startswith(PYPI)))
         own = (text.removeprefix(PYPI) for text in spec.packages if text.startswith(PYPI))
+        own = (read_requirement(text, source="--with") for text in own)
         self._requirements = (*wish.pip, *own)
         self._cache = LockCache(sources.cache / "environments")
         self._is_solved = False
@@ -172,7 +174,9 @@ class _Choice:
         """What all else is added to; None if it has to be solved."""
         minor = self._client.versions.python_minor
         if self._spec.env is None:
-            locks = (shipped_lock(profile, minor, platform) for profile in PROFILES)
+            if self._spec.channels and not self._spec.packages:
+                return None  # who names channels, and nothing to add from them, wants all of it from there
+            locks = (shipped_lock(profile, minor, platform) for profile in profiles_for(self._client))
             return next((lock for lock in locks if lock is not None and fits(self._client, lock)), None)
         if self._spec.env in PROFILES:
             return self._shipped(self._spec.env, minor, platform)

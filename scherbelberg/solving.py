@@ -87,6 +87,8 @@ class _Search:
             self._more = (*self._more, DASHBOARD)
         wanted = soft_pins(self._versions)
         known = {name: await self._channels.versions(conda_name(name), platform=self._platform) for name in wanted}
+        if not all(nearest_first(known[name], version) for name, version in wanted.items()):
+            await self._check_hard()  # which says more, where a channel has nothing for this Python at all
         near = {name: self._near(name, version, known[name]) for name, version in wanted.items()}
         asked = {name: soft_spec(name, versions[0]) for name, versions in near.items()}
         try:

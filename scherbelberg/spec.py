@@ -32,6 +32,10 @@ _RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 PYPI = "pypi:"
 #: An address is none: it may hold secrets, and a channel has a place of its own.
 _PACKAGE = re.compile(r"(?!.*://)[A-Za-z0-9_][^\x00-\x1f]*\Z")
+#: Channels of Anaconda's, which want a licence of many and come from another host than all else.
+LICENSED = re.compile(
+    r"defaults|anaconda|(pkgs/)?(main|free|r|pro|msys2)|https?://repo\.(anaconda|continuum)\.(com|io)/.*"
+)
 _CHANNEL = re.compile(r"(https?://[!-~]+|[a-z0-9][a-z0-9_./-]*)\Z")
 _PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
@@ -231,6 +235,8 @@ def _check_channels(instance: object, attribute: object, value: tuple[str, ...])
                 "A channel's URL has a password or token in it, which others could read: leave it out there, and put it"
                 " into ~/.netrc or the keyring."
             )
+        if LICENSED.fullmatch(text):
+            raise BadInput(f"The channel '{text}' is Anaconda's own and needs a licence of many: take conda-forge.")
         if not _CHANNEL.match(text):
             raise BadInput(f"The channel '{text}' cannot be: write a name such as conda-forge, or an http(s) URL.")
 

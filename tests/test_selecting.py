@@ -97,7 +97,7 @@ async def test_image(world: World) -> None:
     assert world.events == []
     for wishes in ({"env": "main"}, {"packages": "pip"}, {"channels": "conda-forge"}):
         with pytest.raises(VersionMismatch, match="is no release"):
-            await world.choose(who, image_fits=True, **wishes)  # type: ignore[arg-type] # as given
+            await world.choose(who, image_fits=True, **wishes)
 
 
 async def test_own_versions(world: World) -> None:

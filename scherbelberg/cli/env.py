@@ -110,6 +110,8 @@ def lock(
     conda and mamba read it, too. Give it to create with --env FILE.
     """
     if update:
+        if output or client or any(wishes[name] for name in ("env", "packages", "allow_mismatch")):
+            raise BadInput("--update makes the shipped environments, from --channel or --from: it takes nothing else.")
         _update(wishes["channels"], collected)
         return
     if collected is not None:

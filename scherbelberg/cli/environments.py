@@ -76,7 +76,7 @@ def amount_of(lock: Json) -> str:
     """Tell how much a lock is."""
     words = f"{lock['packages']} packages"
     if lock["wheels"]:
-        words += f" and {lock['wheels']} wheels"
+        words += f" and {lock['wheels']} wheel{'s' if lock['wheels'] > 1 else ''}"
     return words if lock["bytes"] is None else f"{words}, {lock['bytes'] / 1e6:.0f} MB to download"
 
 
@@ -104,9 +104,10 @@ def print_versions(columns: Mapping[str, Mapping[str, str]], console: Console) -
     table = Table(pad_edge=False, box=None)
     for heading in ("package", *columns):
         table.add_column(heading, no_wrap=True)
-    first = next(iter(columns.values()))
     for name in ("python", *REQUIRED, *OPTIONAL):
         found = [versions.get(name, "-") for versions in columns.values()]
-        differs = any(version not in {first.get(name, "-"), "-"} for version in found)
+        # Of Python, what follows the second point may differ.
+        counted = [".".join(version.split(".")[:2]) for version in found] if name == "python" else found
+        differs = len(set(counted) - {"-"}) > 1
         table.add_row(name, *found, style="bold red" if differs else None)
     console.print(table)

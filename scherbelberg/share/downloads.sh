@@ -56,6 +56,8 @@ end_jobs() { # of this run or of one that was killed
     job=${job##*/}
     kill -0 -- "-$job" 2>/dev/null && is_ours "$job" && kill -KILL -- "-$job" 2>/dev/null || true
   done
+  # Without a wait here, bash would tell the user whom it lost.
+  { [[ ${#RUNNING[@]} == 0 ]] || wait "${RUNNING[@]}"; } 2>/dev/null || true
   rm -rf "$JOBS"
 }
 
