@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from scherbelberg import cluster, node
+from scherbelberg import cluster, environment, node
 from scherbelberg.bygone import modern, old_token_variable
 from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.daskconfig import DaskConfig
@@ -120,6 +120,7 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         dask_config: DaskConfig | None = None,
+        client: environment.Client | str | os.PathLike[str] | None = None,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -134,6 +135,7 @@ class Cluster:
             environ=environ,
             secrets=secrets,
             dask_config=dask_config,
+            client=client,
             listen=listen,
             log=log,
             # Read in the caller's thread, as it may ask a GUI.
@@ -150,6 +152,7 @@ class Cluster:
         environ: Mapping[str, str] | None = None,
         secrets: Mapping[str, str] | None = None,
         dask_config: DaskConfig | None = None,
+        client: environment.Client | str | os.PathLike[str] | None = None,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -164,6 +167,7 @@ class Cluster:
             environ=environ,
             secrets=secrets,
             dask_config=dask_config,
+            client=client,
             listen=listen,
             log=log,
             settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
