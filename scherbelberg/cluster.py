@@ -258,11 +258,10 @@ class Cluster:
             VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
-        ours = matched(self._links.manifest)
+        ours, allowed = matched(self._links.manifest), self._links.manifest.environment.allowed
         door = await self.door()
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
-        allowed = self._links.manifest.environment.allowed
         if asynchronous:
             return await daskclient.connect_async(door, ours=ours, allowed=allowed)
         return await asyncio.to_thread(daskclient.connect, door, ours=ours, allowed=allowed)
@@ -348,5 +347,4 @@ async def _existing(prefix: str, settings: Settings, listen: Listener) -> Cluste
         )
     if kept.folder is None:
         raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
-    links = Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private)
-    return Cluster(settings, links, listen)
+    return Cluster(settings, Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private), listen)

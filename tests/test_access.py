@@ -131,7 +131,9 @@ def test_good_mirror(url: str, expected: str) -> None:
     assert check_mirror(url) == expected
 
 
-@pytest.mark.parametrize("url", ["", "mirror.example", "ftp://a.b/c", "file:///srv", "https://", "https://a b/", "http://a:0"])
+@pytest.mark.parametrize(
+    "url", ["", "mirror.example", "ftp://a.b/c", "file:///srv", "https://", "https://a b/", "http://a:0"]
+)
 def test_bad_mirror(url: str) -> None:
     """What is no http(s) address is none of a mirror."""
     with pytest.raises(BadInput, match="is no http"):

@@ -4,47 +4,22 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from architecture import ROOT
 from attrs import evolve
+from own_share import extras, share
 
-from scherbelberg import checking, shipped
 from scherbelberg.agreement import between_platforms, pinned_lines, with_requirements
 from scherbelberg.checking import Verdict, check_extras, check_lock, check_shipped
 from scherbelberg.envlock import EnvLock, Package
 from scherbelberg.shipped import pin_anew, ship, shipped_lock, shipped_locks, shipped_pins
 
+__all__ = ["share"]
+
 _CONSTRAINTS = (ROOT / "constraints.txt").read_text(encoding="utf-8")
-
-
-def _extras() -> list[str]:
-    """Requirements as an installation has them, from the file that they come from."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    found = []
-    for extra, lines in project["optional-dependencies"].items():
-        for line in lines:
-            requirement, _, marker = line.partition(";")
-            found.append(f"{requirement}; ({marker}) and extra == '{extra}'" if marker else f"{requirement}; extra == '{extra}'")
-    return [*project["dependencies"], *found]
-
-
-@pytest.fixture
-def share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the package's files, and this tree's own extras instead of those of an older installation."""
-    original = shipped._share()
-    assert isinstance(original, Path)
-    copy = tmp_path / "share"
-    copy.mkdir()
-    for path in original.rglob("*"):
-        target = copy / path.relative_to(original)
-        target.mkdir() if path.is_dir() else target.write_bytes(path.read_bytes())
-    monkeypatch.setattr(shipped, "_share", lambda: copy)
-    monkeypatch.setattr(checking, "requires", lambda name: _extras())
-    return copy
 
 
 def _lock(name: str = "science-py313-linux-64") -> EnvLock:
@@ -68,8 +43,12 @@ def test_everything_agrees(share: Path) -> None:
     assert check_shipped(_CONSTRAINTS) == Verdict(
         wrong=(), noted=("wrapt of science on Python 3.13 is 2.2.2 on linux-64 and 2.2.1 on linux-aarch64",)
     )
-    names = {f"{profile}-py{minor}-{platform}" for profile in ("main", "science") for minor in ("312", "313")
-             for platform in ("linux-64", "linux-aarch64")}
+    names = {
+        f"{profile}-py{minor}-{platform}"
+        for profile in ("main", "science")
+        for minor in ("312", "313")
+        for platform in ("linux-64", "linux-aarch64")
+    }
     assert set(shipped_locks()) == names
     assert all(one.is_recorded for lock in shipped_locks().values() for one in lock.packages)
     assert all(check_lock(lock) == Verdict(wrong=()) for lock in shipped_locks().values())
@@ -116,9 +95,7 @@ def test_unrecorded() -> None:
     bare = tuple(Package(url=one.url, sha256=one.sha256, is_recorded=False) for one in lock.packages)
     verdict = check_lock(evolve(lock, packages=bare))
     assert verdict.wrong == ()
-    assert verdict.noted == (
-        f"{len(bare)} packages have no record of what they need, such as {bare[0].file_name}",
-    )
+    assert verdict.noted == (f"{len(bare)} packages have no record of what they need, such as {bare[0].file_name}",)
 
 
 @pytest.mark.parametrize("name", ["main-py312-linux-64.lock", "bootstrap.sh", "pins.toml"])
@@ -150,17 +127,25 @@ def test_pinned_as_it_is(share: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
-        ("dask==2026.7.1", "dask==2026.7.2", "the extra main has dask==2026.7.2 for Python 3.12, main-py312-linux-64 2026.7.1"),
+        (
+            "dask==2026.7.1",
+            "dask==2026.7.2",
+            "the extra main has dask==2026.7.2 for Python 3.12, main-py312-linux-64 2026.7.1",
+        ),
         ("pandas==2.3.3", "pandas>=2.3.3", "the extra main does not pin pandas for Python 3.12"),
         ("numpy==2.4.6", "numpy==2.4.6,<3", "the extra science does not pin numpy for Python 3.13"),
-        ("toolz==1.1.0; (", "toolz==1.1.0; (python_version < '3.13' and ", "the extra science does not pin toolz for Python 3.13"),
+        (
+            "toolz==1.1.0; (",
+            "toolz==1.1.0; (python_version < '3.13' and ",
+            "the extra science does not pin toolz for Python 3.13",
+        ),
     ],
 )
 def test_broken_extra(old: str, new: str, words: str) -> None:
     """An extra that has another version, leaves one out, or none for one Python, is found."""
-    assert check_extras(_extras(), shipped_locks()) == ()
-    changed = [line.replace(old, new) for line in _extras()]
-    assert changed != _extras()
+    assert check_extras(extras(), shipped_locks()) == ()
+    changed = [line.replace(old, new) for line in extras()]
+    assert changed != extras()
     assert any(words in line for line in check_extras(changed, shipped_locks()))
 
 
@@ -175,7 +160,10 @@ def test_broken_constraints() -> None:
     changed = _CONSTRAINTS.replace("\ndask==2026.7.1", "\ndask==2026.7.0")
     assert changed != _CONSTRAINTS
     assert "it has dask==2026.7.0 for Python 3.12, main-py312-linux-64 2026.7.1" in found(changed)
-    assert found("dask==1; python_version == '3.11'\nrequests==1\ndask>=1\n-r other.txt\n# dask==1\n--hash=dask==1\n") == ()
+    assert (
+        found("dask==1; python_version == '3.11'\nrequests==1\ndask>=1\n-r other.txt\n# dask==1\n--hash=dask==1\n")
+        == ()
+    )
     assert len(found("dask==1; python_version >= '3.13' \\\n    --hash=sha256:0\n")) == 4
     assert len(found("dask==1; python_full_version < '3.13.1' # via x\n")) == 4
 

@@ -152,7 +152,9 @@ def test_foreign_list(mark: str) -> None:
 def test_no_lock(text: str, words: str) -> None:
     """What is no list, has a weaker hash than SHA-256, or was changed, is refused in a sentence."""
     with pytest.raises(BadInput) as caught:
-        read_lock(text.replace("# specs: [1\n@EXPLICIT\n", f"# specs: [1\n@EXPLICIT\n{_PYTHON.url}#{'a' * 64}\n"), source="it")
+        read_lock(
+            text.replace("# specs: [1\n@EXPLICIT\n", f"# specs: [1\n@EXPLICIT\n{_PYTHON.url}#{'a' * 64}\n"), source="it"
+        )
     assert words in caught.value.message
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import Callable, Iterator
@@ -185,9 +184,7 @@ async def test_wheels(tmp_path: Path, netrc: Callable[[str], None], is_private: 
     try:
         url = f"http://{index.host}/files/{name}"
         one = Wheel(name="plain", version="1.0", url=url, sha256=index.sha256(name))
-        found = await _fetch(
-            EnvLock(profile="x", platform="linux-64", packages=(), wheels=(one,)), _settings(tmp_path)
-        )
+        found = await _fetch(EnvLock(profile="x", platform="linux-64", packages=(), wheels=(one,)), _settings(tmp_path))
     finally:
         index.close()
     assert {name: path.read_bytes() for name, path in found.items()} == ({name: content} if is_private else {})

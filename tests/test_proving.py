@@ -104,7 +104,9 @@ def test_by_another_with_other_versions(other: Other) -> None:
     assert _prove(other, "worker000", environment=evolve(environment, client=client, allowed=(rows[0][1:],)))
 
 
-@pytest.mark.parametrize(("workers", "missing"), [(("worker000", "worker001"), "worker001"), (("worker007",), "worker007")])
+@pytest.mark.parametrize(
+    ("workers", "missing"), [(("worker000", "worker001"), "worker001"), (("worker007",), "worker007")]
+)
 def test_by_another_without_a_worker(other: Other, workers: tuple[str, ...], missing: str) -> None:
     """A worker that has not joined at the deadline is named."""
     with pytest.raises(WaitTimeout, match=rf"The joining of {len(workers)} workers .*missing {missing}\)"):
@@ -116,7 +118,9 @@ def test_by_one_that_cannot(other: Other, tmp_path: Path) -> None:
     bare = make_venv(tmp_path / "bare", has_ours=False)
     environment = other.environment
     client = evolve(environment.client, path=str(bare))
-    with pytest.raises(NodeUnreachable, match=r"could not use the cluster \(ModuleNotFoundError: .*'distributed'") as caught:
+    with pytest.raises(
+        NodeUnreachable, match=r"could not use the cluster \(ModuleNotFoundError: .*'distributed'"
+    ) as caught:
         _prove(other, "worker000", environment=evolve(environment, client=client))
     assert caught.value.log_tail[-1].startswith("ModuleNotFoundError")
     with pytest.raises(BadInput, match=r"has no dask: install what it needs"):

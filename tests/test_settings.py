@@ -7,7 +7,6 @@ from __future__ import annotations
 import getpass
 import platform
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,15 +15,7 @@ from catalogues import LABEL
 
 from scherbelberg.access import HETZNER, Access
 from scherbelberg.errors import BadInput, TokenMissing
-from scherbelberg.settings import (
-    Settings,
-    active_client,
-    cache_folder,
-    endpoint_in,
-    home_folder,
-    mirror_in,
-    read_settings,
-)
+from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 
 _CONTEXTS = """
 active_context = "work"
@@ -316,44 +307,3 @@ def test_process_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_token_is_not_shown(environ: Environ) -> None:
     """No representation of settings holds the token."""
     assert "geheim" not in repr(read_settings(token="geheim", environ=environ))
-
-
-def test_mirrors(environ: Environ) -> None:
-    """Mirrors come from environment variables, without a slash at the end; empty ones are none."""
-    environ |= {"HCLOUD_TOKEN": "t", "SCHERBELBERG_CHANNEL_MIRROR": "https://a.b/c/", "SCHERBELBERG_MINIFORGE_MIRROR": ""}
-    settings = read_settings(environ=environ)
-    assert (settings.channel_mirror, settings.miniforge_mirror) == ("https://a.b/c", None)
-    assert mirror_in("MINIFORGE", {"SCHERBELBERG_MINIFORGE_MIRROR": "http://m/x"}) == "http://m/x"
-    environ["SCHERBELBERG_MINIFORGE_MIRROR"] = "https://me:s3cret@a.b"
-    with pytest.raises(BadInput, match="credentials for it belong into") as caught:
-        read_settings(environ=environ)
-    assert "s3cret" not in caught.value.message
-
-
-def test_cache_folder(environ: Environ, tmp_path: Path) -> None:
-    """What can be found out again lies where the platform keeps such things, or below the folder that was given."""
-    environ |= {"HCLOUD_TOKEN": "t", "SCHERBELBERG_HOME": str(tmp_path / "home")}
-    assert read_settings(environ=environ).cache == cache_folder(environ) == tmp_path / "home" / "cache"
-    elsewhere = cache_folder({})
-    assert elsewhere.name == "scherbelberg"
-    assert elsewhere != home_folder({})
-
-
-@pytest.mark.parametrize("variable", ["VIRTUAL_ENV", "CONDA_PREFIX"])
-@pytest.mark.parametrize("program", ["bin/python", "Scripts/python.exe", "python.exe"])
-def test_active_client(tmp_path: Path, variable: str, program: str) -> None:
-    """The Python of the active environment is found, as it lies on each operating system."""
-    python = tmp_path / program
-    python.parent.mkdir(exist_ok=True)
-    python.touch()
-    assert active_client({variable: str(tmp_path)}) == (python, variable)
-
-
-def test_which_client_is_active(tmp_path: Path) -> None:
-    """A virtual environment wins over conda's, since it was activated within; this program's own is nothing else."""
-    both = {"VIRTUAL_ENV": str(tmp_path / "venv"), "CONDA_PREFIX": str(tmp_path / "conda")}
-    assert active_client(both) == (tmp_path / "venv" / "bin" / "python", "VIRTUAL_ENV")
-    assert active_client({}) is None
-    assert active_client({"VIRTUAL_ENV": ""}) is None
-    assert active_client({"VIRTUAL_ENV": f"{sys.prefix}/"}) is None
-    assert active_client(both | {"VIRTUAL_ENV": sys.prefix}) is None

@@ -121,7 +121,10 @@ _WAY = (
 @pytest.mark.parametrize(
     ("who", "words"),
     [
-        (client("3.15.1"), "no python 3.15.*, which the client's Python /opt/client/bin/python has; its newest is 3.13.14"),
+        (
+            client("3.15.1"),
+            "no python 3.15.*, which the client's Python /opt/client/bin/python has; its newest is 3.13.14",
+        ),
         (client(dask="2026.8.0", distributed="2026.8.0"), "no dask 2026.8.0, which the client's Python /opt/client"),
         (client(distributed="2026.7.2"), "no distributed 2026.7.2, which the client's Python /opt/client"),
     ],
@@ -166,7 +169,9 @@ async def test_no_match_spec(fake: Mirror, tmp_path: Path) -> None:
     """What asks for no package is the user's mistake."""
     with pytest.raises(BadInput, match=r"'numpy \(>' asks for no conda package .*; write NAME or 'NAME >=1\.2'"):
         await _solve(fake, tmp_path, client(), "numpy (>")
-    with pytest.raises(BadInput, match="'https://a.b/z-1.0-0.conda' has an address in it: name its channel with --chan"):
+    with pytest.raises(
+        BadInput, match=r"'https://a\.b/z-1\.0-0\.conda' has an address in it: name its channel with --chan"
+    ):
         await _solve(fake, tmp_path, client(), "https://anna:s3cret@a.b/z-1.0-0.conda")
 
 

@@ -166,7 +166,10 @@ def test_bad_ports(ports: dict[str, Any]) -> None:
         ({"packages": "a\nb"}, "cannot be: write NAME"),
         ({"packages": "./mine-1.0-0.conda"}, "cannot be: write NAME"),
         ({"packages": "https://a.b/mine-1.0-0.conda"}, "cannot be: write NAME"),
-        ({"channels": ("conda-forge", "")}, "The channel '' cannot be: write a name such as conda-forge, or an http(s)"),
+        (
+            {"channels": ("conda-forge", "")},
+            "The channel '' cannot be: write a name such as conda-forge, or an http(s)",
+        ),
         ({"channels": "../mine"}, "The channel '../mine' cannot be"),
         ({"channels": "ftp://a.b/c"}, "The channel 'ftp://a.b/c' cannot be"),
         ({"channels": "https://a.b/c d"}, "The channel 'https://a.b/c d' cannot be"),
@@ -198,7 +201,9 @@ def test_good_wishes() -> None:
 
 def test_wishes_for_an_environment() -> None:
     """A single package or channel is one; what is said twice counts once, where it was said first."""
-    spec = ClusterSpec(packages=("xarray>=2025", "pypi:rio[x]>=1; python_version > '3'", "xarray>=2025"), channels="mine")
+    spec = ClusterSpec(
+        packages=("xarray>=2025", "pypi:rio[x]>=1; python_version > '3'", "xarray>=2025"), channels="mine"
+    )
     assert spec.packages == ("xarray>=2025", "pypi:rio[x]>=1; python_version > '3'")
     assert spec.channels == ("mine",)
     assert ClusterSpec(packages="mine::_openmp_mutex").packages == ("mine::_openmp_mutex",)
