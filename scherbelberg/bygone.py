@@ -22,7 +22,7 @@ _SUCCESSORS = {
     **{old: f"ports=Ports({new}=...)" for old, new in _PORTS.items()},
 }
 #: What the arguments of the calls themselves are called, for hints.
-_CALLED = ("environ", "secrets", "dask_config", "listen", "log", "token", "endpoint", "settings")
+_CALLED = ("environ", "secrets", "dask_config", "client", "listen", "log", "token", "endpoint", "settings")
 
 
 @frozen(kw_only=True)

@@ -257,11 +257,10 @@ class Cluster:
             VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
-        ours = matched(self._links.manifest)
+        ours, allowed = matched(self._links.manifest), self._links.manifest.environment.allowed
         door = await self.door()
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
-        allowed = self._links.manifest.environment.allowed
         if asynchronous:
             return await daskclient.connect_async(door, ours=ours, allowed=allowed)
         return await asyncio.to_thread(daskclient.connect, door, ours=ours, allowed=allowed)

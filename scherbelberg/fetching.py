@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -90,7 +91,7 @@ async def _fetch(file: File, folder: Path, mirror: str | None, limit: asyncio.Se
     async with limit:
         if await asyncio.to_thread(_is_whole, target, file):
             return target
-        aside = target.with_suffix(".part")
+        aside = target.with_name(f"{target.name}.{os.getpid()}")
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             if file.url.startswith("file:"):

@@ -13,16 +13,14 @@ import asyncio
 import bisect
 import datetime as dt
 import itertools
-import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from rattler import Gateway, MatchSpec, PackageName, PackageRecord, RepoDataRecord, Version, solve
-from rattler.config import Config
 from rattler.exceptions import GatewayError, InvalidMatchSpecError, IoError, SolverError
-from rattler.networking import Client
+from rattler.networking import AuthenticationMiddleware, Client, MirrorMiddleware, RetryMiddleware
 from rattler.package import BuildString
 from rattler.package_streaming import download_to_path
 from rattler.virtual_package.generic import GenericVirtualPackage
@@ -215,11 +213,9 @@ def _match_spec(text: str) -> MatchSpec:
 
 
 def _client(mirror: str | None) -> Client:
-    # The system's certificate authorities, which SSL_CERT_FILE replaces.
-    lines = ['tls-root-certs = "system"']
-    if mirror is not None:
-        lines += ["[mirrors]", f"{json.dumps(CHANNELS)} = [{json.dumps(mirror)}]"]
-    return Client.from_config(Config.from_toml("\n".join(lines)), max_retries=_RETRIES)
+    # In this order, credentials are those for the mirror's address; from a configuration they would be its original's.
+    mirrors = [] if mirror is None else [MirrorMiddleware({CHANNELS: [mirror]})]
+    return Client([RetryMiddleware(_RETRIES), *mirrors, AuthenticationMiddleware()])
 
 
 def _node(platform: str) -> tuple[tuple[str, str, str], ...]:

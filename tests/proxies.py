@@ -86,6 +86,13 @@ def _certify(
     )
 
 
+def server_context(certificate: Path) -> ssl.SSLContext:
+    """What a server with such a certificate speaks TLS by."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
 class _Threads(socketserver.ThreadingMixIn, socketserver.TCPServer):
     """A server whose connections' threads end before it is closed."""
 
@@ -104,8 +111,7 @@ class Api(ThreadingHTTPServer):
     def __init__(self, certificate: Path) -> None:
         self.seen: list[dict[str, str]] = []
         super().__init__(("127.0.0.1", 0), _Answers)
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._context.load_cert_chain(certificate)
+        self._context = server_context(certificate)
         self.port = int(self.server_address[1])
 
     def get_request(self) -> tuple[socket.socket, object]:

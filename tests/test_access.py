@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from scherbelberg.access import HETZNER, Access, check_endpoint
+from scherbelberg.access import HETZNER, Access, check_endpoint, check_mirror
 from scherbelberg.errors import BadInput
 
 
@@ -116,3 +116,34 @@ def test_token_is_not_shown() -> None:
     access = Access(endpoint=HETZNER, token="geheim", token_source="here")
     assert repr(access) == f"Access(endpoint='{HETZNER}', token_source='here')"
     assert "geheim" not in str(access)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("https://mirror.example/conda/", "https://mirror.example/conda"),
+        ("http://10.0.0.1:8080", "http://10.0.0.1:8080"),
+        ("HTTP://[::1]/x/y//", "HTTP://[::1]/x/y"),
+    ],
+)
+def test_good_mirror(url: str, expected: str) -> None:
+    """A mirror may be plain http anywhere, since all that comes from it is verified."""
+    assert check_mirror(url) == expected
+
+
+@pytest.mark.parametrize(
+    "url", ["", "mirror.example", "ftp://a.b/c", "file:///srv", "https://", "https://a b/", "http://a:0"]
+)
+def test_bad_mirror(url: str) -> None:
+    """What is no http(s) address is none of a mirror."""
+    with pytest.raises(BadInput, match="is no http"):
+        check_mirror(url)
+
+
+def test_mirror_with_a_password() -> None:
+    """A password in a mirror's address is refused without showing it, and with a better place for it."""
+    with pytest.raises(BadInput) as caught:
+        check_mirror("https://anna:s3cret@mirror.example")
+    assert caught.value.message == (
+        "The mirror with an @ in it is no http(s) address; credentials for it belong into ~/.netrc."
+    )

@@ -170,7 +170,7 @@ async def test_no_match_spec(fake: Mirror, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"'numpy \(>' asks for no conda package .*; write NAME or 'NAME >=1\.2'"):
         await _solve(fake, tmp_path, client(), "numpy (>")
     with pytest.raises(
-        BadInput, match=r"'https://a\.b/z-1\.0-0\.conda' has an address in it: name its channel with --chann"
+        BadInput, match=r"'https://a\.b/z-1\.0-0\.conda' has an address in it: name its channel with --chan"
     ):
         await _solve(fake, tmp_path, client(), "https://anna:s3cret@a.b/z-1.0-0.conda")
 
