@@ -13,7 +13,7 @@ from rattler.exceptions import ParseCondaLockError
 from rattler.lock import CondaLockedBinaryPackage, Environment, LockedPackage, LockFile, PypiLockedPackage
 
 from scherbelberg.envfile import FileKind, kind_of, left_out
-from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock
+from scherbelberg.envlock import BANNER, EnvLock, Package, Wheel, read_lock
 from scherbelberg.errors import BadInput
 from scherbelberg.pypi import normalized, without_secrets
 
@@ -38,7 +38,10 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
     if kind is FileKind.WISH:
         raise BadInput(f"{source} locks nothing yet: it has wishes to be solved.")
     if kind is FileKind.EXPLICIT:
-        return read_lock(text, source=source, platform=platform)
+        records = path.with_suffix(".json")
+        # What our lock's packages need, and how large they are, was written beside it.
+        is_recorded = BANNER in text and records.is_file()
+        return read_lock(text, source=source, platform=platform, records=_read(records) if is_recorded else None)
     skipped = left_out(text, source=source) if kind is FileKind.CONDA_LOCK else frozenset()
     found = {one.location: one for one in _packages(path, platform) if one.location not in skipped}
     return EnvLock(

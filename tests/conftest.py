@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conda_fixtures import conda_channel, mirror, own_channel
+from conda_fixtures import conda_channel, mirror, own_channel, world
 from description import Witness
 from sandbox_helpers import Api, Machine, rent
 from sandbox_orders import Ahead
@@ -20,7 +20,7 @@ from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import Faults, Options
 from scherbelberg.settings import Settings
 
-__all__ = ["conda_channel", "mirror", "own_channel"]
+__all__ = ["conda_channel", "mirror", "own_channel", "world"]
 
 #: Fast, but slow enough that things still happen one after the other.
 TIME_SCALE = 0.02

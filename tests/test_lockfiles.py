@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rattler import BuildString, PackageRecord, RepoDataRecord
 from rattler.lock import LockChannel, LockFile, LockPlatform
 
-from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock, write_lock
+from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock, write_lock, write_records
 from scherbelberg.errors import BadInput
 from scherbelberg.lockfiles import read_any_lock
 
@@ -51,6 +51,20 @@ def _write(folder: Path, name: str, text: str) -> Path:
     path = folder / name
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def test_records_beside_a_lock(tmp_path: Path) -> None:
+    """What was written beside a lock of ours is read with it; beside anybody else's list, it is anybody's."""
+    lock = EnvLock(profile="solved", platform="linux-64", packages=_EXPECTED)
+    path = _write(tmp_path, "mine.lock", write_lock(lock))
+    assert read_any_lock(path, platform="linux-64").size is None
+    _write(tmp_path, "mine.json", write_records(lock))
+    assert read_any_lock(path, platform="linux-64") == lock
+    _write(tmp_path, "mine.json", "{}")
+    with pytest.raises(BadInput, match=r"records of mine\.lock"):
+        read_any_lock(path, platform="linux-64")
+    _write(tmp_path, "mine.lock", write_lock(lock).replace("# scherbelberg environment\n", ""))
+    assert read_any_lock(path, platform="linux-64").packages[0].sha256 == _SHA
 
 
 @pytest.fixture
