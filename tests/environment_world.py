@@ -71,10 +71,14 @@ class World:
     commands: Shell
     folder: Path
 
+    @property
+    def mirrors(self) -> tuple[str, str]:
+        """The options that lead the command line to the mirror."""
+        return f"--channel-mirror={self.mirror.url}", f"--miniforge-mirror={self.mirror.url}/miniforge"
+
     def shell(self, *words: str) -> tuple[int, str, str]:
         """Run a command that knows the mirror; returns exit code, output and complaints."""
-        mirrors = (f"--channel-mirror={self.mirror.url}", f"--miniforge-mirror={self.mirror.url}/miniforge")
-        return self.commands(*words, *mirrors)
+        return self.commands(*words, *self.mirrors)
 
     def answer(self, *words: str) -> Any:
         """The document with which a command answers."""
