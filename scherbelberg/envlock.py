@@ -22,6 +22,8 @@ from scherbelberg.errors import BadInput
 #: Where channels are that have but a name. A mirror stands in its place.
 CHANNELS = "https://conda.anaconda.org"
 SCHEMA = 1
+#: The line by which a lock of ours is known from anybody's explicit list.
+BANNER = "# scherbelberg environment"
 #: Platforms that nodes can have, and how the cloud calls their architecture.
 PLATFORMS = {"x86": "linux-64", "arm": "linux-aarch64"}
 #: What conda calls otherwise than PyPI, among what is compared.
@@ -196,7 +198,7 @@ def write_lock(lock: EnvLock) -> str:
     }
     if lock.size is not None:
         head["bytes"] = str(lock.size)
-    lines = ["# scherbelberg environment", *(f"# {name}: {value}" for name, value in head.items()), _BEGIN]
+    lines = [BANNER, *(f"# {name}: {value}" for name, value in head.items()), _BEGIN]
     return "".join(f"{line}\n" for line in lines) + _body(lock)
 
 

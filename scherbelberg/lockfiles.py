@@ -13,7 +13,7 @@ from rattler.exceptions import ParseCondaLockError
 from rattler.lock import CondaLockedBinaryPackage, Environment, LockedPackage, LockFile, PypiLockedPackage
 
 from scherbelberg.envfile import FileKind, kind_of, left_out
-from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock
+from scherbelberg.envlock import BANNER, EnvLock, Package, Wheel, read_lock
 from scherbelberg.errors import BadInput
 from scherbelberg.pypi import normalized, without_secrets
 
@@ -59,7 +59,7 @@ def _read(path: Path) -> str:
 def _records_of(path: Path, text: str) -> str | None:
     """What is known of the packages in a list of ours, if it lies beside it."""
     beside = path.with_suffix(".json")
-    return _read(beside) if "# scherbelberg environment\n" in text and beside.exists() else None
+    return _read(beside) if BANNER in text and beside.exists() else None
 
 
 def _packages(path: Path, platform: str) -> list[LockedPackage]:

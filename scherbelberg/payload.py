@@ -21,6 +21,8 @@ from scherbelberg.spec import AUTO
 
 #: Relative to root's home folder.
 FOLDER = "scherbelberg-payload"
+#: What the script tells sshd.
+DROP_IN = "/etc/ssh/sshd_config.d/10-scherbelberg.conf"
 #: Share of the memory that Dask may use, in percent; the rest is the system's.
 MEMORY_PERCENT = 85
 
@@ -72,11 +74,15 @@ def user_data(planted: SshPair) -> str:
     Args:
         planted: That key.
     """
-    keys = {"ed25519_private": planted.private, "ed25519_public": planted.public}
+    config = {
+        "ssh_pwauth": False,
+        "ssh_deletekeys": True,
+        "ssh_keys": {"ed25519_private": planted.private, "ed25519_public": planted.public},
+        # In a node's snapshot, sshd has that node's own host key, by which nobody would know the new machine.
+        "write_files": [{"path": DROP_IN, "content": ""}],
+    }
     # YAML reads JSON, and JSON needs no indentation rules.
-    return (
-        "#cloud-config\n" + json.dumps({"ssh_pwauth": False, "ssh_deletekeys": True, "ssh_keys": keys}, indent=1) + "\n"
-    )
+    return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"
 
 
 @frozen(kw_only=True)

@@ -13,7 +13,11 @@ from pathlib import Path
 
 import pytest
 from conda_channel import Channel, borrow, make_channel, open_channel
+from environment_world import World, isolated
 from mirror import Mirror
+from shells import Shell
+
+from scherbelberg.sandbox.server import SandboxThread
 
 #: Until another worker of the session has made the channel.
 _PATIENCE_S = 120
@@ -57,3 +61,19 @@ def mirror(own_channel: Channel) -> Iterator[Mirror]:
     """A server of the test's own channel, and of what else the test puts into its folder."""
     with Mirror(own_channel.root) as running:
         yield running
+
+
+@pytest.fixture
+def world(sandbox: SandboxThread, mirror: Mirror, own_channel: Channel, shell: Shell, tmp_path: Path) -> World:
+    """A cloud of the test's own, whose nodes get their environments from the test's own mirror."""
+    share = tmp_path / "share"
+    settings = isolated(shell.settings, own_channel, mirror, shell.monkeypatch, share)
+    return World(
+        settings=settings,
+        sandbox=sandbox,
+        channel=own_channel,
+        mirror=mirror,
+        share=share,
+        commands=shell,
+        folder=tmp_path,
+    )

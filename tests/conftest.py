@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conda_fixtures import conda_channel, mirror, own_channel
+from conda_fixtures import conda_channel, mirror, own_channel, world
 from description import Witness
 from fake_channel import fake, fake_root, own_fake
 from sandbox_helpers import Api, Machine, rent
@@ -21,7 +21,7 @@ from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import Faults, Options
 from scherbelberg.settings import Settings
 
-__all__ = ["conda_channel", "fake", "fake_root", "mirror", "own_channel", "own_fake"]
+__all__ = ["conda_channel", "fake", "fake_root", "mirror", "own_channel", "own_fake", "world"]
 
 #: Fast, but slow enough that things still happen one after the other.
 TIME_SCALE = 0.02

@@ -53,6 +53,20 @@ def _write(folder: Path, name: str, text: str) -> Path:
     return path
 
 
+def test_records_beside_a_lock(tmp_path: Path) -> None:
+    """What was written beside a lock of ours is read with it; beside anybody else's list, it is anybody's."""
+    lock = EnvLock(profile="solved", platform="linux-64", packages=_EXPECTED)
+    path = _write(tmp_path, "mine.lock", write_lock(lock))
+    assert read_any_lock(path, platform="linux-64").size is None
+    _write(tmp_path, "mine.json", write_records(lock))
+    assert read_any_lock(path, platform="linux-64") == lock
+    _write(tmp_path, "mine.json", "{}")
+    with pytest.raises(BadInput, match=r"records of mine\.lock"):
+        read_any_lock(path, platform="linux-64")
+    _write(tmp_path, "mine.lock", write_lock(lock).replace("# scherbelberg environment\n", ""))
+    assert read_any_lock(path, platform="linux-64").packages[0].sha256 == _SHA
+
+
 @pytest.fixture
 def newest(tmp_path: Path) -> Path:
     """A pixi.lock as the library writes it now, packages in the wrong order."""

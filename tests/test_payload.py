@@ -41,7 +41,7 @@ _ADDRESSES = Addresses(node="10.0.0.3", scheduler="10.0.0.2", public="203.0.113.
 
 
 def test_user_data() -> None:
-    """cloud-init reads the planted key, and is told to make none and to take no passwords; nothing else is in it."""
+    """cloud-init plants a key, makes none, takes no passwords, and takes a snapshot's own key from sshd."""
     pair = make_ssh_pair()
     text = user_data(pair)
     assert text.startswith("#cloud-config\n")
@@ -49,7 +49,9 @@ def test_user_data() -> None:
         "ssh_pwauth": False,
         "ssh_deletekeys": True,
         "ssh_keys": {"ed25519_private": pair.private, "ed25519_public": pair.public},
+        "write_files": [{"path": "/etc/ssh/sshd_config.d/10-scherbelberg.conf", "content": ""}],
     }
+    assert "/etc/ssh/sshd_config.d/10-scherbelberg.conf" in shipped_files()["bootstrap.sh"].decode()
     assert len(text.encode()) < 32 * 1024
 
 

@@ -52,6 +52,7 @@ is_ours() { # is_ours JOB: while members of a group are left, its number is nobo
 
 end_jobs() { # of this run or of one that was killed
   local job
+  disown -a # or bash tells the user whom it killed
   for job in "$JOBS"/[0-9]*; do
     job=${job##*/}
     kill -0 -- "-$job" 2>/dev/null && is_ours "$job" && kill -KILL -- "-$job" 2>/dev/null || true

@@ -11,7 +11,8 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 import asyncssh
@@ -56,12 +57,14 @@ class CloudConfig:
     Args:
         host_keys: Host keys to plant; if there are any, none is generated.
         authorized_keys: Further keys for root.
+        files: Files to write: path and text.
         root_login: Whether the project's keys let root in.
         undone: A sentence for each thing that was asked for and is not done.
     """
 
     host_keys: tuple[HostKey, ...] = ()
     authorized_keys: tuple[str, ...] = ()
+    files: tuple[tuple[PurePosixPath, str], ...] = ()
     root_login: bool = True
     undone: tuple[str, ...] = ()
 
@@ -89,6 +92,7 @@ def read_user_data(data: str | None) -> CloudConfig:
     return CloudConfig(
         host_keys=host_keys,
         authorized_keys=tuple(str(key) for key in authorized),
+        files=_files(config.get("write_files") or ()),
         root_login=config.get("disable_root", False) is False,
         undone=tuple(undone),
     )
@@ -121,7 +125,16 @@ def _parse(text: str) -> dict[str, Any]:
 def _is_done(key: object, value: object) -> bool:
     if key in ("ssh_keys", "ssh_authorized_keys"):
         return True
+    if key == "write_files":
+        return isinstance(value, list) and len(_files(value)) == len(value)
     return value in _IDLE.get(str(key), ()) or (key == "disable_root" and isinstance(value, bool))
+
+
+def _files(entries: Iterable[Any]) -> tuple[tuple[PurePosixPath, str], ...]:
+    """Those that are plain: text at a path, with cloud-init's own mode and owner."""
+    plain = [entry for entry in entries if isinstance(entry, dict) and set(entry) == {"path", "content"}]
+    found = ((PurePosixPath(str(entry["path"])), str(entry["content"])) for entry in plain)
+    return tuple((path, text) for path, text in found if path.is_absolute() and ".." not in path.parts)
 
 
 def _host_keys(pairs: Mapping[str, Any]) -> tuple[HostKey, ...]:

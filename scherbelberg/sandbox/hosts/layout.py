@@ -49,6 +49,9 @@ def make_root(root: Path, plan: HostPlan, *, disk: Path | None = None, programs:
     lines = "".join(key.strip() + "\n" for key in keys)
     write_private(root / "root/.ssh/authorized_keys", lines.encode())
     _plant_host_keys(root / "etc/ssh", plan)
+    for path, text in plan.config.files:
+        (root / path.relative_to("/")).parent.mkdir(parents=True, exist_ok=True)
+        write_private(root / path.relative_to("/"), text.encode(), mode=0o644)
     log = root / "var/log/cloud-init.log"
     log.write_text("".join(f"WARNING: {line}\n" for line in plan.config.undone), encoding="utf-8")
 
