@@ -148,6 +148,9 @@ def miniforge_pins() -> str:
     return f'[miniforge]\ntag = "1-0"\nurl = "{url}"\n[miniforge.sha256]\n{_machine()} = "{sha256}"\n'
 
 
+_INSTALLER_PATH = f"/miniforge/1-0/Miniforge3-1-0-Linux-{_machine()}.sh"
+
+
 @frozen(kw_only=True)
 class Request:
     """What was asked for."""
@@ -172,8 +175,7 @@ class Mirror:
         self.ranges = True
         self.requests: list[Request] = []
         self.held = threading.Event()
-        name = f"/miniforge/1-0/Miniforge3-1-0-Linux-{_machine()}.sh"
-        self.files = {name: _installer()}
+        self.files = {_INSTALLER_PATH: _installer()}
         self._faults: dict[str, list[_Fault]] = defaultdict(list)
 
     @property
@@ -197,6 +199,12 @@ class Mirror:
         """Hold up the next answer after so many bytes, until the event is set."""
         event = threading.Event()
         self._next(package, _Fault(after=after, hold=event))
+        return event
+
+    def hold_installer(self) -> threading.Event:
+        """Hold up Miniforge, until the event is set."""
+        event = threading.Event()
+        self._faults[_INSTALLER_PATH].append(_Fault(after=0, hold=event))
         return event
 
     def spoil(self, package: Package, *, times: int) -> None:

@@ -104,6 +104,26 @@ async def test_miniforge_does_not_wait_for_packages(node: Node, mirror: Mirror) 
     assert lines[-1] == "@phase environment done"
 
 
+@pytest.mark.parametrize("head_start_s", [0, 60])
+async def test_head_start(node: Node, mirror: Mirror, head_start_s: int) -> None:
+    """Packages are not asked for before Miniforge has come, which takes long to install, unless that takes too long."""
+    held = mirror.hold_installer()
+    process = await node.start("-c", SOURCED + f"HEAD_START_S={head_start_s}; {INSTALL}")
+    await until(mirror.has_held, every_s=0.02, within_s=20, what="Miniforge's download")
+    if not head_start_s:
+        await until(lambda: asked(mirror, 3), every_s=0.02, within_s=20, what="the packages' download")
+    before = len(mirror.asked)
+    held.set()
+    await process.communicate()
+    assert (process.returncode, before) == (0, 1 if head_start_s else 3)
+    assert is_installed(node)
+
+
+async def asked(mirror: Mirror, count: int) -> bool | None:
+    """Whether so many files were asked for."""
+    return len(mirror.asked) == count or None
+
+
 # --- pins ---
 
 _WORDS = st.text(string.ascii_letters + string.digits + "_-", min_size=1, max_size=9)

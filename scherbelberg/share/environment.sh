@@ -10,6 +10,7 @@ ENVS=$BASE/envs
 MINIFORGE=$BASE/miniforge
 LOCK=$PAYLOAD/env.lock
 PINS=$PAYLOAD/pins.toml
+HEAD_START_S=5 # for Miniforge's download
 NODE_FILES="bootstrap.sh service.sh environment.sh downloads.sh direct.py 10-scherbelberg.conf units/scherbelberg-dask@.service"
 
 verify_script() {
@@ -116,15 +117,22 @@ provide_miniforge() {
   local sha name
   read -r sha name _ <"$DOWNLOADS/miniforge/list"
   if miniforge_is_there "$sha"; then
+    : >"$DOWNLOADS/miniforge/here"
     phase miniforge skipped "already there"
     return
   fi
   fetch miniforge
+  : >"$DOWNLOADS/miniforge/here"
   phase miniforge
   rm -rf "$MINIFORGE"
   cleanly bash "$DOWNLOADS/miniforge/whole/$name" -b -p "$MINIFORGE"
   put "$MINIFORGE/scherbelberg.sha256" 0644 <<<"$sha"
   phase miniforge "done"
+}
+
+fetch_packages() { # many files would leave next to nothing of the line to one, and that one takes long to install
+  within "$HEAD_START_S" test -e "$DOWNLOADS/miniforge/here" || true
+  fetch packages
 }
 
 list_for_mamba() {
@@ -176,7 +184,7 @@ install_environment() {
   exec 6<"$JOBS/words"
   trap end_jobs EXIT
   phase download
-  spawn fetch packages
+  spawn fetch_packages
   spawn provide_miniforge
   await_jobs
   phase download "done"
