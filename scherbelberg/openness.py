@@ -9,7 +9,8 @@ import ssl
 import urllib.error
 import urllib.request
 
-_DENIED = {401, 403, 407}
+#: Some servers say of what only members may see that it is not there.
+_DENIED = {401, 403, 404, 407}
 
 
 async def is_open(url: str, *, authorities: str | None, within_s: float) -> bool:
