@@ -64,7 +64,9 @@ def mirror(own_channel: Channel) -> Iterator[Mirror]:
 
 
 @pytest.fixture
-def world(sandbox: SandboxThread, mirror: Mirror, own_channel: Channel, shell: Shell, tmp_path: Path) -> World:
+def world(
+    *, curl: str, sandbox: SandboxThread, mirror: Mirror, own_channel: Channel, shell: Shell, tmp_path: Path
+) -> World:
     """A cloud of the test's own, whose nodes get their environments from the test's own mirror."""
     share = tmp_path / "share"
     settings = isolated(shell.settings, own_channel, mirror, shell.monkeypatch, share)

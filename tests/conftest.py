@@ -11,6 +11,7 @@ import pytest
 from conda_fixtures import conda_channel, mirror, own_channel, world
 from description import Witness
 from fake_channel import fake, fake_root, own_fake
+from programs import need
 from sandbox_helpers import Api, Machine, rent
 from sandbox_orders import Ahead
 from shells import Shell
@@ -40,6 +41,12 @@ def sandbox(tmp_path: Path) -> Iterator[SandboxThread]:
     with SandboxThread(tmp_path / "sand kasten", Options(time_scale=TIME_SCALE), witness=witness) as running:
         yield running
     assert witness.complaints == []
+
+
+@pytest.fixture(scope="session")
+def curl() -> str:
+    """The program with which nodes download."""
+    return need("curl", package="curl")
 
 
 @pytest.fixture

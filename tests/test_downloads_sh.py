@@ -26,7 +26,10 @@ from small_channel import (
 
 from scherbelberg.waiting import until
 
-pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
+pytestmark = [
+    pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix"),
+    pytest.mark.usefixtures("curl"),
+]
 
 
 @pytest.fixture
