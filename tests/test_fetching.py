@@ -177,7 +177,7 @@ async def test_files_of_this_computer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("is_private", [True, False])
 async def test_wheels(tmp_path: Path, netrc: Callable[[str], None], is_private: bool) -> None:
-    """Wheels of an index that asks for a password are fetched like packages."""
+    """Wheels of an index that asks for a password, or speaks plain http, are fetched like packages."""
     netrc(_SECRET)
     name, content = wheel("plain", "1.0")
     index = SimpleIndex({name: content}, login=f"anna:{_SECRET}" if is_private else "")
@@ -187,7 +187,7 @@ async def test_wheels(tmp_path: Path, netrc: Callable[[str], None], is_private: 
         found = await _fetch(EnvLock(profile="x", platform="linux-64", packages=(), wheels=(one,)), _settings(tmp_path))
     finally:
         index.close()
-    assert {name: path.read_bytes() for name, path in found.items()} == ({name: content} if is_private else {})
+    assert {name: path.read_bytes() for name, path in found.items()} == {name: content}
 
 
 @pytest.mark.parametrize(

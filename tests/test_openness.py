@@ -31,7 +31,7 @@ async def test_open(fake: Mirror, file: str) -> None:
     assert "authorization" not in seen.headers
 
 
-@pytest.mark.parametrize(("status", "expected"), [(401, False), (403, False), (404, True), (500, True), (503, True)])
+@pytest.mark.parametrize(("status", "expected"), [(401, False), (403, False), (404, False), (500, True), (503, True)])
 async def test_statuses(fake: Mirror, file: str, status: int, expected: bool) -> None:
     """Only a refusal means that credentials are needed; what else goes wrong the node will tell."""
     fake.misbehave("*", status=status)

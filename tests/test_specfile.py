@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import fields
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scherbelberg.errors import BadInput
@@ -55,6 +55,7 @@ def test_written_spec_reads_back(spec: ClusterSpec) -> None:
     assert ClusterSpec(**read_spec(write_spec(spec), source="it")) == spec
 
 
+@settings(max_examples=30)
 @given(document=_DOCUMENTS)
 def test_written_toml_reads_back(document: dict[str, Any]) -> None:
     """Whatever texts, numbers and tables are written, Python's own reader finds the same."""
