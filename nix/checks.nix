@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What 'nix flake check' builds.
+{
+  lib,
+  runCommand,
+  python313,
+  nixfmt,
+  ruff,
+  shellcheck,
+  shfmt,
+  scherbelberg,
+  scherbelberg-bootstrap,
+}:
+let
+  # What is checked, and what it is checked with.
+  source = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../.ci
+      ../bench
+      ../constraints.txt
+      ../docs
+      ../flake.nix
+      ../nix
+      ../pyproject.toml
+      ../scherbelberg
+      ../tests
+    ];
+  };
+  python = python313.withPackages (ps: [ ps.scherbelberg ] ++ import ./tests.nix ps);
+
+  check =
+    name: tools: script:
+    runCommand "scherbelberg-${name}" { nativeBuildInputs = tools; } ''
+      cp -r ${source} source
+      chmod -R u+w source
+      cd source
+      ${script}
+      touch $out
+    '';
+in
+{
+  package = scherbelberg;
+  bootstrap = scherbelberg-bootstrap;
+
+  # The tool carries what was verified, byte for byte, and nothing else.
+  agreement = check "agreement" [ ] ''
+    diff -r --exclude=__pycache__ ${scherbelberg-bootstrap} ${python313.pkgs.scherbelberg}/${python313.sitePackages}/scherbelberg/share
+  '';
+
+  # Against the built package: all that neither needs a network nor an installed system.
+  tests = check "tests" [ python ] ''
+    rm -r scherbelberg
+    export HOME=$PWD
+    pytest -p no:cacheprovider ${lib.concatStringsSep " " (import ./tested.nix)}
+  '';
+
+  mypy = check "mypy" [ python ] "mypy --cache-dir=/dev/null scherbelberg";
+  nixfmt = check "nixfmt" [ nixfmt ] "nixfmt --check flake.nix nix/*.nix nix/template/flake.nix tests/nix/nixpkgs/*.nix";
+  pins = check "pins" [ python ] "python nix/pins.py";
+  ruff = check "ruff" [ ruff ] "ruff check --no-cache && ruff format --no-cache --check";
+  shellcheck = check "shellcheck" [ shellcheck ] "shellcheck scherbelberg/share/*.sh .ci/run .ci/constraints nix/*.sh";
+  shfmt = check "shfmt" [ shfmt ] "shfmt -i 2 -ci -s -d scherbelberg/share/*.sh .ci/run .ci/constraints nix/*.sh";
+}

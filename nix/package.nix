@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# The tool as Python has it, with exactly the files for nodes that bootstrap.nix has verified. It is not wrapped: it is
+# run from an environment that it is in (program.nix), since it starts Python anew and must find itself there.
+{
+  lib,
+  buildPythonApplication,
+  pythonPackages,
+  installShellFiles,
+  scherbelberg-bootstrap,
+  revision,
+}:
+let
+  inherit (lib.importTOML ../pyproject.toml) project;
+  # nixpkgs calls them as PyPI does.
+  name = requirement: builtins.head (builtins.match "([a-z0-9-]+).*" requirement);
+in
+buildPythonApplication {
+  pname = project.name;
+  inherit (project) version;
+  pyproject = true;
+
+  src = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../LICENSE
+      ../README.md
+      ../pyproject.toml
+      (lib.fileset.difference ../scherbelberg ../scherbelberg/share)
+    ];
+  };
+
+  postPatch = ''
+    cp -r ${scherbelberg-bootstrap} scherbelberg/share
+    chmod -R u+w scherbelberg/share
+    echo ${revision} >scherbelberg/revision
+  '';
+
+  build-system = [ pythonPackages.setuptools ];
+  dependencies = map (requirement: pythonPackages.${name requirement}) project.dependencies;
+  nativeBuildInputs = [ installShellFiles ];
+  dontWrapPythonPrograms = true;
+
+  postInstall = ''
+    installShellCompletion --cmd scherbelberg \
+      --bash <($out/bin/scherbelberg completion bash) \
+      --fish <($out/bin/scherbelberg completion fish) \
+      --zsh <($out/bin/scherbelberg completion zsh)
+  '';
+
+  pythonImportsCheck = [ "scherbelberg.cli.main" ];
+
+  meta = {
+    inherit (project) description;
+    license = lib.licenses.bsd3;
+    mainProgram = "scherbelberg";
+  };
+}

@@ -1,0 +1,21 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What linting and testing needs of Python; what the tests of single strangers need beyond that, they are skipped without.
+ps: [
+  ps.hypothesis
+  ps.ipykernel
+  ps.jsonschema
+  ps.lz4
+  ps.mypy
+  ps.numpy
+  ps.packaging
+  ps.pip
+  ps.pytest
+  ps.pytest-asyncio
+  ps.pytest-xdist
+  ps.types-psutil
+  ps.types-pyyaml
+  ps.uv
+  ps.zstandard
+]

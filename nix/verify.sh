@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# Verifies what the package ships for nodes, in the current folder, against pins.toml there: each script and each lock.
+set -euo pipefail
+
+# In the order in which they are digested, as scherbelberg/pins.py has it: another order gives another digest.
+SCRIPTS=(bootstrap.sh service.sh environment.sh downloads.sh direct.py 10-scherbelberg.conf "units/scherbelberg-dask@.service")
+
+stop() {
+  echo "$1: if that is wanted, run 'scherbelberg env check --write' in a clone; if not, 'git checkout scherbelberg/share'." >&2
+  exit 1
+}
+
+digest() {
+  sha256sum | cut -d ' ' -f 1
+}
+
+pin() { # KEY: its value in pins.toml
+  sed -n "s/^$1 = \"\(.*\)\"$/\1/p" pins.toml
+}
+
+verify() { # NAME PIN DIGEST
+  [ "$2" = "$3" ] || stop "$1 has the digest $3, and pins.toml says ${2:-nothing of it}"
+}
+
+verify "What runs on nodes" "$(pin digest)" "$(cat "${SCRIPTS[@]}" | digest)"
+for lock in env/*.lock; do
+  name=$(basename "$lock" .lock)
+  verify "The lock $name" "$(pin "$name")" "$(sed '1,/^@EXPLICIT$/d' "$lock" | digest)"
+  verify "The first lines of the lock $name" "$(pin "$name")" "$(sed -n 's/^# digest: //p' "$lock")"
+done
+pins=$(sed '1,/^\[env\]$/d; s/ = .*//' pins.toml)
+for name in $pins; do
+  [ -f "env/$name.lock" ] || stop "pins.toml has the lock $name, and there is no such file"
+done
