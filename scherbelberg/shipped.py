@@ -16,7 +16,10 @@ from scherbelberg.errors import BadInput
 from scherbelberg.pins import PINS, Pins, read_pins, script_digest
 from scherbelberg.specfile import write_toml
 
+_PACKAGE = files("scherbelberg")
 _LOCKS = "env"
+#: Written by nix/package.nix.
+_REVISION = "revision"
 _LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
 """
@@ -33,6 +36,12 @@ def shipped_files() -> dict[str, bytes]:
 def tool_version() -> str:
     """The version of this package."""
     return version("scherbelberg")
+
+
+def flake_revision() -> str | None:
+    """The revision of the Nix flake that this package was built from, or None if it was none."""
+    written = _PACKAGE / _REVISION
+    return written.read_text(encoding="utf-8").strip() if written.is_file() else None
 
 
 def shipped_pins() -> Pins:
@@ -79,7 +88,7 @@ def _read(name: str, text: str, records: str | None) -> EnvLock:
 
 
 def _share() -> Traversable:
-    return files("scherbelberg") / "share"
+    return _PACKAGE / "share"
 
 
 def _walk(folder: Traversable, below: str) -> list[tuple[str, bytes]]:

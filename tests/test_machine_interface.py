@@ -14,12 +14,14 @@ from schemas import FOLDER, Json, check, is_valid, read, read_lines, schema, unp
 from shells import Shell, Terminal
 from surroundings import folders, held
 
+from scherbelberg import shipped
 from scherbelberg.cli.main import group
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import LeftOver, ScherbelbergError, _restored
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.shipped import shipped_pins, tool_version
 
 
 def test_life(shell: Shell, sandbox: SandboxThread) -> None:
@@ -74,11 +76,30 @@ def _check_older_records(shell: Shell, shown: Json) -> None:
     assert (again["hourly"], again["phases"], again["nodes"][0]["hourly"]) == (None, {}, None)
     assert (again["environment"], again["nodes"][0]["lock"], again["nodes"][0]["script"]) == (None, None, None)
     record["environment"]["allowed"] = [["numpy", "2.4.6", "-"]]
+    record["environment"]["name"] = "main"
+    record["nodes"][0]["script"] = "ab" * 32
     path.write_text(json.dumps(record), encoding="utf-8")
     again = read("show", shell("show", "-p", "tour", "--json")[1])
     assert again["environment"]["allowed"] == [{"package": "numpy", "client": "2.4.6", "nodes": "-"}]
+    assert [node["differs"] for node in again["nodes"]] == [["lock", "script"], ["lock"]]
+    assert "scheduler: its script is not the one of this scherbelberg" in shell("show", "-p", "tour")[1]
     assert unpromised("show", again) == unpromised("ls", {"schema": 1, "clusters": [again]}) == []
     path.write_text(good, encoding="utf-8")
+
+
+def test_version(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The version comes with the digests of what nodes get, and with the flake's revision where there is one."""
+    document = read("version", shell("--version", "--json")[1])
+    assert document == read("version", shell("--json", "--version")[1])
+    assert unpromised("version", document) == []
+    assert (document["script"], document["locks"]) == (shipped_pins().script, dict(shipped_pins().locks))
+    assert (document["version"], document["revision"]) == (tool_version(), None)
+    assert shell("--version")[1] == f"scherbelberg {tool_version()}\n"
+    (tmp_path / "revision").write_text("0123abc\n", encoding="utf-8")
+    monkeypatch.setattr(shipped, "_PACKAGE", tmp_path)
+    assert shipped.flake_revision() == "0123abc"
+    code, _, complaints = shell("--json", "ls")
+    assert (code, "--json stands behind a command" in complaints) == (2, True)
 
 
 def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
@@ -247,7 +268,7 @@ def _commands_with(option: str) -> list[str]:
 def test_every_document_has_a_schema() -> None:
     """There is a schema for each command with --json, none for anything else, and each is a schema that stays open."""
     names = {path.stem for path in FOLDER.iterdir()}
-    assert names == {*_commands_with("--json"), "error", "progress", "plan"}
+    assert names == {*_commands_with("--json"), "error", "progress", "plan", "version"}
     for name in sorted(names):
         check(name)
     cluster = schema("ls")["properties"]["clusters"]["items"]["properties"]

@@ -11,9 +11,12 @@ from rich.console import Console
 from rich.table import Table
 
 from scherbelberg.cli.speaker import SCHEMA
+from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.keeping import Kept
+from scherbelberg.pins import Pins
 from scherbelberg.record import EnvRecord, Manifest, NodeRecord
+from scherbelberg.shipped import shipped_pins
 
 
 def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
@@ -55,6 +58,8 @@ def _environment(record: EnvRecord) -> dict[str, Any]:
 
 def _nodes(holding: Holding, manifest: Manifest | None) -> list[dict[str, Any]]:
     remembered = {node.name: node for node in manifest.nodes} if manifest else {}
+    is_shipped = manifest is not None and manifest.environment.name in PROFILES
+    pins = shipped_pins()
     rows = []
     for server in holding.servers:
         name = server.labels.get("node", server.name)
@@ -71,9 +76,16 @@ def _nodes(holding: Holding, manifest: Manifest | None) -> list[dict[str, Any]]:
             "lock": record.lock or None if record else None,
             "script": record.script or None if record else None,
             "tool": record.tool or None if record else None,
+            "differs": _differing(record, pins, is_shipped=is_shipped) if record else [],
         }
         rows.append(row)
     return rows
+
+
+def _differing(record: NodeRecord, pins: Pins, *, is_shipped: bool) -> list[str]:
+    """What a node said it has and this tool has not, of scripts and of locks that are shipped."""
+    found = ["lock"] if is_shipped and record.lock and record.lock not in pins.locks.values() else []
+    return [*found, "script"] if record.script and record.script != pins.script else found
 
 
 def _price(record: NodeRecord) -> dict[str, str]:
@@ -132,6 +144,9 @@ def _print_environment(document: dict[str, Any], console: Console) -> None:
     for (lock, script, tool), names in said.items():
         who = "all nodes" if len(said) == 1 else ", ".join(names)
         console.print(f"{who}: lock {lock}, script {script}, tool {tool}", highlight=False)
+    for node in document["nodes"]:
+        for what in node["differs"]:
+            console.print(f"{node['name']}: its {what} is not the one of this scherbelberg", highlight=False)
     for row in record["allowed"]:
         words = f"{row['package']} is {row['client']} on the client and {row['nodes']} on the nodes (allowed)"
         console.print(words, highlight=False)

@@ -11,10 +11,11 @@ import warnings
 
 import click
 
-from scherbelberg.cli.common import voice_options
+from scherbelberg.cli.common import json_option, voice_options
 from scherbelberg.cli.failures import failure_of, was_asked_for
 from scherbelberg.cli.interrupts import Interrupted, raised
 from scherbelberg.cli.speaker import Speaker
+from scherbelberg.cli.version import answer_version
 from scherbelberg.errors import ScherbelbergError
 
 _COMMANDS = {
@@ -56,10 +57,13 @@ class _Commands(click.Group):
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="scherbelberg", message="%(prog)s %(version)s")
+@click.option("--version", is_flag=True, expose_value=False, callback=answer_version, help="Show the version and exit.")
+@json_option
 @voice_options
-def group() -> None:
+def group(as_json: bool) -> None:
     """Dask clusters on Hetzner Cloud: rent one with one command, give it back with another."""
+    if as_json:
+        raise click.UsageError("--json stands behind a command, or beside --version.")
 
 
 def main(arguments: list[str] | None = None) -> None:
