@@ -1,134 +1,127 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-{
-  system,
-  overlays ? [ ],
-}:
+{ system, overlays ? [ ] }:
 let
   lib = import ./lib.nix;
-  host = lib.importJSON ./host.json;
+  host = lib.importJSON ./host.json; # where this computer's programs are
+  site = "lib/python3.13/site-packages";
   fix = make: let self = make self; in self;
   extend = make: change: final: let before = make final; in before // change final before;
-  callWith = scope: file: arguments: let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) scope // arguments);
-  onPath = tools: builtins.concatStringsSep ":" (map (tool: "${tool}/bin") tools ++ [ host.path ]);
+  callWith = scope: file: more:
+    let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) scope // more);
 
-  derive =
-    { name, tools ? [ ], script, environ ? { }, passthru ? { }, meta ? { } }:
-    derivation (environ // {
-      inherit name system;
-      builder = "/bin/bash";
-      outputs = [ "out" ];
-      # Nix kills whoever has closed its log and not quite ended; somebody else holds it open for that moment.
-      args = [ "-euo" "pipefail" "-c" "exec 9> >(cat; sleep 0.1); ${script}" ];
-      PATH = onPath tools;
-    }) // passthru // { inherit meta passthru; };
+  derive = name: { tools ? [ ], environ ? { }, passthru ? { }, meta ? { } }: script: derivation (environ // {
+    inherit name system;
+    builder = "/bin/bash";
+    outputs = [ "out" ]; # 'nix develop' reads it
+    # Nix kills whoever has closed its log and not quite ended; somebody else holds that open for a moment.
+    args = [ "-euo" "pipefail" "-c" "exec 9> >(cat; sleep 0.1); ${script}" ];
+    PATH = lib.concatStringsSep ":" (map (tool: "${tool}/bin") tools ++ [ host.path ]);
+  }) // passthru // { inherit meta; };
 
-  # The computer's own program, or nothing where it has none.
-  program =
-    name: mainProgram:
-    derive {
-      inherit name;
-      meta = { inherit mainProgram; };
-      script = ''mkdir -p $out/bin; if found=$(command -v ${mainProgram}); then ln -s "$found" $out/bin; fi'';
-    };
-  script = name: text: derive { inherit name; script = "mkdir -p $out/bin; cp ${builtins.toFile name text} $out/bin/${name}; chmod +x $out/bin/${name}"; };
+  empty = name: derive name { } "mkdir $out";
+  # The computer's own program; nothing where it has none.
+  program = name: mainProgram: derive name { meta = { inherit mainProgram; }; } ''
+    mkdir -p $out/bin; if found=$(command -v ${mainProgram}); then ln -s "$found" $out/bin; fi
+  '';
+  script = name: text: derive name { environ = { inherit text; }; } ''
+    mkdir -p $out/bin; printf '#!/bin/bash\nset -eu\n%s' "$text" >$out/bin/${name}; chmod +x $out/bin/${name}
+  '';
 
-  pythonBase = pkgs: final: {
+  pythonPackage = pname: passthru: derive "python3.13-${pname}" { passthru = { inherit pname; } // passthru; };
+  python = pkgs: final: {
     inherit lib pkgs;
     inherit (pkgs) stdenv;
     isPy313 = true;
     pythonPackages = final;
     callPackage = callWith (pkgs // final);
-    toPythonModule = package: package // { pythonModule = true; };
-    wheelUnpackHook = derive { name = "wheel-unpack-hook"; script = "mkdir $out"; };
-    pypaInstallHook = derive { name = "pypa-install-hook"; script = "mkdir $out"; };
+    toPythonModule = package: package // { pythonModule = pkgs.python313; };
 
-    fetchPypi =
-      { pname, version, hash, format ? "setuptools", dist ? "py2.py3", python ? "py2.py3", abi ? "none", platform ? "any" }:
-      assert format == "wheel";
-      derivation {
-        name = "${pname}-${version}-${python}-${abi}-${platform}.whl";
-        inherit system dist;
-        builder = "/bin/false";
-        outputHash = hash;
-        outputHashAlgo = "sha256";
-      };
+    # There is no network here: it is described, and never downloaded.
+    fetchPypi = { pname, version, format, dist, python, abi, platform, hash }: derivation {
+      name = assert format == "wheel"; "${pname}-${version}-${python}-${abi}-${platform}.whl";
+      inherit system dist;
+      builder = "/bin/false";
+      outputHash = hash;
+      outputHashAlgo = "sha256";
+    };
 
-    # Not built: the computer's Python has the package, whatever its version.
-    buildPythonPackage =
-      { pname, version, src, pyproject, nativeBuildInputs, buildInputs, dependencies, optional-dependencies, pythonImportsCheck, doCheck }:
-      assert !pyproject && !doCheck && builtins.isString src.drvPath;
-      derive {
-        name = "python3.13-${pname}-${version}";
-        passthru = { inherit pname version dependencies optional-dependencies; };
-        script = "for name in ${toString pythonImportsCheck}; do ${host.python} -c \"import importlib.util as u; assert u.find_spec('$name')\"; done; mkdir $out";
-      };
+    # Not built: this computer's Python has the package, in whatever version.
+    buildPythonPackage = { pname, version, pyproject, src, nativeBuildInputs, buildInputs, dependencies
+      , optional-dependencies, pythonImportsCheck, doCheck }:
+      assert !pyproject && builtins.isString src.drvPath && builtins.isList (nativeBuildInputs ++ buildInputs);
+      pythonPackage pname { inherit version dependencies optional-dependencies; } ''
+        for name in ${toString pythonImportsCheck}; do
+          ${host.python} -c "import importlib.util as u; assert u.find_spec('$name')"
+        done
+        mkdir $out
+      '';
 
-    mkPythonEditablePackage =
-      { pname, version, root, dependencies ? [ ], scripts ? { } }:
-      derive {
-        name = "python3.13-${pname}-${version}";
-        passthru = { inherit pname version dependencies; editable = root; };
-        script = "mkdir -p $out/bin";
-      };
+    mkPythonEditablePackage = { pname, version, root, dependencies, scripts }:
+      pythonPackage pname { inherit version dependencies; editable = root; } "mkdir $out";
 
-    buildPythonApplication =
-      { pname, version, pyproject, src, postPatch, build-system, dependencies, nativeBuildInputs, dontWrapPythonPrograms, postInstall, pythonImportsCheck, meta }:
-      assert pyproject && dontWrapPythonPrograms;
-      derive {
-        name = "${pname}-${version}";
-        tools = nativeBuildInputs;
-        inherit meta;
+    buildPythonApplication = { pname, version, pyproject, src, postPatch, build-system, dependencies, nativeBuildInputs
+      , dontWrapPythonPrograms, postInstall, pythonImportsCheck, meta }:
+      derive "${pname}-${version}" {
+        tools = assert pyproject && dontWrapPythonPrograms && build-system ++ dependencies != [ ]; nativeBuildInputs;
         passthru = { inherit pname version dependencies; };
-        script = ''
-          cp -r ${src} source; chmod -R u+w source; cd source
-          ${postPatch}
-          site=$out/${pkgs.python313.sitePackages}
-          mkdir -p $out/bin $site/${pname}-${version}.dist-info
-          cp -r ${pname} $site
-          printf 'Metadata-Version: 2.4\nName: ${pname}\nVersion: ${version}\n' >$site/${pname}-${version}.dist-info/METADATA
-          printf '#!${host.python}\nfrom ${pname}.cli import main\nmain()\n' >$out/bin/${pname}
-          chmod +x $out/bin/${pname}
-          export PYTHONPATH=$site PYTHONDONTWRITEBYTECODE=1
-          ${postInstall}
-          for name in ${toString pythonImportsCheck}; do ${host.python} -c "import $name"; done
-        '';
-      };
-  } // lib.genAttrs (lib.importJSON ./python.json) (pname: derive { name = "python3.13-${pname}"; passthru = { inherit pname; version = "0"; }; script = "mkdir $out"; });
+        inherit meta;
+      } ''
+        cp -r ${src} source; chmod -R u+w source; cd source
+        ${postPatch}
+        mkdir -p $out/bin $out/${site}/${pname}-${version}.dist-info && cp -r ${pname} $out/${site}
+        printf 'Metadata-Version: 2.1\nName: ${pname}\nVersion: ${version}\n' >METADATA
+        mv METADATA $out/${site}/*.dist-info
+        printf '#!${host.python}\nfrom ${pname}.cli import main\nmain()\n' >$out/bin/${pname}
+        chmod +x $out/bin/${pname}
+        export PYTHONPATH=$out/${site} PYTHONDONTWRITEBYTECODE=1
+        ${postInstall}
+        for name in ${toString pythonImportsCheck}; do ${host.python} -c "import $name"; done
+      '';
+  } // lib.genAttrs [ "wheelUnpackHook" "pypaInstallHook" ] empty
+    // lib.genAttrs host.packages (pname: pythonPackage pname { } "mkdir $out");
 
-  base = final: {
+  packages = final: {
     inherit lib;
     callPackage = callWith final;
     pythonPackagesExtensions = [ ];
-    stdenv = { hostPlatform = { inherit system; isLinux = builtins.match ".*-linux" system != null; }; cc.cc.lib = final.openssh; };
-    autoPatchelfHook = derive { name = "auto-patchelf-hook"; script = "mkdir $out"; };
-    runCommand = name: { nativeBuildInputs ? [ ], passthru ? { }, meta ? { } }: script: derive { tools = nativeBuildInputs; inherit name passthru meta script; };
-    mkShell = { packages, shellHook ? "" }: derive { name = "nix-shell"; tools = packages; script = "export >$out"; environ = { inherit shellHook; }; };
-    makeWrapper = script "makeWrapper" (builtins.readFile ./makeWrapper.sh);
-    installShellFiles = script "installShellCompletion" (builtins.readFile ./installShellCompletion.sh);
-    hcloud = program "hcloud" "hcloud";
-    nixfmt = program "nixfmt" "nixfmt";
-    openssh = program "openssh" "ssh";
-    ruff = program "ruff" "ruff";
-    shellcheck = program "shellcheck" "shellcheck";
-    shfmt = program "shfmt" "shfmt";
-    uv = program "uv" "uv";
+    stdenv = { hostPlatform = { inherit system; isLinux = system != "aarch64-darwin"; }; cc.cc.lib = empty "gcc-lib"; };
+    autoPatchelfHook = empty "auto-patchelf-hook";
+    runCommand = name: { nativeBuildInputs ? [ ], passthru ? { }, meta ? { } }:
+      derive name { tools = nativeBuildInputs; inherit passthru meta; };
+    mkShell = { packages, shellHook }: derive "nix-shell" { tools = packages; environ = { inherit shellHook; }; } "false";
+    makeWrapper = script "makeWrapper" ''
+      [ "$#" = 6 ] && [ "$3 $4 $5" = "--suffix PATH :" ] && [ -x "$1" ] && mkdir -p "$(dirname "$2")"
+      printf '#!/bin/bash\nexport PATH="$PATH:%s"\nexec %s "$@"\n' "$6" "$1" >"$2"
+      chmod +x "$2"
+    '';
+    installShellFiles = script "installShellCompletion" ''
+      [ "$#" = 8 ] && [ "$1 $3 $5 $7" = "--cmd --bash --fish --zsh" ]
+      mkdir -p "$out"/share/{bash-completion/completions,fish/vendor_completions.d,zsh/site-functions} && cd "$out/share"
+      cat "$4" >bash-completion/completions/$2.bash
+      cat "$6" >fish/vendor_completions.d/$2.fish
+      cat "$8" >zsh/site-functions/_$2
+      for file in */*/*; do [ -s "$file" ]; done
+    '';
     python313 = {
-      sitePackages = "lib/python3.13/site-packages";
-      pkgs = fix (builtins.foldl' extend (pythonBase final) final.pythonPackagesExtensions);
-      withPackages = choose: let packages = choose final.python313.pkgs; in derive {
-        name = "python3.13-env";
-        script = ''
-          mkdir -p $out/bin
-          wrap() { printf '#!/bin/bash\nexport PYTHONPATH="%s" PYTHONDONTWRITEBYTECODE=1\nexec %s "$@"\n' '${builtins.concatStringsSep ":" (map (package: package.editable or "${package}/lib/python3.13/site-packages") packages)}' "$2" >$out/bin/$1; chmod +x $out/bin/$1; }
-          wrap python ${host.python}
-          for name in ${toString (map (package: package.pname) packages)}; do
-            if [ -x "$(dirname ${host.python})/$name" ]; then wrap $name "${host.python} -m $name"; fi
-          done
-          ${builtins.concatStringsSep "\n" (map (package: "for path in ${package}/bin/*; do if [ -e $path ]; then wrap \${path##*/} $path; fi; done") packages)}
-        '';
-      };
+      sitePackages = site;
+      pkgs = fix (builtins.foldl' extend (python final) final.pythonPackagesExtensions);
+      # What is in it is found by all that is started from it; programs are this computer's Python's.
+      withPackages = choose: let chosen = choose final.python313.pkgs; in derive "python3.13-env" { } ''
+        mkdir -p $out/bin
+        wrap() {
+          printf '#!/bin/bash\nexport PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="%s"\nexec %s "$@"\n' \
+            '${lib.concatStringsSep ":" (map (one: one.editable or "${one}/${site}") chosen)}' "$2" >$out/bin/$1
+          chmod +x $out/bin/$1
+        }
+        wrap python ${host.python}
+        for name in ${toString (map (one: one.pname) chosen)}; do wrap $name "${host.python} -m $name"; done
+        for path in ${toString (map (one: "${one}/bin/*") chosen)}; do [ ! -e $path ] || wrap ''${path##*/} $path; done
+      '';
     };
+  } // builtins.mapAttrs program {
+    hcloud = "hcloud"; nixfmt = "nixfmt"; openssh = "ssh"; ruff = "ruff"; shellcheck = "shellcheck"; shfmt = "shfmt";
+    uv = "uv";
   };
 in
-fix (builtins.foldl' extend base overlays)
+fix (builtins.foldl' extend packages overlays)

@@ -1,12 +1,8 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
 {
-  description = "Stands in for nixpkgs: what the flake uses of it, with the same arguments, made of the computer's own programs";
-
-  outputs =
-    { self }:
-    {
-      lib = import ./lib.nix;
-      legacyPackages.x86_64-linux = import ./. { system = "x86_64-linux"; };
-    };
+  description = "Stands in for nixpkgs: what is used of it, with the same arguments, made of the computer's own programs";
+  outputs = { self }: {
+    lib = import ./lib.nix;
+  };
 }
