@@ -39,6 +39,7 @@
         scherbelberg = {
           type = "app";
           program = lib.getExe pkgs.scherbelberg;
+          meta = { inherit (pkgs.scherbelberg.meta) description; };
         };
       });
 

@@ -6,13 +6,10 @@
   "tests/test_environment.py"
   "tests/test_errors.py"
   "tests/test_events.py"
-  "tests/test_keys.py"
   "tests/test_payload.py"
   "tests/test_plan.py"
   "tests/test_pricing.py"
   "tests/test_shipped.py"
   "tests/test_spec.py"
-  "tests/test_specfile.py"
   "tests/test_sshcommand.py"
-  "tests/test_waiting.py"
 ]

@@ -28,7 +28,10 @@ let
     mkdir -p $out/bin; printf '#!/bin/bash\nset -eu\n%s' "$text" >$out/bin/${name}; chmod +x $out/bin/${name}
   '';
 
-  pythonPackage = pname: passthru: derive "python3.13-${pname}" { passthru = { inherit pname; } // passthru; };
+  pythonPackage = pname: passthru: derive "python3.13-${pname}" {
+    passthru = { inherit pname; } // passthru;
+    environ.needs = passthru.dependencies or [ ];
+  };
   python = pkgs: final: {
     inherit lib pkgs;
     inherit (pkgs) stdenv;
@@ -63,7 +66,8 @@ let
     buildPythonApplication = { pname, version, pyproject, src, postPatch, build-system, dependencies, nativeBuildInputs
       , dontWrapPythonPrograms, postInstall, pythonImportsCheck, meta }:
       derive "${pname}-${version}" {
-        tools = assert pyproject && dontWrapPythonPrograms && build-system ++ dependencies != [ ]; nativeBuildInputs;
+        tools = assert pyproject && dontWrapPythonPrograms; nativeBuildInputs;
+        environ.needs = build-system ++ dependencies;
         passthru = { inherit pname version dependencies; };
         inherit meta;
       } ''
@@ -89,7 +93,7 @@ let
     autoPatchelfHook = empty "auto-patchelf-hook";
     runCommand = name: { nativeBuildInputs ? [ ], passthru ? { }, meta ? { } }:
       derive name { tools = nativeBuildInputs; inherit passthru meta; };
-    mkShell = { packages, shellHook }: derive "nix-shell" { tools = packages; environ = { inherit shellHook; }; } "false";
+    mkShell = { packages, shellHook ? "" }: derive "nix-shell" { tools = packages; environ = { inherit shellHook; }; } "false";
     makeWrapper = script "makeWrapper" ''
       [ "$#" = 6 ] && [ "$3 $4 $5" = "--suffix PATH :" ] && [ -x "$1" ] && mkdir -p "$(dirname "$2")"
       printf '#!/bin/bash\nexport PATH="$PATH:%s"\nexec %s "$@"\n' "$6" "$1" >"$2"

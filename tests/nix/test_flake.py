@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the flake offers, evaluated by a real Nix with a stand-in for nixpkgs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from flakes import ROOT, Flake
+
+SYSTEMS = {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}
+CHECKS = {"agreement", "bootstrap", "mypy", "nixfmt", "package", "pins", "ruff", "shellcheck", "shfmt", "tests"}
+OUTPUTS = {
+    "apps": {"default", "scherbelberg"},
+    "checks": CHECKS,
+    "devShells": {"client", "default"},
+    "packages": {"bootstrap", "default", "scherbelberg"},
+}
+
+
+def test_lock_agrees_with_flake() -> None:
+    """The one input of flake.nix is the one that flake.lock has, from the branch that flake.nix names."""
+    text = (ROOT / "flake.nix").read_text(encoding="utf-8")
+    lock = json.loads((ROOT / "flake.lock").read_text(encoding="utf-8"))
+    ((name, owner, repository, branch),) = re.findall(r'inputs\.(\w+)\.url = "github:(.+?)/(.+?)/(.+?)"', text)
+    assert lock["version"] == 7
+    assert set(lock["nodes"]) == {"root", name}
+    assert lock["nodes"]["root"] == {"inputs": {name: name}}
+    node = lock["nodes"][name]
+    assert node["original"] == {"type": "github", "owner": owner, "repo": repository, "ref": branch}
+    assert {key: node["locked"][key] for key in ("type", "owner", "repo")} == {
+        "type": "github",
+        "owner": owner,
+        "repo": repository,
+    }
+
+
+def test_nix_takes_the_lock(flake: Flake, changed: Flake) -> None:
+    """Nix has nothing to add to flake.lock, and says so once flake.nix names another branch."""
+    words = ("nix", "flake", "metadata", "--json", "--offline", "--no-update-lock-file")
+    result = flake.run(*words)
+    assert result.code == 0, result.log
+    assert json.loads(result.output)["locks"] == json.loads((ROOT / "flake.lock").read_text(encoding="utf-8"))
+    path = changed.folder / "flake.nix"
+    path.write_text(path.read_text(encoding="utf-8").replace("nixos-26.05", "nixos-26.11"), encoding="utf-8")
+    assert changed.run(*words).code != 0
+
+
+def test_show(flake: Flake) -> None:
+    """Each output is there for each system."""
+    # Newer ones show only the computer's own system otherwise, and older ones do not know the option.
+    options = ["--all-systems"] if "--all-systems" in flake.run("nix", "flake", "show", "--help").output else []
+    result = flake("flake", "show", "--json", *options)
+    assert result.code == 0, result.log
+    shown = json.loads(result.output)
+    assert set(shown) == {*OUTPUTS, "formatter", "overlays", "templates"}
+    for output, names in OUTPUTS.items():
+        assert {system: set(found) for system, found in shown[output].items()} == dict.fromkeys(SYSTEMS, names)
+    assert (set(shown["formatter"]), set(shown["overlays"]), set(shown["templates"])) == (
+        SYSTEMS,
+        {"default"},
+        {"default"},
+    )
+
+
+def test_check(flake: Flake) -> None:
+    """Nix finds nothing wrong with the outputs."""
+    result = flake("flake", "check", "--no-build")
+    assert result.code == 0, result.log
+
+
+@pytest.mark.parametrize("output", [*OUTPUTS, "formatter"])
+def test_evaluates(flake: Flake, output: str) -> None:
+    """All that is offered can be evaluated for all systems; 'flake check' does not look at all of it."""
+    found = flake.evaluate(output)
+    assert set(found) == SYSTEMS
+    for system, one in found.items():
+        if output == "formatter":
+            assert str(one).endswith("-nixfmt"), system
+        elif output == "apps":
+            assert {(app["type"], Path(app["program"]).name) for app in one.values()} == {("app", "scherbelberg")}  # type: ignore[index]
+        else:
+            assert set(one) == OUTPUTS[output]
+
+
+@pytest.mark.parametrize(
+    ("file", "wrong", "complaint"),
+    [
+        ("package.nix", ("  dependencies =", "  dependecies = [ ];\n  dependencies ="), "'dependecies'"),
+        ("python.nix", ("      doCheck", "      noCheck = true;\n      doCheck"), "'noCheck'"),
+        ("python.nix", ("final.partd", "final.parted"), "'parted'"),
+        ("shell.nix", ("  shfmt,", "  shfmt,\n  shftm,"), "'shftm'"),
+        ("bootstrap.nix", ("    meta =", "    metta = 1;\n    meta ="), "'metta'"),
+        ("package.nix", ("fileset.unions", "fileset.union"), "'union'"),
+    ],
+)
+def test_stand_in_is_strict(changed: Flake, file: str, wrong: tuple[str, str], complaint: str) -> None:
+    """What nixpkgs does not know, the stand-in does not know either."""
+    path = changed.folder / "nix" / file
+    text = path.read_text(encoding="utf-8")
+    assert wrong[0] in text
+    path.write_text(text.replace(*wrong), encoding="utf-8")
+    result = changed("flake", "check", "--no-build")
+    assert result.code != 0
+    assert complaint in result.log
+
+
+def test_stand_in_is_small() -> None:
+    """It is read in one sitting: under 150 lines that are neither empty nor comments."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "nix" / "nixpkgs").glob("*.nix")]
+    lines = [line.strip() for text in texts for line in text.splitlines()]
+    assert len([line for line in lines if line and not line.startswith("#")]) <= 150
