@@ -7,7 +7,6 @@
   "tests/test_errors.py"
   "tests/test_events.py"
   "tests/test_payload.py"
-  "tests/test_plan.py"
   "tests/test_pricing.py"
   "tests/test_shipped.py"
   "tests/test_spec.py"

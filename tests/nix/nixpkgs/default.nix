@@ -45,8 +45,7 @@ let
       name = assert format == "wheel"; "${pname}-${version}-${python}-${abi}-${platform}.whl";
       inherit system dist;
       builder = "/bin/false";
-      outputHash = hash;
-      outputHashAlgo = "sha256";
+      outputHash = hash; outputHashAlgo = "sha256";
     };
 
     # Not built: this computer's Python has the package, in whatever version.
@@ -69,16 +68,13 @@ let
         tools = assert pyproject && dontWrapPythonPrograms; nativeBuildInputs;
         environ.needs = build-system ++ dependencies;
         passthru = { inherit pname version dependencies; };
-        inherit meta;
-      } ''
+        inherit meta; } ''
         cp -r ${src} source; chmod -R u+w source; cd source
         ${postPatch}
         mkdir -p $out/bin $out/${site}/${pname}-${version}.dist-info && cp -r ${pname} $out/${site}
         printf 'Metadata-Version: 2.1\nName: ${pname}\nVersion: ${version}\n' >METADATA
-        mv METADATA $out/${site}/*.dist-info
-        printf '#!${host.python}\nfrom ${pname}.cli import main\nmain()\n' >$out/bin/${pname}
-        chmod +x $out/bin/${pname}
-        export PYTHONPATH=$out/${site} PYTHONDONTWRITEBYTECODE=1
+        mv METADATA $out/${site}/*.dist-info; export PYTHONPATH=$out/${site} PYTHONDONTWRITEBYTECODE=1
+        printf '#!${host.python}\nfrom ${pname}.cli import main\nmain()\n' >$out/bin/${pname}; chmod +x $out/bin/*
         ${postInstall}
         for name in ${toString pythonImportsCheck}; do ${host.python} -c "import $name"; done
       '';
@@ -96,8 +92,7 @@ let
     mkShell = { packages, shellHook ? "" }: derive "nix-shell" { tools = packages; environ = { inherit shellHook; }; } "false";
     makeWrapper = script "makeWrapper" ''
       [ "$#" = 6 ] && [ "$3 $4 $5" = "--suffix PATH :" ] && [ -x "$1" ] && mkdir -p "$(dirname "$2")"
-      printf '#!/bin/bash\nexport PATH="$PATH:%s"\nexec %s "$@"\n' "$6" "$1" >"$2"
-      chmod +x "$2"
+      printf '#!/bin/bash\nexport PATH="$PATH:%s"\nexec %s "$@"\n' "$6" "$1" >"$2" && chmod +x "$2"
     '';
     installShellFiles = script "installShellCompletion" ''
       [ "$#" = 8 ] && [ "$1 $3 $5 $7" = "--cmd --bash --fish --zsh" ]
@@ -115,11 +110,9 @@ let
         mkdir -p $out/bin
         wrap() {
           printf '#!/bin/bash\nexport PYTHONDONTWRITEBYTECODE=1 PYTHONPATH="%s"\nexec %s "$@"\n' \
-            '${lib.concatStringsSep ":" (map (one: one.editable or "${one}/${site}") chosen)}' "$2" >$out/bin/$1
-          chmod +x $out/bin/$1
+            '${lib.concatStringsSep ":" (map (one: one.editable or "${one}/${site}") chosen)}' "$2" >$out/bin/$1; chmod +x $out/bin/$1
         }
-        wrap python ${host.python}
-        for name in ${toString (map (one: one.pname) chosen)}; do wrap $name "${host.python} -m $name"; done
+        wrap python ${host.python}; for name in ${toString (map (one: one.pname) chosen)}; do wrap $name "${host.python} -m $name"; done
         for path in ${toString (map (one: "${one}/bin/*") chosen)}; do [ ! -e $path ] || wrap ''${path##*/} $path; done
       '';
     };
