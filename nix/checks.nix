@@ -31,6 +31,8 @@ let
   };
   python = python313.withPackages (ps: [ ps.scherbelberg ] ++ import ./tests.nix ps);
 
+  scripts = "scherbelberg/share/*.sh nix/*.sh .ci/run .ci/constraints .ci/nix-trixie";
+
   check =
     name: tools: script:
     runCommand "scherbelberg-${name}" { nativeBuildInputs = tools; } ''
@@ -58,9 +60,9 @@ in
   '';
 
   mypy = check "mypy" [ python ] "mypy --cache-dir=/dev/null scherbelberg";
-  nixfmt = check "nixfmt" [ nixfmt ] "nixfmt --check flake.nix nix/*.nix nix/template/flake.nix tests/nix/nixpkgs/*.nix";
+  nixfmt = check "nixfmt" [ nixfmt ] "nixfmt --check flake.nix nix/*.nix nix/template/*.nix";
   pins = check "pins" [ python ] "python nix/pins.py";
   ruff = check "ruff" [ ruff ] "ruff check --no-cache && ruff format --no-cache --check";
-  shellcheck = check "shellcheck" [ shellcheck ] "shellcheck scherbelberg/share/*.sh .ci/run .ci/constraints nix/*.sh";
-  shfmt = check "shfmt" [ shfmt ] "shfmt -i 2 -ci -s -d scherbelberg/share/*.sh .ci/run .ci/constraints nix/*.sh";
+  shellcheck = check "shellcheck" [ shellcheck ] "shellcheck ${scripts}";
+  shfmt = check "shfmt" [ shfmt ] "shfmt -i 2 -ci -s -d ${scripts}";
 }

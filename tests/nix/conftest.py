@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
-from flakes import Flake, clone, environment, stand_in
-from programs import need
+from flakes import Flake, clone, environment, path, stand_in
+from programs import miss, need
+
+#: What the flake builds is checked by them.
+LINTERS = ("mypy", "ruff", "shellcheck", "shfmt")
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +21,8 @@ def flake(tmp_path_factory: pytest.TempPathFactory) -> Flake:
     """This project as a flake; all processes that test share one store."""
     need("nix", package="nix-bin")
     need("git", package="git")
+    if missing := [name for name in LINTERS if shutil.which(name, path=path()) is None]:
+        miss(f"no {', '.join(missing)} on this computer (the extra dev brings them)")
     own = tmp_path_factory.mktemp("flake")
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared

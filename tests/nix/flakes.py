@@ -100,6 +100,11 @@ class Flake:
         return Flake(folder=folder, nixpkgs=self.nixpkgs, environ=self.environ)
 
 
+def path() -> str:
+    """Where this computer's programs are: first those beside the interpreter that tests run with, such as linters."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+
+
 def environment(root: Path) -> dict[str, str]:
     """Environment variables for a Nix that keeps everything in one folder.
 
@@ -141,7 +146,6 @@ def stand_in(folder: Path) -> Path:
     """
     shutil.copytree(ROOT / "tests" / "nix" / "nixpkgs", folder)
     host = json.loads((folder / "host.json").read_text(encoding="utf-8"))
-    # A linter's program stands beside the interpreter that tests run with.
-    host |= {"python": sys.executable, "path": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    host |= {"python": sys.executable, "path": path()}
     (folder / "host.json").write_text(json.dumps(host), encoding="utf-8")
     return folder
