@@ -6,5 +6,7 @@
 final: prev: {
   scherbelberg = final.callPackage ./program.nix { };
   scherbelberg-bootstrap = final.callPackage ./bootstrap.nix { };
-  pythonPackagesExtensions = prev.pythonPackagesExtensions ++ [ (import ./python.nix { inherit revision; }) ];
+  pythonPackagesExtensions = prev.pythonPackagesExtensions ++ [
+    (import ./python.nix { inherit revision; })
+  ];
 }

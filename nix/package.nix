@@ -12,13 +12,11 @@
   revision,
 }:
 let
-  inherit (lib.importTOML ../pyproject.toml) project;
-  # nixpkgs calls them as PyPI does.
-  name = requirement: builtins.head (builtins.match "([a-z0-9-]+).*" requirement);
+  project = import ./project.nix { inherit lib pythonPackages; };
 in
 buildPythonApplication {
   pname = project.name;
-  inherit (project) version;
+  inherit (project) version dependencies;
   pyproject = true;
 
   src = lib.fileset.toSource {
@@ -38,7 +36,6 @@ buildPythonApplication {
   '';
 
   build-system = [ pythonPackages.setuptools ];
-  dependencies = map (requirement: pythonPackages.${name requirement}) project.dependencies;
   nativeBuildInputs = [ installShellFiles ];
   dontWrapPythonPrograms = true;
 

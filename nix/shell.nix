@@ -15,12 +15,13 @@
   uv,
 }:
 let
-  inherit (lib.importTOML ../pyproject.toml) project;
-  inherit (python313.pkgs) scherbelberg;
+  project = import ./project.nix {
+    inherit lib;
+    pythonPackages = python313.pkgs;
+  };
   editable = python313.pkgs.mkPythonEditablePackage {
     pname = project.name;
-    inherit (project) version scripts;
-    inherit (scherbelberg) dependencies;
+    inherit (project) version scripts dependencies;
     root = "$SCHERBELBERG_ROOT";
   };
 in

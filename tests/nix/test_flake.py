@@ -38,15 +38,15 @@ def test_lock_agrees_with_flake() -> None:
     }
 
 
-def test_nix_takes_the_lock(flake: Flake, changed: Flake) -> None:
+def test_nix_takes_the_lock(flake: Flake, changed_flake: Flake) -> None:
     """Nix has nothing to add to flake.lock, and says so once flake.nix names another branch."""
     words = ("nix", "flake", "metadata", "--json", "--offline", "--no-update-lock-file")
     result = flake.run(*words)
     assert result.code == 0, result.log
     assert json.loads(result.output)["locks"] == json.loads((ROOT / "flake.lock").read_text(encoding="utf-8"))
-    path = changed.folder / "flake.nix"
+    path = changed_flake.folder / "flake.nix"
     path.write_text(path.read_text(encoding="utf-8").replace("nixos-26.05", "nixos-26.11"), encoding="utf-8")
-    assert changed.run(*words).code != 0
+    assert changed_flake.run(*words).code != 0
 
 
 def test_show(flake: Flake) -> None:
@@ -89,7 +89,7 @@ def test_evaluates(flake: Flake, output: str) -> None:
 @pytest.mark.parametrize(
     ("file", "wrong", "complaint"),
     [
-        ("package.nix", ("  dependencies =", "  dependecies = [ ];\n  dependencies ="), "'dependecies'"),
+        ("package.nix", ("  build-system =", "  dependecies = [ ];\n  build-system ="), "'dependecies'"),
         ("python.nix", ("      doCheck", "      noCheck = true;\n      doCheck"), "'noCheck'"),
         ("python.nix", ("final.partd", "final.parted"), "'parted'"),
         ("shell.nix", ("  shfmt,", "  shfmt,\n  shftm,"), "'shftm'"),
@@ -97,13 +97,13 @@ def test_evaluates(flake: Flake, output: str) -> None:
         ("package.nix", ("fileset.unions", "fileset.union"), "'union'"),
     ],
 )
-def test_stand_in_is_strict(changed: Flake, file: str, wrong: tuple[str, str], complaint: str) -> None:
+def test_stand_in_is_strict(changed_flake: Flake, file: str, wrong: tuple[str, str], complaint: str) -> None:
     """What nixpkgs does not know, the stand-in does not know either."""
-    path = changed.folder / "nix" / file
+    path = changed_flake.folder / "nix" / file
     text = path.read_text(encoding="utf-8")
     assert wrong[0] in text
     path.write_text(text.replace(*wrong), encoding="utf-8")
-    result = changed("flake", "check", "--no-build")
+    result = changed_flake("flake", "check", "--no-build")
     assert result.code != 0
     assert complaint in result.log
 

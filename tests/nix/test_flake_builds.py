@@ -74,17 +74,17 @@ def test_program(flake: Flake, tmp_path: Path) -> None:
     assert flake("run", ".", after=("--", "--version")).output == f"scherbelberg {tool_version()}\n"
 
 
-def test_revision(changed: Flake) -> None:
+def test_revision(changed_flake: Flake) -> None:
     """The program knows from which revision it is; Nix knows none where an input is overridden."""
-    overridden = changed("run", ".#scherbelberg", after=("--", "--version", "--json"))
+    overridden = changed_flake("run", ".#scherbelberg", after=("--", "--version", "--json"))
     assert json.loads(overridden.output)["revision"] == "unknown"
-    replace("flake.nix", "github:NixOS/nixpkgs/nixos-26.05", f"path:{changed.nixpkgs}")(changed.folder)
-    assert changed.run("nix", "flake", "lock", "--offline").code == 0
-    assert changed.run("git", "commit", "--quiet", "--all", "--message", "Lock the stand-in").code == 0
-    result = changed.run("nix", "run", "--offline", ".#scherbelberg", "--", "--version", "--json")
+    replace("flake.nix", "github:NixOS/nixpkgs/nixos-26.05", f"path:{changed_flake.nixpkgs}")(changed_flake.folder)
+    assert changed_flake.run("nix", "flake", "lock", "--offline").code == 0
+    assert changed_flake.run("git", "commit", "--quiet", "--all", "--message", "Lock the stand-in").code == 0
+    result = changed_flake.run("nix", "run", "--offline", ".#scherbelberg", "--", "--version", "--json")
     assert result.code == 0, result.log
     document = json.loads(result.output)
-    assert document["revision"] == changed.run("git", "rev-parse", "HEAD").output.strip()
+    assert document["revision"] == changed_flake.run("git", "rev-parse", "HEAD").output.strip()
     assert (document["script"], document["locks"]) == (shipped_pins().script, dict(shipped_pins().locks))
 
 
@@ -153,9 +153,9 @@ TAMPERED: list[tuple[str, Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("output", "tamper", "sentence"), TAMPERED)
-def test_tampering(changed: Flake, output: str, tamper: Callable[[Path], None], sentence: str) -> None:
+def test_tampering(changed_flake: Flake, output: str, tamper: Callable[[Path], None], sentence: str) -> None:
     """What does not agree is not built, and one sentence says what to run."""
-    tamper(changed.folder)
-    result = changed("build", "--no-link", f".#{output}")
+    tamper(changed_flake.folder)
+    result = changed_flake("build", "--no-link", f".#{output}")
     assert result.code != 0
     assert re.search(sentence, result.log), result.log

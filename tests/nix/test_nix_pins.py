@@ -81,13 +81,14 @@ def test_extra_is_compared(program: ModuleType, tmp_path: Path, monkeypatch: pyt
 
 def test_wheels_are_described(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """From whatever index pip uses, the best wheel for each platform is taken and described as fetchPypi wants it."""
-    tags = ("cp313-cp313-manylinux_2_28_x86_64", "cp310-abi3-manylinux_2_17_aarch64.manylinux2014_aarch64")
-    tags = (
-        *tags,
+    tags = [
+        "cp313-cp313-manylinux_2_28_x86_64",
+        "cp310-abi3-manylinux_2_17_aarch64.manylinux2014_aarch64",
+        "cp39-abi3-macosx_10_9_universal2",
+        # too new, and for another Python
         "cp313-cp313-manylinux_2_99_x86_64",
         "cp312-cp312-macosx_11_0_arm64",
-        "cp39-abi3-macosx_10_9_universal2",
-    )
+    ]
     index = SimpleIndex(dict([wheel("py-small", "1.5", tag) for tag in tags] + [wheel("plain", "2")]))
     for name, value in {"INDEX_URL": index.url(), "EXTRA_INDEX_URL": "", "CONFIG_FILE": os.devnull}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
@@ -100,7 +101,7 @@ def test_wheels_are_described(program: ModuleType, monkeypatch: pytest.MonkeyPat
     assert names == {
         "x86_64-linux": f"py_small-1.5-{tags[0]}.whl",
         "aarch64-linux": f"py_small-1.5-{tags[1]}.whl",
-        "aarch64-darwin": f"py_small-1.5-{tags[4]}.whl",
+        "aarch64-darwin": f"py_small-1.5-{tags[2]}.whl",
     }
     assert {pin["dist"] for pin in found.values()} == {"cp313", "cp310", "cp39"}
     assert all(program._hex(pin["hash"]) == index.sha256(names[system]) for system, pin in found.items())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 WITHIN_S = 300
 #: Both versions of Nix that are tested want it so: no daemon, no users to build, nothing from a network.
 CONFIGURATION = """build-users-group =

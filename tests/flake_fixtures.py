@@ -31,6 +31,6 @@ def flake(tmp_path_factory: pytest.TempPathFactory) -> Flake:
 
 
 @pytest.fixture
-def changed(flake: Flake, tmp_path: Path) -> Flake:
+def changed_flake(flake: Flake, tmp_path: Path) -> Flake:
     """The same, to be changed."""
     return flake.copy(tmp_path / "changed")
