@@ -20,7 +20,9 @@ runCommand "scherbelberg-${scherbelberg.version}"
     passthru = {
       inherit environment;
     };
-    inherit (scherbelberg) meta;
+    meta = {
+      inherit (scherbelberg.meta) description license mainProgram;
+    };
   }
   ''
     # OpenSSH stands behind the user's own, which knows the user's configuration.

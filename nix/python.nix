@@ -36,7 +36,7 @@ let
       inherit pname dependencies optional-dependencies;
       inherit (pin) version;
       pyproject = false;
-      src = final.fetchPypi wheel;
+      src = pkgs.fetchPypi wheel;
       nativeBuildInputs = [
         final.pypaInstallHook
         final.wheelUnpackHook

@@ -8,8 +8,8 @@ set -euo pipefail
 # In the order in which they are digested, as scherbelberg/pins.py has it: another order gives another digest.
 SCRIPTS=(bootstrap.sh service.sh environment.sh downloads.sh direct.py 10-scherbelberg.conf "units/scherbelberg-dask@.service")
 
-stop() {
-  echo "$1: if that is wanted, run 'scherbelberg env check --write' in a clone; if not, 'git checkout scherbelberg/share'." >&2
+stop() { # WHAT COMMAND: what is wrong, and what makes it right
+  echo "$1: if that is wanted, run 'scherbelberg env $2' in a clone; if not, 'git checkout scherbelberg/share'." >&2
   exit 1
 }
 
@@ -21,17 +21,19 @@ pin() { # KEY: its value in pins.toml
   sed -n "s/^$1 = \"\(.*\)\"$/\1/p" pins.toml
 }
 
-verify() { # NAME PIN DIGEST
-  [ "$2" = "$3" ] || stop "$1 has the digest $3, and pins.toml says ${2:-nothing of it}"
+verify() { # NAME DIGEST PIN
+  [ "$2" = "$3" ] || stop "$1 has the digest $2, and pins.toml says ${3:-nothing of it}" "check --write"
 }
 
-verify "What runs on nodes" "$(pin digest)" "$(cat "${SCRIPTS[@]}" | digest)"
+verify "What runs on nodes" "$(cat "${SCRIPTS[@]}" | digest)" "$(pin digest)"
 for lock in env/*.lock; do
   name=$(basename "$lock" .lock)
-  verify "The lock $name" "$(pin "$name")" "$(sed '1,/^@EXPLICIT$/d' "$lock" | digest)"
-  verify "The first lines of the lock $name" "$(pin "$name")" "$(sed -n 's/^# digest: //p' "$lock")"
+  found=$(sed '1,/^@EXPLICIT$/d' "$lock" | digest)
+  said=$(sed -n 's/^# digest: //p' "$lock")
+  [ "$found" = "$said" ] || stop "The lock $name has the digest $found and says $said of itself" "lock --update"
+  verify "The lock $name" "$found" "$(pin "$name")"
 done
 pins=$(sed '1,/^\[env\]$/d; s/ = .*//' pins.toml)
 for name in $pins; do
-  [ -f "env/$name.lock" ] || stop "pins.toml has the lock $name, and there is no such file"
+  [ -f "env/$name.lock" ] || stop "pins.toml has the lock $name, and there is no such file" "check --write"
 done

@@ -11,6 +11,7 @@ import pytest
 from conda_fixtures import conda_channel, mirror, own_channel, world
 from description import Witness
 from fake_channel import fake, fake_root, own_fake
+from flake_fixtures import changed_flake, flake
 from programs import need
 from sandbox_helpers import Api, Machine, rent
 from sandbox_orders import Ahead
@@ -22,7 +23,17 @@ from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import Faults, Options
 from scherbelberg.settings import Settings
 
-__all__ = ["conda_channel", "fake", "fake_root", "mirror", "own_channel", "own_fake", "world"]
+__all__ = [
+    "changed_flake",
+    "conda_channel",
+    "fake",
+    "fake_root",
+    "flake",
+    "mirror",
+    "own_channel",
+    "own_fake",
+    "world",
+]
 
 #: Fast, but slow enough that things still happen one after the other.
 TIME_SCALE = 0.02

@@ -17,7 +17,8 @@ from scherbelberg.shipped import shipped_pins, tool_version
 
 SHARE = "scherbelberg/share"
 PINS = "nix/pins.json"
-ADVICE = "if that is wanted, run 'scherbelberg env check --write' in a clone"
+CHECK = "if that is wanted, run 'scherbelberg env check --write' in a clone; if not, 'git checkout scherbelberg/share'"
+LOCK_ANEW = "if that is wanted, run 'scherbelberg env lock --update' in a clone"
 STALE = "run 'python nix/pins.py --write' in a clone"
 
 
@@ -131,16 +132,25 @@ LOCK = f"{SHARE}/env/main-py313-linux-64.lock"
 
 #: What is built, what is done before, and the sentence that comes of it.
 TAMPERED: list[tuple[str, Callable[[Path], None], str]] = [
-    ("bootstrap", replace(f"{SHARE}/service.sh", r"\Z", "# more\n"), f"What runs on nodes has the digest .*: {ADVICE}"),
+    ("bootstrap", replace(f"{SHARE}/service.sh", r"\Z", "# more\n"), f"What runs on nodes has the digest .*: {CHECK}"),
     (
         "bootstrap",
         replace(f"{SHARE}/pins.toml", '^digest = "...', 'digest = "abc'),
-        f"and pins.toml says abc.*: {ADVICE}",
+        f"and pins.toml says abc.*: {CHECK}",
     ),
     ("bootstrap", replace(f"{SHARE}/service.sh", r"\Z", "cd $1\n"), "SC2086"),
-    ("bootstrap", replace(LOCK, "sha256:a", "sha256:b"), f"The lock main-py313-linux-64 has the digest .*: {ADVICE}"),
-    ("bootstrap", replace(LOCK, "# digest: .", "# digest: "), f"The first lines of the lock main-py313-.*: {ADVICE}"),
-    ("bootstrap", lambda folder: (folder / LOCK).unlink(), f"main-py313-linux-64, and there is no such file: {ADVICE}"),
+    (
+        "bootstrap",
+        replace(LOCK, "sha256:a", "sha256:b"),
+        f"The lock main-py313-linux-64 has the digest .*: {LOCK_ANEW}",
+    ),
+    ("bootstrap", replace(LOCK, "# digest: .", "# digest: "), f"main-py313-linux-64 .* of itself: {LOCK_ANEW}"),
+    (
+        "bootstrap",
+        replace(f"{SHARE}/pins.toml", '(py313-linux-64 = ").', r"\g<1>"),
+        f"main-py313-linux-64 has the.*: {CHECK}",
+    ),
+    ("bootstrap", lambda folder: (folder / LOCK).unlink(), f"main-py313-linux-64, and there is no such file: {CHECK}"),
     ("default", replace(PINS, '"2026.7.1"', '"2026.6.0"'), f"stale: it has [a-z-]+ 2026.6.0, and main-.*; {STALE}"),
     ("default", replace(LOCK, "toolz-1.1.0-", "toolz-1.1.1-"), f"stale: it has toolz 1.1.0, and main-.*; {STALE}"),
     (

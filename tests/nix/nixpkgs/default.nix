@@ -40,14 +40,6 @@ let
     callPackage = callWith (pkgs // final);
     toPythonModule = package: package // { pythonModule = pkgs.python313; };
 
-    # There is no network here: it is described, and never downloaded.
-    fetchPypi = { pname, version, format, dist, python, abi, platform, hash }: derivation {
-      name = assert format == "wheel"; "${pname}-${version}-${python}-${abi}-${platform}.whl";
-      inherit system dist;
-      builder = "/bin/false";
-      outputHash = hash; outputHashAlgo = "sha256";
-    };
-
     # Not built: this computer's Python has the package, in whatever version.
     buildPythonPackage = { pname, version, pyproject, src, nativeBuildInputs, buildInputs, dependencies
       , optional-dependencies, pythonImportsCheck, doCheck }:
@@ -87,6 +79,13 @@ let
     pythonPackagesExtensions = [ ];
     stdenv = { hostPlatform = { inherit system; isLinux = system != "aarch64-darwin"; }; cc.cc.lib = empty "gcc-lib"; };
     autoPatchelfHook = empty "auto-patchelf-hook";
+    # There is no network here: it is described, and never downloaded.
+    fetchPypi = { pname, version, format, dist, python, abi, platform, hash }: derivation {
+      name = assert format == "wheel"; "${pname}-${version}-${python}-${abi}-${platform}.whl";
+      inherit system dist;
+      builder = "/bin/false";
+      outputHash = hash; outputHashAlgo = "sha256";
+    };
     runCommand = name: { nativeBuildInputs ? [ ], passthru ? { }, meta ? { } }:
       derive name { tools = nativeBuildInputs; inherit passthru meta; };
     mkShell = { packages, shellHook ? "" }: derive "nix-shell" { tools = packages; environ = { inherit shellHook; }; } "false";
