@@ -7,6 +7,7 @@
   runCommand,
   python313,
   nixfmt,
+  openssh,
   ruff,
   shellcheck,
   shfmt,
@@ -53,7 +54,7 @@ in
   '';
 
   # Against the built package: all that neither needs a network nor an installed system.
-  tests = check "tests" [ python ] ''
+  tests = check "tests" [ openssh python ] ''
     rm -r scherbelberg
     export HOME=$PWD
     pytest -p no:cacheprovider ${lib.concatStringsSep " " (import ./tested.nix)}

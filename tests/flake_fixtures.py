@@ -9,7 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from flakes import Flake, clone, environment, path, stand_in
+from flakes import ROOT, Flake, clone, environment, path, stand_in
 from programs import miss, need
 
 #: What the flake builds is checked by them.
@@ -21,6 +21,8 @@ def flake(tmp_path_factory: pytest.TempPathFactory) -> Flake:
     """This project as a flake; all processes that test share one store."""
     need("nix", package="nix-bin")
     need("git", package="git")
+    if not (ROOT / ".git").exists():
+        miss("this is no clone, and flakes are")
     if missing := [name for name in LINTERS if shutil.which(name, path=path()) is None]:
         miss(f"no {', '.join(missing)} on this computer (the extra dev brings them)")
     own = tmp_path_factory.mktemp("flake")

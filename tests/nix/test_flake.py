@@ -108,6 +108,15 @@ def test_stand_in_is_strict(changed_flake: Flake, file: str, wrong: tuple[str, s
     assert complaint in result.log
 
 
+def test_licence() -> None:
+    """Each file of Nix's begins with the two lines that say whose it is and under which licence."""
+    files = [ROOT / "flake.nix", *(ROOT / "nix").rglob("*.*"), *(ROOT / "tests" / "nix" / "nixpkgs").glob("*.nix")]
+    texts = {path: path.read_text(encoding="utf-8") for path in files if path.suffix in {".nix", ".py", ".sh"}}
+    mark = "# SPDX-FileCopyrightText: The scherbelberg authors\n# SPDX-License-Identifier: BSD-3-Clause\n"
+    begins = {path: re.sub(r"\A#!.*\n", "", text)[: len(mark)] for path, text in texts.items()}
+    assert [path for path, text in begins.items() if text != mark] == []
+
+
 def test_stand_in_is_small() -> None:
     """It is read in one sitting: under 150 lines that are neither empty nor comments."""
     texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "nix" / "nixpkgs").glob("*.nix")]
