@@ -20,7 +20,7 @@ from scherbelberg.lockfiles import read_any_lock
 
 _CHANNEL = "https://conda.anaconda.org/conda-forge"
 _SHA, _OTHER, _MD5 = "a" * 64, "0b" * 32, "c" * 32
-_SIX = "https://files.pythonhosted.org/packages/aa/six-1.17.0-py2.py3-none-any.whl"
+_SIX = "https://files.example/packages/aa/six-1.17.0-py2.py3-none-any.whl"
 _PYTHON = f"{_CHANNEL}/linux-64/python-3.13.9-h1_0_cp313.conda"
 _ZICT = f"{_CHANNEL}/noarch/zict-3.0.0-pyhd8_1.conda"
 _EXPECTED = (
