@@ -43,9 +43,9 @@
         };
       });
 
-      devShells = eachSystem (pkgs: pkgs.callPackage ./nix/shell.nix { });
+      devShells = eachSystem (pkgs: pkgs.callPackages ./nix/shell.nix { });
 
-      checks = eachSystem (pkgs: pkgs.callPackage ./nix/checks.nix { });
+      checks = eachSystem (pkgs: pkgs.callPackages ./nix/checks.nix { });
 
       formatter = eachSystem (pkgs: pkgs.nixfmt);
 

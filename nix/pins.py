@@ -21,6 +21,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 PINS = ROOT / "nix" / "pins.json"
+LOCKS = ROOT / "scherbelberg" / "share" / "env"
 LOCK = "main-py313-linux-64"
 ADVICE = "run 'python nix/pins.py --write' in a clone"
 #: What must be as the lock has it, and conda's name for it.
@@ -43,9 +44,13 @@ PLATFORMS = {
 }
 
 
-def locked_versions() -> dict[str, str]:
-    """Versions that the lock has."""
-    text = (ROOT / "scherbelberg" / "share" / "env" / f"{LOCK}.lock").read_text(encoding="utf-8")
+def locked_versions(lock: str = LOCK) -> dict[str, str]:
+    """Versions that a lock has.
+
+    Args:
+        lock: Its name.
+    """
+    text = (LOCKS / f"{lock}.lock").read_text(encoding="utf-8")
     found = dict(re.findall(r"^https://\S+/([a-z0-9_.-]+)-([^-/\s]+)-[^-/\s]+#", text, flags=re.MULTILINE))
     return {name: found[conda] for name, conda in LOCKED.items()}
 
@@ -72,6 +77,9 @@ def complaints(pins: dict[str, Any]) -> list[str]:
         pins: The content of pins.json.
     """
     wanted, constraints = wanted_versions(), constrained()
+    for path in sorted(LOCKS.glob("*-py313-*.lock")):
+        if locked_versions(path.stem) != locked_versions():
+            return [f"{path.stem} and {LOCK} have other versions, of which Nix can have but one"]
     if set(pins) != set(wanted):
         return [f"it pins {', '.join(pins)} and should pin {', '.join(wanted)}"]
     wrong = [

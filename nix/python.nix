@@ -25,7 +25,6 @@ let
     pname: pin:
     {
       dependencies ? [ ],
-      optional-dependencies ? { },
       module ? pname,
     }:
     let
@@ -33,8 +32,10 @@ let
       isCompiled = stdenv.hostPlatform.isLinux && !(pin.wheels ? any);
     in
     final.buildPythonPackage {
-      inherit pname dependencies optional-dependencies;
+      inherit pname dependencies;
       inherit (pin) version;
+      # Those that others in nixpkgs ask for by name.
+      optional-dependencies = prev.${pname}.optional-dependencies or { };
       pyproject = false;
       src = pkgs.fetchPypi wheel;
       nativeBuildInputs = [
@@ -67,15 +68,6 @@ lib.optionalAttrs prev.isPy313 {
       final.pyyaml
       final.toolz
     ];
-    optional-dependencies = {
-      array = [ final.numpy ];
-      dataframe = [
-        final.numpy
-        final.pandas
-        final.pyarrow
-      ];
-      distributed = [ final.distributed ];
-    };
   };
 
   distributed = locked "distributed" "distributed" {

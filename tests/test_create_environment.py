@@ -56,7 +56,7 @@ def test_lock_in_three_places(world: World) -> None:
     ended = {(event.node, event.phase) for event in events if event.state == "done"}
     for phase in ("download", "miniforge", "environment"):
         assert {(name, phase) for name in NODES} <= ended
-        assert document["phases"][phase] > 0
+        assert document["phases"][phase] >= 0
     told = [(event.done, event.total) for event in events if event.phase == "download" and event.state == "progress"]
     assert {total for _, total in told} == {size_bytes}
     assert all(0 < done <= size_bytes for done, _ in told if done is not None)

@@ -7,8 +7,10 @@ let
   site = "lib/python3.13/site-packages";
   fix = make: let self = make self; in self;
   extend = make: change: final: let before = make final; in before // change final before;
-  callWith = scope: file: more:
-    let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) scope // more);
+  call = scope: file: more: let f = import file; in f (builtins.intersectAttrs (builtins.functionArgs f) scope // more);
+  # Whatever is called this way can be changed by these two, a mere set of packages too.
+  overridable = package: package // { override = _: throw "not here"; overrideDerivation = _: throw "not here"; };
+  callWith = scope: file: more: overridable (call scope file more);
 
   derive = name: { tools ? [ ], environ ? { }, passthru ? { }, meta ? { } }: script: derivation (environ // {
     inherit name system;
@@ -76,6 +78,7 @@ let
   packages = final: {
     inherit lib;
     callPackage = callWith final;
+    callPackages = file: more: builtins.mapAttrs (_: overridable) (call final file more);
     pythonPackagesExtensions = [ ];
     stdenv = { hostPlatform = { inherit system; isLinux = system != "aarch64-darwin"; }; cc.cc.lib = empty "gcc-lib"; };
     autoPatchelfHook = empty "auto-patchelf-hook";
