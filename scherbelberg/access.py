@@ -86,10 +86,19 @@ def check_mirror(url: str) -> str:
     Raises:
         BadInput: It is no http(s) URL, or has a password in it.
     """
-    if not _is_plain_url(url):
-        shown = "with an @ in it" if "@" in url else f"'{url}'"  # a password may stand before it
+    if not _is_plain_url(url) or has_secrets(url):
+        shown = "with a login or a token in it" if has_secrets(url) else f"'{url}'"
         raise BadInput(f"The mirror {shown} is no http(s) address; credentials for it belong into ~/.netrc.")
     return url.rstrip("/")
+
+
+def has_secrets(url: str) -> bool:
+    """Whether there is, or may be, a login or a token in an address.
+
+    Args:
+        url: Any.
+    """
+    return any(mark in url for mark in ("@", "/t/", "?", "#", '"'))
 
 
 def _is_plain_url(text: str) -> bool:

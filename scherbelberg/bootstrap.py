@@ -11,13 +11,15 @@ from __future__ import annotations
 import base64
 import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
 
 from attrs import frozen
 
 from scherbelberg.errors import BootstrapFailed, ScherbelbergError
 from scherbelberg.events import Event, Listener, Phase
-from scherbelberg.payload import RemoteFile, command, pack, unpack_command
+from scherbelberg.payload import FOLDER, RemoteFile, command, pack, unpack_command
 from scherbelberg.remote import TAIL, Remote
 from scherbelberg.spec import Timeouts
 
@@ -141,6 +143,7 @@ async def bootstrap(
     remote: Remote,
     files: tuple[RemoteFile, ...],
     *,
+    packages: Mapping[str, Path] = MappingProxyType({}),
     answers: Answers,
     listener: Listener,
     timeouts: Timeouts,
@@ -150,7 +153,8 @@ async def bootstrap(
 
     Args:
         remote: The node.
-        files: All that is pushed.
+        files: All that is pushed at once.
+        packages: What is too large for that: path on this computer by path in the payload.
         answers: How the script's questions are answered.
         listener: Is told of the phases.
         timeouts: Deadlines in seconds.
@@ -164,7 +168,7 @@ async def bootstrap(
     talk = _Talk(remote.node, listener, answers)
     talk.phase = Phase.PUSH
     try:
-        await _push(remote, files, listener, timeouts)
+        await _push(remote, files, packages, listener, timeouts)
         return await _run(remote, talk, answers=answers, timeouts=timeouts, digest=digest)
     except ScherbelbergError as error:
         if error.phase is None and talk.phase is not None:
@@ -183,17 +187,28 @@ async def _run(remote: Remote, talk: _Talk, *, answers: Answers, timeouts: Timeo
     return facts
 
 
-async def _push(remote: Remote, files: tuple[RemoteFile, ...], listener: Listener, timeouts: Timeouts) -> None:
-    listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=len(files)))
-    # Packages that the node cannot get by itself are among them, so that it may be hundreds of megabytes.
-    result = await remote.run(unpack_command(), within_s=timeouts.bootstrap, stdin=pack(files))
+async def _push(
+    remote: Remote,
+    files: tuple[RemoteFile, ...],
+    packages: Mapping[str, Path],
+    listener: Listener,
+    timeouts: Timeouts,
+) -> None:
+    count = len(files) + len(packages)
+    listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=count))
+    result = await remote.run(unpack_command(), within_s=timeouts.node_wait, stdin=pack(files))
     if result.exit_code != 0:
         raise BootstrapFailed(
             f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",
             node=remote.node,
             log_tail=result.tail,
         )
-    listener(Event(node=remote.node, phase=Phase.PUSH, state="done", done=len(files), total=len(files)))
+    # From file to file: a hundred nodes may get hundreds of megabytes each.
+    if packages:
+        await remote.run(f"mkdir -p {FOLDER}/packages", within_s=timeouts.node_wait)
+    for path, source in packages.items():
+        await remote.put(source, f"{FOLDER}/{path}", within_s=timeouts.bootstrap)
+    listener(Event(node=remote.node, phase=Phase.PUSH, state="done", done=count, total=count))
 
 
 async def _settle(remote: Remote, talk: _Talk, answers: Answers, timeouts: Timeouts) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
+import secrets
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,10 +20,12 @@ from urllib.request import url2pathname
 
 from scherbelberg.envlock import CHANNELS, EnvLock, Package, Wheel
 from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable
+from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fitting import CHANNEL
 from scherbelberg.openness import is_open
 from scherbelberg.settings import Settings
 from scherbelberg.solve import download
+from scherbelberg.waiting import together
 
 File = Package | Wheel
 #: Until one file is here.
@@ -31,16 +33,19 @@ _FILE_S = 1800.0
 _AT_ONCE = 8
 
 
-async def fetch_private(locks: Iterable[EnvLock], settings: Settings, *, within_s: float) -> dict[str, Path]:
+async def fetch_private(
+    locks: Iterable[EnvLock], settings: Settings, *, within_s: float, listener: Listener = ignore
+) -> dict[str, Path]:
     """Fetch what nodes cannot get.
 
     Args:
         locks: The environment's, of all platforms.
         settings: The surroundings.
         within_s: Deadline in seconds for the question whether a place is open to all.
+        listener: Is told of what is fetched.
 
     Returns:
-        Path on this computer by the file's name.
+        Path on this computer by the file's SHA-256; files for different platforms may have the same name.
 
     Raises:
         ChannelUnreachable: A file could not be had.
@@ -53,12 +58,16 @@ async def fetch_private(locks: Iterable[EnvLock], settings: Settings, *, within_
         by_place.setdefault(_place(file), []).append(file)
     mirror = settings.channel_mirror
     asked = [place for place in by_place if mirror is not None or place != f"{CHANNELS}/{CHANNEL}"]
-    answers = await asyncio.gather(*(_is_open(by_place[place][0], settings, within_s) for place in asked))
+    answers = await together(*(_is_open(by_place[place][0], settings, within_s) for place in asked))
     private = [file for place, open_ in zip(asked, answers, strict=True) if not open_ for file in by_place[place]]
+    if not private:
+        return {}
     limit = asyncio.Semaphore(_AT_ONCE)
     folder = settings.cache / "packages"
-    paths = await asyncio.gather(*(_fetch(file, folder, mirror, limit) for file in private))
-    return {file.file_name: path for file, path in zip(private, paths, strict=True)}
+    listener(Event(phase=Phase.DOWNLOAD, state="start", detail=f"{len(private)} files that nodes cannot get"))
+    paths = await together(*(_fetch(file, folder, mirror, limit) for file in private))
+    listener(Event(phase=Phase.DOWNLOAD, state="done", detail=f"{len(private)} files to send along"))
+    return {file.sha256: path for file, path in zip(private, paths, strict=True)}
 
 
 def mirrored(url: str, mirror: str | None) -> str:
@@ -81,8 +90,10 @@ def _place(file: File) -> str:
 
 async def _is_open(file: File, settings: Settings, within_s: float) -> bool:
     url = mirrored(file.url, settings.channel_mirror)
-    if url == file.url and not url.startswith("https:"):
-        return False  # nodes fetch nothing over plain http but from a mirror that was named for it
+    if url == file.url and (not url.startswith("https:") or settings.access.authorities is not None):
+        # Nodes fetch nothing over plain http but from a mirror that was named for it, and know no authority of a
+        # company's own but for such a mirror.
+        return False
     return await is_open(url, authorities=settings.access.authorities, within_s=within_s)
 
 
@@ -91,7 +102,7 @@ async def _fetch(file: File, folder: Path, mirror: str | None, limit: asyncio.Se
     async with limit:
         if await asyncio.to_thread(_is_whole, target, file):
             return target
-        aside = target.with_name(f"{target.name}.{os.getpid()}")
+        aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
         try:
             await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
             if file.url.startswith("file:"):

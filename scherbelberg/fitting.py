@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
@@ -17,6 +18,9 @@ PROFILES = ("main", "science")
 CHANNEL = "conda-forge"
 #: An environment that the nodes' image holds.
 IMAGE = "image"
+#: The oldest with which clusters can be used, as pyproject.toml has them.
+LEAST_PYTHON = (3, 11)
+LEAST_DASK = (2026, 6)
 #: Never another version than the client's; the others may be the nearest of the same major version.
 HARD = ("dask", "distributed")
 #: What Dask's dashboard is made of; no client needs it.
@@ -119,6 +123,27 @@ def _mismatch(name: str, client: Client, error: VersionMismatch) -> VersionMisma
         " allow it with --allow-mismatch.",
         differences=error.differences,
     )
+
+
+def check_age(client: Client) -> None:
+    """Refuse a client that is too old for what nodes run.
+
+    Args:
+        client: The client.
+
+    Raises:
+        EnvironmentUnavailable: Its Python or its Dask is.
+    """
+    for name, found, least in (
+        ("Python", client.versions.python, LEAST_PYTHON),
+        ("dask", client.versions.packages["dask"], LEAST_DASK),
+    ):
+        if tuple(int(part) for part in re.findall("[0-9]+", found)[:2]) < least:
+            words = ".".join(map(str, least))
+            raise EnvironmentUnavailable(
+                f"The client's Python {client.path} has {name} {found}, and {name} {words} is the oldest with which"
+                " clusters can be used: take a newer one."
+            )
 
 
 def check_releases(client: Client, *, may_differ: bool) -> None:

@@ -51,6 +51,7 @@ def read_client(path: Path, source: str) -> Client:
     Raises:
         BadInput: It is none that can be asked, or has no Dask.
     """
+    path = path.absolute()
     command = [str(path), "-c", inspect.getsource(installed), *_NAMES]
     environ = environment_with({"PYTHONSAFEPATH": "1"})  # nothing is imported from the folder where we happen to be
     try:

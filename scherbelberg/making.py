@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import evolve
@@ -72,8 +72,11 @@ async def make(
         ScherbelbergError: It could not be made; everything was given back.
     """
     watch = Stopwatch(listener)
+    certificates = _certificates(settings)
     order = await place(hetzner, settings, spec, client, watch)
-    making = _Making(hetzner, order, watch, provisions, settings)
+    making = _Making(
+        hetzner, order, watch, provisions=provisions, release=_release(settings), certificates=certificates
+    )
     try:
         async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, keep=keep):
             watch(Event(phase=Phase.CREDENTIALS, state="done"))
@@ -94,7 +97,14 @@ class _Making:
     """One cluster while it is being made."""
 
     def __init__(
-        self, hetzner: Hetzner, order: Order, watch: Stopwatch, provisions: Provisions, settings: Settings
+        self,
+        hetzner: Hetzner,
+        order: Order,
+        watch: Stopwatch,
+        *,
+        provisions: Provisions,
+        release: Release,
+        certificates: Mapping[str, bytes],
     ) -> None:
         self.links = Links(order.folder, order.manifest, order.credentials.ssh.private)
         self._hetzner = hetzner
@@ -103,14 +113,9 @@ class _Making:
         self._watch = watch
         self._timeouts = order.plan.spec.timeouts
         self._share = shipped_files()
-        self._release = Release(
-            script=script_digest(self._share),
-            tool=tool_version(),
-            channel_mirror=settings.channel_mirror,
-            miniforge_mirror=settings.miniforge_mirror,
-        )
+        self._release = release
         self._provisions = provisions
-        self._certificates = _certificates(settings)
+        self._certificates = certificates
         self._roster = Roster(hetzner, order.plan, self._found)
 
     async def run(self) -> None:
@@ -174,6 +179,7 @@ class _Making:
         facts = await bootstrap(
             remote,
             self._payload(node, addresses, digest),
+            packages=self._order.packages(node_platform(node)),
             answers=self._answers(node),
             listener=self._watch,
             timeouts=self._timeouts,
@@ -187,7 +193,7 @@ class _Making:
             node_settings(self._plan, node, addresses, digest=digest, release=self._release),
             authority=self._order.credentials.authority.certificate,
             share=self._share,
-            environment=self._order.environment_files(node_platform(node)) | self._certificates,
+            environment=self._order.lock_files(node_platform(node)) | dict(self._certificates),
             provisions=self._provisions,
         )
 
@@ -245,6 +251,15 @@ class _Making:
 
     def _tell(self, phase: Phase, state: State, node: NodePlan | None = None, *, detail: str = "") -> None:
         self._watch(Event(phase=phase, state=state, node=node.name if node else None, detail=detail))
+
+
+def _release(settings: Settings) -> Release:
+    return Release(
+        script=script_digest(shipped_files()),
+        tool=tool_version(),
+        channel_mirror=settings.channel_mirror,
+        miniforge_mirror=settings.miniforge_mirror,
+    )
 
 
 def _certificates(settings: Settings) -> dict[str, bytes]:

@@ -8,9 +8,9 @@ import logging
 
 from scherbelberg.environment import Client, Versions, compare
 from scherbelberg.envlock import PLATFORMS
-from scherbelberg.fitting import IMAGE, fits, profiles_for
+from scherbelberg.fitting import IMAGE, PROFILES, fits, profiles_for
 from scherbelberg.interpreter import own_client
-from scherbelberg.record import EnvRecord, Manifest
+from scherbelberg.record import Manifest
 from scherbelberg.shipped import shipped_lock
 
 _LOG = logging.getLogger("scherbelberg")
@@ -33,7 +33,7 @@ def matched(manifest: Manifest) -> Versions:
     """
     client = own_client()
     compare(client.versions, {"scheduler": _proven(manifest)}, allowed=manifest.environment.allowed)
-    if note := other_lock(client, manifest.environment):
+    if note := other_lock(client, manifest):
         _LOG.warning("%s", note)
     return client.versions
 
@@ -43,17 +43,19 @@ def _proven(manifest: Manifest) -> Versions:
     return Versions(python=packages.pop("python"), packages=packages)
 
 
-def other_lock(client: Client, environment: EnvRecord) -> str | None:
-    """Say that a cluster has another lock than a client would get now, or None.
+def other_lock(client: Client, manifest: Manifest) -> str | None:
+    """Say that a cluster has another lock than a client would get now for the same wishes, or None.
 
     Args:
         client: The client.
-        environment: The cluster's environment.
+        manifest: What this computer remembers of the cluster.
     """
-    if environment.name == IMAGE:
+    environment, spec = manifest.environment, manifest.spec
+    if environment.name == IMAGE or spec.packages or spec.channels or spec.env not in {None, *PROFILES}:
         return None
     minor = client.versions.python_minor
-    locks = [shipped_lock(name, minor, platform) for name in profiles_for(client) for platform in PLATFORMS.values()]
+    profiles = (spec.env,) if spec.env else profiles_for(client)
+    locks = [shipped_lock(name, minor, platform) for name in profiles for platform in PLATFORMS.values()]
     fitting = [lock for lock in locks if lock is not None and fits(client, lock)]
     own = {lock.platform: lock for lock in reversed(fitting)}
     for platform, digest in environment.digests.items():

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 #: Some servers say of what only members may see that it is not there.
 _DENIED = {401, 403, 404, 407}
@@ -27,8 +28,11 @@ async def is_open(url: str, *, authorities: str | None, within_s: float) -> bool
 def _ask(url: str, authorities: str | None, within_s: float) -> bool:
     # The first byte is asked for, since a HEAD may be denied where a GET is not.
     request = urllib.request.Request(url, headers={"Range": "bytes=0-0", "User-Agent": "scherbelberg"})  # noqa: S310
-    context = ssl.create_default_context(cafile=authorities)
     try:
+        is_folder = authorities is not None and Path(authorities).is_dir()
+        context = ssl.create_default_context(
+            cafile=None if is_folder else authorities, capath=authorities if is_folder else None
+        )
         with urllib.request.urlopen(request, timeout=within_s, context=context):  # noqa: S310 - http(s), as checked before
             return True
     except urllib.error.HTTPError as error:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -14,7 +15,7 @@ from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client, baked_digest, compare
 from scherbelberg.envlock import write_lock
-from scherbelberg.errors import ClusterExists, VersionMismatch
+from scherbelberg.errors import ClusterExists, ScherbelbergError, VersionMismatch
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
@@ -31,6 +32,8 @@ from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import inventory
 
 _UID_BYTES = 5
+#: For a place of packages to say whether it is open to all.
+_ASK_S = 8.0
 
 
 @frozen(kw_only=True)
@@ -43,7 +46,7 @@ class Order:
         manifest: What the folder remembers.
         credentials: Its keys.
         environment: The environment of its nodes.
-        sent: Files of it that nodes cannot get by themselves: path on this computer by name.
+        sent: Files of it that nodes cannot get by themselves: path on this computer by SHA-256.
         held: What the cloud has of it already, from a try that was interrupted.
     """
 
@@ -55,18 +58,24 @@ class Order:
     sent: Mapping[str, Path] = field(factory=dict, hash=False)
     held: Holding | None = None
 
-    def environment_files(self, platform: str) -> dict[str, bytes]:
-        """What a node is sent of its environment, by path in the payload.
+    def lock_files(self, platform: str) -> dict[str, bytes]:
+        """The lock that a node is sent, by path in the payload; none where its image holds the environment.
 
         Args:
             platform: The node's.
         """
         lock = self.environment.locks.get(platform)
-        if lock is None:
-            return {}
-        names = [file.file_name for file in lock.files if file.file_name in self.sent]
-        sent = {f"packages/{name}": self.sent[name].read_bytes() for name in names}
-        return {"env.lock": write_lock(lock).encode(), **sent}
+        return {} if lock is None else {"env.lock": write_lock(lock).encode()}
+
+    def packages(self, platform: str) -> dict[str, Path]:
+        """The files that a node is sent, large ones: path on this computer by path in the payload.
+
+        Args:
+            platform: The node's.
+        """
+        lock = self.environment.locks.get(platform)
+        files = () if lock is None else lock.files
+        return {f"packages/{file.file_name}": self.sent[file.sha256] for file in files if file.sha256 in self.sent}
 
 
 async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client: Client, listener: Listener) -> Order:
@@ -91,19 +100,32 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client:
     store = Store(settings.home)
     folders = {folder.uid: folder for folder in store.folders(prefix=spec.prefix, endpoint=settings.access.endpoint)}
     held = _resumable(holdings(resources), folders, hetzner.now_s)
-    if held is not None:
-        order = _resume(folders[held.uid], spec, client, catalog, held)
-        order = evolve(order, sent=await _private_files(order.environment, spec, settings))
-    else:
+    if held is None:
         identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
         plan = _decide(spec, catalog, identity)
         listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
         environment = await _environment(plan, client, settings, listener)
-        sent = await _private_files(environment, spec, settings)
+        sent = await _private_files(environment, spec, settings, listener)
         return evolve(_claim(plan, environment, settings, store), sent=sent)
-    listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
-    order.folder.begin_making()
-    return order
+    with _resuming(folders[held.uid]) as folder:
+        order = _resume(folder, spec, client, catalog, held)
+        listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
+        return evolve(order, sent=await _private_files(order.environment, spec, settings, listener))
+
+
+@contextmanager
+def _resuming(folder: Folder) -> Iterator[Folder]:
+    """Be the one who makes a cluster, from before anything is waited for; if it fails, say what is still rented."""
+    folder.begin_making()
+    try:
+        yield folder
+    except BaseException as error:
+        folder.end_making()
+        if isinstance(error, ScherbelbergError) and not isinstance(error, ClusterExists):
+            prefix = folder.prefix
+            way = f"repeat this, or give it back with 'scherbelberg destroy -p {prefix}'"
+            error.args = (f"{error.message} What was made of cluster '{prefix}' before stays: {way}.",)
+        raise
 
 
 async def preview(
@@ -144,8 +166,11 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
     return await choose(plan.spec, client, platforms, sources=sources, image_fits=image_fits, listener=listener)
 
 
-async def _private_files(environment: Environment, spec: ClusterSpec, settings: Settings) -> dict[str, Path]:
-    return await fetch_private(environment.locks.values(), settings, within_s=spec.timeouts.request)
+async def _private_files(
+    environment: Environment, spec: ClusterSpec, settings: Settings, listener: Listener
+) -> dict[str, Path]:
+    within_s = min(_ASK_S, spec.timeouts.request)
+    return await fetch_private(environment.locks.values(), settings, within_s=within_s, listener=listener)
 
 
 def describe(plan: ClusterPlan) -> str:
@@ -235,7 +260,7 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
         scheduler=manifest.nodes[0].server_type,
         worker=manifest.nodes[1].server_type,
     )
-    plan = evolve(make_plan(decided, catalog, manifest.identity), spec=spec)
+    plan = evolve(_decide(decided, catalog, manifest.identity), spec=spec)
     return Order(
         plan=plan,
         folder=folder,

@@ -21,6 +21,7 @@ from scherbelberg.fitting import (
     HARD,
     PROFILES,
     Environment,
+    check_age,
     check_releases,
     environment_of,
     fits,
@@ -66,6 +67,7 @@ async def choose(
         VersionMismatch: What the user named differs from the client.
         WaitTimeout: It was not found in time.
     """
+    check_age(client)
     is_plain = spec.env is None and not spec.packages and not spec.channels
     if is_plain and image_fits:
         return image_environment(client)
@@ -104,8 +106,10 @@ def read_environment(path: Path, platform: str) -> EnvLock:
         BadInput: It is none, or not for this platform.
     """
     lock = read_any_lock(path, platform=platform)
-    if lock.platform != platform:
-        raise BadInput(f"{path} is for {lock.platform}, and nodes of {platform} are asked for.")
+    strange = [one for one in lock.packages if one.subdir not in {platform, "noarch"}]
+    if lock.platform != platform or strange:
+        found = strange[0].subdir if strange else lock.platform
+        raise BadInput(f"{path} is for {found}, and nodes of {platform} are asked for.")
     name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")
     return evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
 
@@ -122,6 +126,13 @@ def _wish_of(spec: ClusterSpec) -> EnvWish | None:
             f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: {error}."
         ) from None
     return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else None
+
+
+def _as_in(like: EnvLock, specs: tuple[str, ...]) -> tuple[str, ...]:
+    """Ask for the versions that another platform has got."""
+    versions = {package.name: package.version for package in like.packages}
+    names = (re.split(r"[\s=<>!~\[]", spec, maxsplit=1)[0] for spec in specs)
+    return tuple(f"{name} =={versions[name]}" if name in versions else name for name in names)
 
 
 class _Choice:
@@ -155,7 +166,7 @@ class _Choice:
         locks: dict[str, EnvLock] = {}
         for platform in self._platforms:
             like = next(iter(locks.values()), None)
-            locks[platform] = await self._with_wheels(await self._packages(platform, like))
+            locks[platform] = await self._with_wheels(await self._packages(platform, like), like)
         name = next(iter(locks.values())).profile
         may_differ, soft = self._spec.allow_mismatch, _SOFT if self._is_solved else ()
         return environment_of(name, locks, self._client, may_differ=may_differ, soft=soft)
@@ -166,8 +177,9 @@ class _Choice:
             self._is_solved = True
             return await self._solved(platform, like)
         more = self._more
-        if self._requirements and "pip" not in {package.name for package in base.packages}:
+        if (self._requirements or base.wheels) and "pip" not in {package.name for package in base.packages}:
             more = (*more, "pip")
+        more = more if like is None else _as_in(like, more)
         return await self._added(base, more) if more else base
 
     def _base(self, platform: str) -> EnvLock | None:
@@ -194,6 +206,7 @@ class _Choice:
 
     async def _solved(self, platform: str, like: EnvLock | None) -> EnvLock:
         more = (*self._more, "pip") if self._requirements else self._more
+        more = more if like is None else _as_in(like, more)
         versions = self._client.versions if like is None else evolve(like.versions, python=self._client.versions.python)
         asked = {"for": versions.packages, "python": versions.python_minor, "platform": platform, "more": more}
         return await self._remembered(
@@ -206,7 +219,7 @@ class _Choice:
 
     async def _remembered(self, asked: Mapping[str, object], answer: Coroutine[Any, Any, EnvLock]) -> EnvLock:
         """The answer to a question that may have been asked before."""
-        question = {**asked, "channels": self._channel_names, "tool": tool_version()}
+        question = {**asked, "channels": self._channel_names, "mirror": self._sources.mirror, "tool": tool_version()}
         if (known := self._cache.read(question)) is not None:
             answer.close()
             return known
@@ -218,11 +231,12 @@ class _Choice:
     def _channels(self) -> Channels:
         return channels_of(self._channel_names, self._sources)
 
-    async def _with_wheels(self, lock: EnvLock) -> EnvLock:
+    async def _with_wheels(self, lock: EnvLock, like: EnvLock | None) -> EnvLock:
         if not self._requirements:
             return lock
+        known = () if like is None else tuple(f"{wheel.name}=={wheel.version}" for wheel in like.wheels)
         wheels = await resolve_wheels(
-            self._requirements,
+            known or self._requirements,
             python=lock.versions.python,
             platform=lock.platform,
             having=pypi_versions(lock),

@@ -13,6 +13,7 @@ from typing import Literal
 
 from attrs import field, frozen
 
+from scherbelberg.access import has_secrets
 from scherbelberg.errors import BadInput
 
 #: A network holds 100 members and the scheduler is one of them.
@@ -230,7 +231,7 @@ def _check_packages(instance: object, attribute: object, value: tuple[str, ...])
 
 def _check_channels(instance: object, attribute: object, value: tuple[str, ...]) -> None:
     for text in value:
-        if "@" in text or "/t/" in text:
+        if has_secrets(text):
             raise BadInput(
                 "A channel's URL has a password or token in it, which others could read: leave it out there, and put it"
                 " into ~/.netrc or the keyring."
@@ -256,7 +257,7 @@ class ClusterSpec:
         worker: Server type of the workers, or None for the cheapest that fits.
         scheduler: Server type of the scheduler, or None for the cheapest that fits.
         location: Location, such as ``fsn1``, or None for any in network zone eu-central.
-        image: Image name, or None for the newest Ubuntu LTS.
+        image: Image name, or None for the pinned one, or the newest Ubuntu LTS where that is gone.
         network_range: IPv4 range of the private network.
         ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
         processes: Dask worker processes on each worker machine, or ``auto`` for Dask's own choice by its cores.

@@ -140,10 +140,18 @@ def test_bad_mirror(url: str) -> None:
         check_mirror(url)
 
 
+@pytest.mark.parametrize("end", ["/t/tk-123/conda", "/conda?token=tk-123", "/conda#tk-123"])
+def test_mirror_with_a_token(end: str) -> None:
+    """A token in a mirror's address is refused without showing it: nodes' files would hold it."""
+    with pytest.raises(BadInput, match="with a login or a token in it") as caught:
+        check_mirror(f"https://mirror.example{end}")
+    assert "tk-123" not in caught.value.message
+
+
 def test_mirror_with_a_password() -> None:
     """A password in a mirror's address is refused without showing it, and with a better place for it."""
     with pytest.raises(BadInput) as caught:
         check_mirror("https://anna:s3cret@mirror.example")
     assert caught.value.message == (
-        "The mirror with an @ in it is no http(s) address; credentials for it belong into ~/.netrc."
+        "The mirror with a login or a token in it is no http(s) address; credentials for it belong into ~/.netrc."
     )

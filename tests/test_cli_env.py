@@ -91,13 +91,13 @@ def test_diff_with_a_shipped_one(shell: Shell, tmp_path: Path, fake: Mirror) -> 
     code, output, _ = shell(*words)
     assert (code, "Environment main (Python 3.13.14, dask 2026.7.1)" in output) == (0, True)
     assert f"{python} (--client)" in output
-    other = _client(tmp_path / "o", **{**_main().versions.packages, "dask": "2026.1.0"})
+    other = _client(tmp_path / "o", **{**_main().versions.packages, "dask": "2026.6.0"})
     code, output, complaints = shell("env", "diff", "--client", str(other), "--env", "main")
     assert code == 7
     assert "has dask 2026.7.1 and the client's Python" in complaints
     code, output, _ = shell("env", "diff", "--client", str(other), "--env", "main", "--allow-mismatch", "--json")
     document = json.loads(output)
-    assert document["allowed"] == [{"package": "dask", "client": "2026.1.0", "nodes": "2026.7.1"}]
+    assert document["allowed"] == [{"package": "dask", "client": "2026.6.0", "nodes": "2026.7.1"}]
     assert document["client"]["python"] == str(other)
     assert fake.seen == []
 

@@ -26,6 +26,8 @@ from scherbelberg.fetching import fetch_private, mirrored
 from scherbelberg.settings import Settings
 from scherbelberg.solving import solve_for
 
+#: Of a mirror that does not answer, which nodes shall find out.
+_PYTHON = "https://conda.anaconda.org/conda-forge/noarch/python-3.13.0-0.conda"
 _SECRET = "s3cret%40x"
 _BASIC = "Basic " + base64.b64encode(f"anna:{_SECRET}".encode()).decode()
 
@@ -61,7 +63,26 @@ def _settings(tmp_path: Path, mirror: str | None = None) -> Settings:
 
 
 async def _fetch(lock: EnvLock, settings: Settings) -> dict[str, Path]:
-    return await fetch_private([lock], settings, within_s=10)
+    found = await fetch_private([lock], settings, within_s=10)
+    assert {file.sha256: found.get(file.sha256) for file in lock.files if file.sha256 in found} == found
+    return {path.name.partition("-")[2]: path for path in found.values()}
+
+
+async def test_same_name_on_two_platforms(tmp_path: Path) -> None:
+    """Two files of one name, for different platforms, are two files."""
+    locks = []
+    for platform in ("linux-64", "linux-aarch64"):
+        file = tmp_path / platform / "same-1-0.conda"
+        file.parent.mkdir()
+        file.write_text(platform, encoding="utf-8")
+        digest = hashlib.sha256(platform.encode()).hexdigest()
+        packages = (Package(url=file.as_uri(), sha256=digest), Package(url=_PYTHON, sha256="0" * 64))
+        locks.append(EnvLock(profile="x", platform=platform, packages=packages))
+    found = await fetch_private(locks, _settings(tmp_path, "http://127.0.0.1:9"), within_s=1)
+    assert [found[lock.packages[0].sha256].read_text(encoding="utf-8") for lock in locks] == [
+        "linux-64",
+        "linux-aarch64",
+    ]
 
 
 @pytest.fixture

@@ -4,15 +4,22 @@
 
 from __future__ import annotations
 
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 from attrs import evolve
 from fake_channel import client
 
 from scherbelberg.environment import baked_digest
 from scherbelberg.envlock import EnvLock, Package
-from scherbelberg.errors import VersionMismatch
+from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch
 from scherbelberg.fitting import (
+    LEAST_DASK,
+    LEAST_PYTHON,
     any_of_major,
+    check_age,
     check_releases,
     environment_of,
     fits,
@@ -61,6 +68,28 @@ def test_releases() -> None:
     check_releases(client(own=("dask",)), may_differ=True)
     with pytest.raises(VersionMismatch, match=r"dask 2026\.7\.1 of the client's Python .* is no release"):
         check_releases(client(own=("dask",)), may_differ=False)
+
+
+@pytest.mark.parametrize(
+    ("python", "dask", "words"),
+    [
+        ("3.10.14", "2026.7.1", "has Python 3.10.14, and Python 3.11 is the oldest"),
+        ("3.13.1", "2026.5.0", "has dask 2026.5.0, and dask 2026.6 is the oldest"),
+        ("3.13.1", "2025.12.0", "has dask 2025.12.0"),
+    ],
+)
+def test_old_clients(python: str, dask: str, words: str) -> None:
+    """A client that is too old for what nodes run is refused before anything is rented."""
+    with pytest.raises(EnvironmentUnavailable, match=re.escape(words)):
+        check_age(client(python, dask=dask))
+
+
+def test_oldest_clients() -> None:
+    """The oldest that are accepted are those of pyproject.toml."""
+    check_age(client("3.11.0", dask="2026.6.0"))
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["requires-python"] == f">={'.'.join(map(str, LEAST_PYTHON))}"
+    assert f"dask>={'.'.join(map(str, LEAST_DASK))}" in project["dependencies"]
 
 
 def test_what_may_differ() -> None:

@@ -34,7 +34,7 @@ def other(tmp_path: Path) -> Path:
 
 def _client(folder: Path, python: str) -> Path:
     """A program that answers as a client's Python does, with versions of its own."""
-    answer = {"python": python, "packages": dict.fromkeys(REQUIRED, "1.0"), "own": []}
+    answer = {"python": python, "packages": dict.fromkeys(REQUIRED, "2026.8.0"), "own": []}
     path = folder / "python"
     path.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}'\n", encoding="utf-8")
     path.chmod(0o755)
@@ -92,7 +92,7 @@ def test_what_may_differ(shell: Shell, other: Path) -> None:
 def test_refusals(shell: Shell, other: Path, tmp_path: Path) -> None:
     """Versions that differ are exit code 7; where there is no environment, or no answer of a channel, it is 15."""
     assert _failure(shell("env", "diff", "--env", str(other), "--json")) == (7, "version_mismatch")
-    client = str(_client(tmp_path, "3.10.4"))
+    client = str(_client(tmp_path, "3.11.4"))
     answer = shell("env", "diff", "--env", "main", "--client", client, "--json")
     assert _failure(answer) == (15, "environment_unavailable")
     shell.monkeypatch.setenv("SCHERBELBERG_CHANNEL_MIRROR", "http://127.0.0.1:9")

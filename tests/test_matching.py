@@ -44,14 +44,14 @@ def _manifest(record: EnvRecord, who: Client) -> Manifest:
 
 def test_same_lock() -> None:
     """Nothing is to be said of a cluster that has what this client would get."""
-    assert other_lock(_client(), _record(_lock("main"), _lock("main", "linux-aarch64"))) is None
+    assert other_lock(_client(), _manifest(_record(_lock("main"), _lock("main", "linux-aarch64")), _client())) is None
 
 
 @pytest.mark.parametrize("platform", ["linux-64", "linux-aarch64"])
 def test_other_lock(platform: str) -> None:
     """Another lock is told, with both names and digests, for whichever platform."""
     science, main = _lock("science", platform), _lock("main", platform)
-    assert other_lock(_client(), _record(science, name="science")) == (
+    assert other_lock(_client(), _manifest(_record(science, name="science"), _client())) == (
         f"The nodes have the environment 'science' ({science.digest[:12]}), and this client would get 'main'"
         f" ({main.digest[:12]}) today; what is compared is the same in both."
     )
@@ -60,8 +60,19 @@ def test_other_lock(platform: str) -> None:
 def test_what_cannot_be_told() -> None:
     """Where the image holds the environment, or this client would have one solved, there is no other lock to name."""
     science = _lock("science")
-    assert other_lock(_client(), _record(science, name="image")) is None
-    assert other_lock(_client(tornado="1.0"), _record(science, name="science")) is None
+    assert other_lock(_client(), _manifest(_record(science, name="image"), _client())) is None
+    assert (
+        other_lock(_client(tornado="1.0"), _manifest(_record(science, name="science"), _client(tornado="1.0"))) is None
+    )
+
+
+def test_what_was_wished_for() -> None:
+    """Who asked for science has it, and who added something has a lock of their own: that is no news."""
+    science, who = _lock("science"), _client()
+    record = _record(science, name="science")
+    for wish in ({"env": "science"}, {"packages": ("xarray",)}, {"env": "environment.yml"}):
+        spec = evolve(manifest().spec, **wish)
+        assert other_lock(who, evolve(_manifest(record, who), spec=spec)) is None
 
 
 def test_it_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -133,16 +133,16 @@ async def test_named(world: World, profile: str) -> None:
 
 async def test_named_for_another_client(world: World) -> None:
     """A client that differs from what was named is refused with the table, unless it is allowed."""
-    who = fitting(shipped(), dask="2026.1.0", numpy="2.0.0")
+    who = fitting(shipped(), dask="2026.6.0", numpy="2.0.0")
     with pytest.raises(VersionMismatch) as caught:
         await world.choose(who, env="main")
-    assert caught.value.differences == (("main", "dask", "2026.1.0", "2026.7.1"), ("main", "numpy", "2.0.0", "2.4.6"))
+    assert caught.value.differences == (("main", "dask", "2026.6.0", "2026.7.1"), ("main", "numpy", "2.0.0", "2.4.6"))
     assert caught.value.message == (
-        "The environment 'main' has dask 2026.7.1 and the client's Python /opt/client/bin/python has 2026.1.0 (2"
+        "The environment 'main' has dask 2026.7.1 and the client's Python /opt/client/bin/python has 2026.6.0 (2"
         " differences in all): use a client with the same versions, leave --env out, or allow it with --allow-mismatch."
     )
     allowed = (await world.choose(who, env="main", allow_mismatch=True)).allowed
-    assert allowed == (("dask", "2026.1.0", "2026.7.1"), ("numpy", "2.0.0", "2.4.6"))
+    assert allowed == (("dask", "2026.6.0", "2026.7.1"), ("numpy", "2.0.0", "2.4.6"))
 
 
 async def test_named_for_another_python(world: World) -> None:

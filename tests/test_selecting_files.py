@@ -16,7 +16,7 @@ from conda_channel import reindex
 from fake_channel import add, client
 from simple_index import SimpleIndex
 
-from scherbelberg.envlock import EnvLock, write_lock, write_records
+from scherbelberg.envlock import EnvLock, Wheel, write_lock, write_records
 from scherbelberg.errors import BadInput, EnvironmentUnavailable, VersionMismatch
 
 __all__ = ["index", "own_world", "world"]
@@ -53,6 +53,25 @@ async def test_foreign_list(world: World, tmp_path: Path) -> None:
     )
     added = (await world.choose(client(), env=path, packages="more")).locks["linux-64"]
     assert {(one.url, one.sha256) for one in added.packages} > {(one.url, one.sha256) for one in solved.packages}
+
+
+async def test_list_of_another_platform(world: World, tmp_path: Path) -> None:
+    """A list that does not say its platform says it by its packages; one of somebody's own computer is refused."""
+    text = "@EXPLICIT" + write_lock(shipped()).partition("@EXPLICIT")[2]
+    path = tmp_path / "list.txt"
+    path.write_text(text.replace("/linux-64/", "/osx-arm64/"), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"list\.txt is for osx-arm64, and nodes of linux-64 are asked for"):
+        await world.choose(fitting(shipped()), env=path)
+
+
+async def test_list_with_wheels_and_no_pip(world: World, tmp_path: Path) -> None:
+    """Where wheels are to be installed there has to be pip, which is added where it is missing."""
+    base = shipped()
+    wheel = Wheel(name="plain", version="1.0", url="https://a.b/plain-1.0-py3-none-any.whl", sha256="0" * 64)
+    packages = tuple(one for one in base.packages if one.name != "pip")
+    path = _write(tmp_path, evolve(base, packages=packages, wheels=(wheel,)))
+    lock = (await world.choose(fitting(base), env=path)).locks["linux-64"]
+    assert ("pip" in {one.name for one in lock.packages}, lock.wheels) == (True, (wheel,))
 
 
 def _conda_lock(lock: EnvLock) -> str:

@@ -157,11 +157,14 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
 
 @env.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@_platform_option("Of nodes, for FILES that are for several platforms; repeat it.")
 @click.option("--constraints", type=_FILE, help="A file of constraints that shall agree with the shipped environments.")
 @click.option("--write", is_flag=True, help="First bring the digests in pins.toml up to date.")
 @json_option
 @voice_options
-def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_json: bool) -> None:
+def check(
+    *, files: tuple[Path, ...], platforms: tuple[str, ...], constraints: Path | None, write: bool, as_json: bool
+) -> None:
     """Check that locks are whole: FILES, or the shipped ones together with their pins and this package's extras.
 
     The exit code is 15 if something is wrong.
@@ -173,7 +176,7 @@ def check(*, files: tuple[Path, ...], constraints: Path | None, write: bool, as_
     if write:
         pin_anew()
     if files:
-        found = [check_lock(read_any_lock(path, platform=_PLATFORMS[0])) for path in files]
+        found = [check_lock(read_any_lock(path, platform=one)) for path in files for one in platforms]
     else:
         found = [check_shipped(None if constraints is None else _text(constraints))]
     verdict = Verdict(
