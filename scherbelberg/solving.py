@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from attrs import evolve
 
 from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
 from scherbelberg.envlock import EnvLock, Package
-from scherbelberg.errors import EnvironmentUnavailable
+from scherbelberg.errors import EnvironmentUnavailable, WaitTimeout
 from scherbelberg.fitting import (
     DASHBOARD,
     HARD,
@@ -29,6 +30,8 @@ SOLVED = "solved"
 #: The least dangerous first: what speaks over the wire stays the same as long as it can.
 _RELAXED = tuple(name for name in (*reversed(OPTIONAL), *reversed(REQUIRED)) if name not in HARD)
 _TRIES = 10
+#: For all questions of a search together.
+_SEARCH_S = 600.0
 
 
 async def solve_for(
@@ -56,7 +59,14 @@ async def solve_for(
         WaitTimeout: It was not found in time.
     """
     search = _Search(client, versions or client.versions, channels, platform, more)
-    packages = await search.run()
+    limit = asyncio.timeout(_SEARCH_S)
+    try:
+        async with limit:
+            packages = await search.run()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise WaitTimeout(what="The search for an environment", within_s=_SEARCH_S) from None
     return EnvLock(profile=profile, platform=platform, packages=packages, specs=search.specs)
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import distribution, version
@@ -136,12 +137,12 @@ def test_all_that_is_special(world: World, index: SimpleIndex, monkeypatch: pyte
         monkeypatch.setenv(name, str(value))
     channels = ("--channel", "conda-forge", "--channel", f"{world.mirror.url}/private/conda-forge")
     words = ("-w", "1", "--with", "ours", "--with", "pypi:plain", *channels)
-    said = f"toolz is {version('toolz')} on the client and {other} on the nodes (allowed)."
+    said = rf"toolz +{re.escape(version('toolz'))} +{re.escape(other)}\s"
 
     code, output, complaints = world.shell("create", "--plan", *words)
-    assert (code, said in output) == (0, True), complaints
+    assert (code, bool(re.search(said, output))) == (0, True), complaints
     code, output, complaints = world.shell("create", *words)
-    assert (code, said.removesuffix(".") in output) == (0, True), complaints
+    assert (code, bool(re.search(said, output))) == (0, True), complaints
     assert f"toolz {other} for {version('toolz')}" in complaints
     allowed = world.answer("show")["environment"]["allowed"]
     assert allowed == [{"package": "toolz", "client": version("toolz"), "nodes": other}]

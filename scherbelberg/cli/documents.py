@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
@@ -147,9 +148,7 @@ def _print_environment(document: dict[str, Any], console: Console) -> None:
     for node in document["nodes"]:
         for what in node["differs"]:
             console.print(f"{node['name']}: its {what} is not the one of this scherbelberg", highlight=False)
-    for row in record["allowed"]:
-        words = f"{row['package']} is {row['client']} on the client and {row['nodes']} on the nodes (allowed)"
-        console.print(words, highlight=False)
+    print_allowed(record["allowed"], console)
 
 
 def _money(text: str | None) -> str:

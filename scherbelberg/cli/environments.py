@@ -67,9 +67,24 @@ def print_environment(document: Json, console: Console) -> None:
     )
     for lock in document["locks"]:
         console.print(f"{lock['platform']}: {amount_of(lock)}, digest {lock['digest'][:12]}.", highlight=False)
-    for row in document["allowed"]:
-        words = f"{row['package']} is {row['client']} on the client and {row['nodes']} on the nodes (allowed)."
-        console.print(words, highlight=False)
+    print_allowed(document["allowed"], console)
+
+
+def print_allowed(rows: list[dict[str, str]], console: Console) -> None:
+    """Print in what nodes may differ from the client; nothing where that is nothing.
+
+    Args:
+        rows: ``package`` with the versions of ``client`` and ``nodes``.
+        console: Where.
+    """
+    if not rows:
+        return
+    table = Table(pad_edge=False, box=None)
+    for heading in ("allowed to differ", "client", "nodes"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        table.add_row(row["package"], row["client"], row["nodes"])
+    console.print(table)
 
 
 def amount_of(lock: Json) -> str:
