@@ -196,7 +196,7 @@ async def _push(
 ) -> None:
     count = len(files) + len(packages)
     listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=count))
-    result = await remote.run(unpack_command(), within_s=timeouts.node_wait, stdin=pack(files))
+    result = await remote.run(unpack_command(), within_s=timeouts.bootstrap, stdin=pack(files))
     if result.exit_code != 0:
         raise BootstrapFailed(
             f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",
