@@ -36,7 +36,8 @@ def test_verbose(shell: Shell, words: tuple[str, ...]) -> None:
     assert shell.settings.access.token not in complaints
     logger = logging.getLogger("scherbelberg")
     assert (logger.handlers, logger.level) == ([], logging.NOTSET)
-    assert "GET" not in shell("ls")[2]
+    # The sandbox, which is in this process, may be late with a line of its own.
+    assert ": 200 in " not in shell("ls")[2]
 
 
 def test_life(shell: Shell) -> None:
