@@ -31,6 +31,7 @@ from scherbelberg.node import Node
 from scherbelberg.provisions import Provisions
 from scherbelberg.record import NodeRecord
 from scherbelberg.settings import Settings, around
+from scherbelberg.sharing import export_cluster
 from scherbelberg.spec import DEFAULT_RANGE, ClusterSpec
 from scherbelberg.threadloop import carried, private_loop
 from scherbelberg.told import Log, told
@@ -291,6 +292,24 @@ class Cluster:
     async def _open_door(self) -> Door:
         await self._links.remote("scheduler").reach(within_s=self._links.manifest.spec.timeouts.reach)
         return await self._links.door()
+
+    async def export(self, file: str | os.PathLike[str], *, passphrase: str) -> None:
+        """Write an encrypted file with which another computer can compute on this cluster and destroy it.
+
+        It holds a certificate and an SSH key of its own, which the nodes of now let in, but neither the key of the
+        cluster's authority nor an API token; see `import_cluster`.
+
+        Args:
+            file: Where to; what is there is replaced.
+            passphrase: What opens it, at least 12 characters.
+
+        Raises:
+            BadInput: The passphrase is too short, or the file cannot be written.
+            StateMissing: The cluster was not made on this computer.
+            NodeUnreachable: A node did not answer; nothing was written.
+        """
+        writing = export_cluster(self._settings, self._links, Path(file), passphrase=passphrase)
+        await private_loop().submit(writing).join()
 
     async def destroy(self) -> None:
         """Give all of it back, and prove that nothing is left.

@@ -203,7 +203,7 @@ def _look_at_folders(home: Path, endpoint: str | None) -> FolderFacts:
     for folder in folders:
         try:
             manifest = folder.read()
-            folder.credentials()
+            folder.keyring()
         except StateDamaged as error:
             damage.append(error.message)
             continue

@@ -138,7 +138,7 @@ async def attached(settings: Settings, prefix: str) -> Links:
         )
     if kept.folder is None:
         raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
-    return Links(kept.folder, kept.folder.read(), kept.folder.credentials().ssh.private)
+    return Links(kept.folder, kept.folder.read(), kept.folder.keyring().ssh.private)
 
 
 async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class Links:
 
     def __init__(self, folder: Folder, manifest: Manifest, ssh_key: str) -> None:
         self.manifest = manifest
-        self._folder = folder
+        self.folder = folder
         self._ssh_key = ssh_key
         self._remotes: dict[str, Remote] = {}
         self._tunnels: list[Tunnel] = []
@@ -42,7 +42,7 @@ class Links:
 
     def save(self) -> None:
         """Write the manifest down."""
-        self._folder.save(self.manifest)
+        self.folder.save(self.manifest)
 
     def node(self, name: str) -> NodeRecord:
         """What is remembered of a node.
@@ -112,9 +112,9 @@ class Links:
         return Door(
             port=await self._tunnel(scheduler.private_ip, ports.scheduler),
             dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
-            authority=self._folder.path / AUTHORITY,
-            certificate=self._folder.path / CLIENT,
-            key=self._folder.path / CLIENT_KEY,
+            authority=self.folder.path / AUTHORITY,
+            certificate=self.folder.path / CLIENT,
+            key=self.folder.path / CLIENT_KEY,
         )
 
     async def _tunnel(self, host: str, port: int) -> int:

@@ -24,6 +24,7 @@ AUTHORITY_KEY = "ca-key.pem"
 CLIENT = "client.pem"
 CLIENT_KEY = "client-key.pem"
 PLANTED = "planted.json"
+IMPORTED = "imported"
 
 
 @frozen(kw_only=True)
@@ -118,6 +119,21 @@ class Manifest:
 
 
 @frozen(kw_only=True)
+class Keyring:
+    """What it takes to use a cluster, and to make nothing new in it.
+
+    Args:
+        ssh: Logs in as root.
+        authority: The certificate, PEM, by which its nodes know each other.
+        client: The client's own.
+    """
+
+    ssh: SshPair
+    authority: bytes
+    client: Certified
+
+
+@frozen(kw_only=True)
 class Credentials:
     """All keys of a cluster that live on this computer.
 
@@ -132,3 +148,8 @@ class Credentials:
     authority: Certified
     client: Certified
     planted: Mapping[str, SshPair] = field(repr=False, hash=False)
+
+    @property
+    def keyring(self) -> Keyring:
+        """Those that it takes to use the cluster."""
+        return Keyring(ssh=self.ssh, authority=self.authority.certificate, client=self.client)

@@ -19,7 +19,7 @@ from typing import Any
 from attrs import asdict
 
 from scherbelberg.envlock import EnvLock, read_lock, write_lock, write_records
-from scherbelberg.errors import StateDamaged
+from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import Identity
 from scherbelberg.processes import is_alive, own_name
@@ -29,6 +29,7 @@ from scherbelberg.record import (
     CLIENT,
     CLIENT_KEY,
     ENDPOINT,
+    IMPORTED,
     KNOWN_HOSTS,
     MAKER,
     MANIFEST,
@@ -37,6 +38,7 @@ from scherbelberg.record import (
     SSH_KEY,
     Credentials,
     EnvRecord,
+    Keyring,
     Manifest,
     NodeRecord,
 )
@@ -71,7 +73,7 @@ class Folder:
         """
         path = self.path / MANIFEST
         try:
-            return _structure(json.loads(path.read_text(encoding="utf-8")))
+            return read_manifest(json.loads(path.read_text(encoding="utf-8")))
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a file, it is the file that is wrong
             raise StateDamaged(
                 f"The record of cluster '{self.prefix}' on this computer, {path}, cannot be read"
@@ -80,48 +82,84 @@ class Folder:
 
     def save(self, manifest: Manifest) -> None:
         """Write the manifest and the known_hosts file that OpenSSH reads."""
-        document = {"schema": SCHEMA, **asdict(manifest)}
-        _write(self.path / MANIFEST, json.dumps(document, indent=1, ensure_ascii=False).encode())
+        write_private(self.path / MANIFEST, json.dumps(manifest_document(manifest), indent=1, ensure_ascii=False).encode())
         lines = [f"{node.name} {key}\n" for node in manifest.nodes for key in node.host_keys]
-        _write(self.path / KNOWN_HOSTS, "".join(lines).encode())
+        write_private(self.path / KNOWN_HOSTS, "".join(lines).encode())
 
     def save_credentials(self, credentials: Credentials) -> None:
         """Write all keys."""
-        _write(self.path / SSH_KEY, credentials.ssh.private.encode())
-        _write(self.path / f"{SSH_KEY}.pub", f"{credentials.ssh.public}\n".encode())
-        _write(self.path / AUTHORITY, credentials.authority.certificate)
-        _write(self.path / AUTHORITY_KEY, credentials.authority.key)
-        _write(self.path / CLIENT, credentials.client.certificate)
-        _write(self.path / CLIENT_KEY, credentials.client.key)
+        self.save_keyring(credentials.keyring)
+        write_private(self.path / AUTHORITY_KEY, credentials.authority.key)
         planted = {name: [pair.private, pair.public] for name, pair in credentials.planted.items()}
-        _write(self.path / PLANTED, json.dumps(planted).encode())
+        write_private(self.path / PLANTED, json.dumps(planted).encode())
+
+    def save_keyring(self, keyring: Keyring) -> None:
+        """Write the keys that it takes to use the cluster."""
+        write_private(self.path / SSH_KEY, keyring.ssh.private.encode())
+        write_private(self.path / f"{SSH_KEY}.pub", f"{keyring.ssh.public}\n".encode())
+        write_private(self.path / AUTHORITY, keyring.authority)
+        write_private(self.path / CLIENT, keyring.client.certificate)
+        write_private(self.path / CLIENT_KEY, keyring.client.key)
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether another computer has made the cluster and exported what is here."""
+        return (self.path / IMPORTED).exists()
+
+    def keyring(self) -> Keyring:
+        """Read the keys that it takes to use the cluster.
+
+        Raises:
+            StateDamaged: One is missing.
+        """
+        if not self.is_imported:
+            return self.credentials().keyring
+        try:
+            return Keyring(ssh=self._ssh(), authority=self._bytes(AUTHORITY), client=self._client())
+        except (OSError, ValueError) as error:
+            raise self._keys_damaged(error) from None
+
+    def _ssh(self) -> SshPair:
+        return SshPair(private=self._text(SSH_KEY), public=self._text(f"{SSH_KEY}.pub").strip())
+
+    def _client(self) -> Certified:
+        return Certified(key=self._bytes(CLIENT_KEY), certificate=self._bytes(CLIENT))
+
+    def _keys_damaged(self, error: Exception) -> StateDamaged:
+        return StateDamaged(
+            f"The keys of cluster '{self.prefix}' in {self.path} cannot be read ({error});"
+            f" 'scherbelberg destroy -p {self.prefix}' still gives it back."
+        )
 
     def credentials(self) -> Credentials:
         """Read all keys.
 
         Raises:
+            StateMissing: The cluster was imported, so the authority's key is elsewhere.
             StateDamaged: One is missing.
         """
+        if self.is_imported:
+            raise StateMissing(
+                f"Cluster '{self.prefix}' was imported here, and the key of its authority stayed where it was made:"
+                " here it can be used and destroyed, but nothing that needs a new certificate can be done."
+            )
         planted_file = self.path / PLANTED
         try:
             planted = json.loads(planted_file.read_text(encoding="utf-8")) if planted_file.exists() else {}
             return Credentials(
-                ssh=SshPair(private=self._text(SSH_KEY), public=self._text(f"{SSH_KEY}.pub").strip()),
+                ssh=self._ssh(),
                 authority=Certified(key=self._bytes(AUTHORITY_KEY), certificate=self._bytes(AUTHORITY)),
-                client=Certified(key=self._bytes(CLIENT_KEY), certificate=self._bytes(CLIENT)),
+                client=self._client(),
                 planted={name: SshPair(private=pair[0], public=pair[1]) for name, pair in planted.items()},
             )
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a file, it is the file that is wrong
-            raise StateDamaged(
-                f"The keys of cluster '{self.prefix}' in {self.path} cannot be read ({error});"
-                f" 'scherbelberg destroy -p {self.prefix}' still gives it back."
-            ) from None
+            raise self._keys_damaged(error) from None
 
     def save_locks(self, locks: Mapping[str, EnvLock]) -> None:
         """Write the environment's locks with their records."""
         for platform, lock in locks.items():
-            _write(self.path / f"env-{platform}.lock", write_lock(lock).encode())
-            _write(self.path / f"env-{platform}.json", write_records(lock).encode())
+            write_private(self.path / f"env-{platform}.lock", write_lock(lock).encode())
+            write_private(self.path / f"env-{platform}.json", write_records(lock).encode())
 
     def locks(self) -> dict[str, EnvLock]:
         """Read the environment's locks by platform.
@@ -154,7 +192,7 @@ class Folder:
 
     def begin_making(self) -> None:
         """Note that this process makes the cluster."""
-        _write(self.path / MAKER, own_name().encode())
+        write_private(self.path / MAKER, own_name().encode())
 
     def end_making(self) -> None:
         """Note that nobody makes the cluster any more."""
@@ -216,7 +254,7 @@ class Store:
         try:
             for path in (self._clusters.parent, self._clusters, folder.path):
                 _private_folder(path)
-            _write(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
+            write_private(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
             folder.begin_making()
             folder.save_credentials(credentials)
             folder.save_locks(locks)
@@ -224,6 +262,29 @@ class Store:
         except OSError as error:
             raise StateDamaged(f"The cluster's folder {folder.path} cannot be written: {error}.") from None
         return folder
+
+    def take_in(self, manifest: Manifest, keyring: Keyring, *, locks: Mapping[str, EnvLock]) -> None:
+        """Make the folder of a cluster that another computer has exported, as a whole or not at all.
+
+        Raises:
+            StateDamaged: It cannot be made.
+        """
+        identity = manifest.identity
+        # No name of a cluster's folder, so nobody takes it for one before it is whole.
+        aside = Folder(self._clusters / f".{identity.uid}.{os.getpid()}")
+        try:
+            for path in (self._clusters.parent, self._clusters, aside.path):
+                _private_folder(path)
+            write_private(aside.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
+            write_private(aside.path / IMPORTED, b"Made on another computer.\n")
+            aside.save_keyring(keyring)
+            aside.save_locks(locks)
+            aside.save(manifest)
+            aside.path.rename(self._clusters / f"{identity.prefix}-{identity.uid}")
+        except OSError as error:
+            raise StateDamaged(f"A cluster's folder in {self._clusters} cannot be written: {error}.") from None
+        finally:
+            aside.drop()
 
     def folders(self, *, prefix: str | None = None, endpoint: str | None = None) -> tuple[Folder, ...]:
         """List folders, by name.
@@ -239,7 +300,17 @@ class Store:
         return tuple(folder for folder in found if endpoint in {None, folder.endpoint})
 
 
-def _structure(document: dict[str, Any]) -> Manifest:
+def manifest_document(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as JSON values."""
+    return {"schema": SCHEMA, **asdict(manifest)}
+
+
+def read_manifest(document: dict[str, Any]) -> Manifest:
+    """Make a manifest of JSON values.
+
+    Raises:
+        Exception: Of any kind, if they make no sense.
+    """
     if document.pop("schema") != SCHEMA:
         raise ValueError("it was written by another version of scherbelberg")
     for name, kind in (("ssh_port", int), ("location", str), ("phases", dict), ("versions", dict), ("nodes", list)):
@@ -268,7 +339,7 @@ def _private_folder(path: Path) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_private(path: Path, content: bytes) -> None:
     """Write a file that only its owner can read: mode before content, aside, then renamed."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     aside.unlink(missing_ok=True)

@@ -222,6 +222,10 @@ class Cluster:
         """Put a module or package on the scheduler and all workers; see `scherbelberg.Cluster.upload`."""
         _wait(self._inner.upload(path, within_s=within_s))
 
+    def export(self, file: str | os.PathLike[str], *, passphrase: str) -> None:
+        """Write an encrypted file for another computer; see `scherbelberg.Cluster.export`."""
+        _wait(self._inner.export(file, passphrase=passphrase))
+
     def destroy(self) -> None:
         """Give all of it back, and prove that nothing is left."""
         _wait(self._inner.destroy())

@@ -134,7 +134,7 @@ async def linked(folder: Folder, work: Callable[[Links], Coroutine[Any, Any, T]]
     """
     from scherbelberg.links import Links  # noqa: PLC0415 - heavy
 
-    links = Links(folder, folder.read(), folder.credentials().ssh.private)
+    links = Links(folder, folder.read(), folder.keyring().ssh.private)
     try:
         return await work(links)
     finally:
