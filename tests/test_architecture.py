@@ -60,6 +60,7 @@ FLOORS = {
         "envfile",
         "pypi",
         "pylock",
+        "sealing",
     },
     "hands": {
         "settings",
@@ -99,7 +100,7 @@ FLOORS = {
         "checking",
         "refreshing",
     },
-    "story": {"making", "gate", "keeping", "node", "cluster", "sync", "doctor"},
+    "story": {"making", "gate", "keeping", "sharing", "node", "cluster", "sync", "doctor"},
     "door": {"cli", "__main__"},
 }
 #: What runs on nodes, by value or as a file, imports nothing of ours; the door alone imports the demo's work.
@@ -113,7 +114,7 @@ ROOMS = {
     "attrs": {""},
     "click": {"cli"},
     "cloudpickle": {"cli.demo"},
-    "cryptography": {"keys", "sandbox"},
+    "cryptography": {"keys", "sealing", "sandbox"},
     "dask": {"daskclient", "cli.demo"},
     "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.played.daskservers"},
     "hcloud": {"transport"},

@@ -39,6 +39,7 @@ def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
         "state": holding.state,
         "age_s": int(kept.now_s) - holding.created_s,
         "keys_here": kept.folder is not None,
+        "imported": kept.folder is not None and kept.folder.is_imported,
         "nodes": _nodes(holding, manifest),
         "hourly": _hourly(manifest),
         "phases": dict(manifest.phases) if manifest else {},
@@ -104,7 +105,8 @@ def _hourly(manifest: Manifest | None) -> dict[str, str] | None:
 def print_cluster(document: dict[str, Any], console: Console) -> None:
     """Print a cluster's nodes with prices, then versions and the time that each phase took."""
     currency = document["hourly"]["currency"] if document["hourly"] else ""
-    title = f"Cluster {document['prefix']} ({document['state']}, {words_for(document['age_s'])} old)"
+    origin = ", imported" if document["imported"] else ""
+    title = f"Cluster {document['prefix']} ({document['state']}, {words_for(document['age_s'])} old{origin})"
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
     for column in ("node", "type", "location", "public IP", "private IP", "status"):
         table.add_column(column, no_wrap=True)
@@ -165,7 +167,7 @@ def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
         table.add_column(column, no_wrap=True)
     for document in documents:
         age = words_for(document["age_s"])
-        keys = "yes" if document["keys_here"] else "no"
+        keys = "imported" if document["imported"] else "yes" if document["keys_here"] else "no"
         count = str(len(document["nodes"]))
         table.add_row(document["prefix"], document["state"], document["owner"], age, count, keys, document["uid"])
     console.print(table)
