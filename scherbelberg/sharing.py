@@ -135,4 +135,3 @@ def _unpacked(document: dict[str, Any]) -> tuple[Manifest, Keyring, dict[str, En
     except (ScherbelbergError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise BadInput(f"The exported file was written by another version of scherbelberg ({error!r}).") from None
     return manifest, keyring, {lock.platform: lock for lock in locks}
-

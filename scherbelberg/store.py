@@ -82,7 +82,9 @@ class Folder:
 
     def save(self, manifest: Manifest) -> None:
         """Write the manifest and the known_hosts file that OpenSSH reads."""
-        write_private(self.path / MANIFEST, json.dumps(manifest_document(manifest), indent=1, ensure_ascii=False).encode())
+        write_private(
+            self.path / MANIFEST, json.dumps(manifest_document(manifest), indent=1, ensure_ascii=False).encode()
+        )
         lines = [f"{node.name} {key}\n" for node in manifest.nodes for key in node.host_keys]
         write_private(self.path / KNOWN_HOSTS, "".join(lines).encode())
 
