@@ -124,8 +124,7 @@ def _unpacked(document: dict[str, Any]) -> tuple[Manifest, Keyring, dict[str, En
     try:
         manifest = read_manifest(document["manifest"])
         check_prefix(manifest.identity.prefix)
-        if not _UID.fullmatch(manifest.identity.uid):
-            raise ValueError("no uid")
+        _check_uid(manifest.identity.uid)
         keyring = Keyring(
             ssh=SshPair(private=document["ssh"][0], public=document["ssh"][1]),
             authority=document["authority"].encode(),
@@ -135,3 +134,8 @@ def _unpacked(document: dict[str, Any]) -> tuple[Manifest, Keyring, dict[str, En
     except (ScherbelbergError, KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise BadInput(f"The exported file was written by another version of scherbelberg ({error!r}).") from None
     return manifest, keyring, {lock.platform: lock for lock in locks}
+
+
+def _check_uid(uid: str) -> None:
+    if not _UID.fullmatch(uid):
+        raise ValueError("no uid")

@@ -104,3 +104,10 @@ def test_readme_uses_the_extras() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
     assert [name for name in PROFILES if f"'.[{name}]'" not in readme or name not in extras] == []
+
+
+def test_security_names_tests_that_are_there() -> None:
+    """Each test that SECURITY.md calls a proof exists."""
+    named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []

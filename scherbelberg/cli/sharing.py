@@ -74,9 +74,7 @@ def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
         document = {"schema": SCHEMA, "prefix": identity.prefix, "uid": identity.uid, "endpoint": manifest.endpoint}
         print_json(document)
     else:
-        say(
-            f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here: scherbelberg show -p {identity.prefix}"
-        )
+        say(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:
