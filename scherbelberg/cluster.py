@@ -294,20 +294,7 @@ class Cluster:
         return await self._links.door()
 
     async def export(self, file: str | os.PathLike[str], *, passphrase: str) -> None:
-        """Write an encrypted file with which another computer can compute on this cluster and destroy it.
-
-        It holds a certificate and an SSH key of its own, which the nodes of now let in, but neither the key of the
-        cluster's authority nor an API token; see `import_cluster`.
-
-        Args:
-            file: Where to; what is there is replaced.
-            passphrase: What opens it, at least 12 characters.
-
-        Raises:
-            BadInput: The passphrase is too short, or the file cannot be written.
-            StateMissing: The cluster was not made on this computer.
-            NodeUnreachable: A node did not answer; nothing was written.
-        """
+        """Write a file with which another computer can compute on this cluster; see `sharing.export_cluster`."""
         writing = export_cluster(self._settings, self._links, Path(file), passphrase=passphrase)
         await private_loop().submit(writing).join()
 

@@ -199,10 +199,6 @@ def token_in(name: str, environ: Mapping[str, str] = os.environ) -> str:
 def passphrase_in(file: Path | None, environ: Mapping[str, str] = os.environ) -> str:
     """Read a passphrase from a file's first line or from SCHERBELBERG_PASSPHRASE; empty if there is none.
 
-    Args:
-        file: The file, or None.
-        environ: Environment variables.
-
     Raises:
         BadInput: The file cannot be read or has none.
     """
@@ -212,8 +208,6 @@ def passphrase_in(file: Path | None, environ: Mapping[str, str] = os.environ) ->
         text = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
     except (OSError, ValueError) as error:
         raise BadInput(f"The passphrase in {file} cannot be read: {error}.") from None
-    if not text:
-        raise BadInput(f"The file {file} has no passphrase in its first line.")
     return text
 
 

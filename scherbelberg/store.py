@@ -308,11 +308,7 @@ def manifest_document(manifest: Manifest) -> dict[str, Any]:
 
 
 def read_manifest(document: dict[str, Any]) -> Manifest:
-    """Make a manifest of JSON values.
-
-    Raises:
-        Exception: Of any kind, if they make no sense.
-    """
+    """Make a manifest of JSON values; they may make no sense, which raises exceptions of any kind."""
     if document.pop("schema") != SCHEMA:
         raise ValueError("it was written by another version of scherbelberg")
     for name, kind in (("ssh_port", int), ("location", str), ("phases", dict), ("versions", dict), ("nodes", list)):

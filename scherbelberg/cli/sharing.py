@@ -18,7 +18,7 @@ from scherbelberg.spec import check_prefix
 _passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="A file whose first line is the passphrase, or - for stdin; without it SCHERBELBERG_PASSPHRASE, or a question.",
+    help="A file whose first line is the passphrase, or -; without it SCHERBELBERG_PASSPHRASE, or a question.",
 )
 
 
