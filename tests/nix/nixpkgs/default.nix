@@ -22,9 +22,10 @@ let
   }) // passthru // { inherit meta; };
 
   empty = name: derive name { } "mkdir $out";
-  # The computer's own program; nothing where it has none.
+  # The computer's own program; where it has none, one that says so.
   program = name: mainProgram: derive name { meta = { inherit mainProgram; }; } ''
-    mkdir -p $out/bin; if found=$(command -v ${mainProgram}); then ln -s "$found" $out/bin; fi
+    mkdir -p $out/bin; if found=$(command -v ${mainProgram}); then ln -s "$found" $out/bin; exit; fi
+    printf '#!/bin/bash\necho "${mainProgram} is not on this computer." >&2; exit 1\n' >$out/bin/${mainProgram}; chmod +x $out/bin/*
   '';
   script = name: text: derive name { environ = { inherit text; }; } ''
     mkdir -p $out/bin; printf '#!/bin/bash\nset -eu\n%s' "$text" >$out/bin/${name}; chmod +x $out/bin/${name}
