@@ -8,11 +8,21 @@
   buildPythonApplication,
   pythonPackages,
   installShellFiles,
+  openssh,
   scherbelberg-bootstrap,
   revision,
 }:
 let
   project = import ./project.nix { inherit lib pythonPackages; };
+  # What the tests read, none of which is shipped.
+  tests = lib.fileset.toSource {
+    root = ../.;
+    fileset = lib.fileset.unions [
+      ../docs
+      ../pyproject.toml
+      ../tests
+    ];
+  };
 in
 buildPythonApplication {
   pname = project.name;
@@ -46,6 +56,15 @@ buildPythonApplication {
       --zsh <($out/bin/scherbelberg completion zsh)
   '';
 
+  # Against what was installed: all that neither needs a network nor an installed system.
+  nativeCheckInputs = [ openssh ] ++ import ./tests.nix pythonPackages;
+  checkPhase = ''
+    cp -r ${tests} ../tested
+    chmod -R u+w ../tested
+    pushd ../tested
+    HOME=$PWD PATH=$out/bin:$PATH python -m pytest -p no:cacheprovider ${lib.concatStringsSep " " (import ./tested.nix)}
+    popd
+  '';
   pythonImportsCheck = [ "scherbelberg.cli.main" ];
 
   meta = {

@@ -16,6 +16,7 @@ ps: [
   ps.pytest-xdist
   ps.types-psutil
   ps.types-pyyaml
+  ps.types-requests
   ps.uv
   ps.zstandard
 ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -149,3 +150,19 @@ def stand_in(folder: Path) -> Path:
     host |= {"python": sys.executable, "path": path()}
     (folder / "host.json").write_text(json.dumps(host), encoding="utf-8")
     return folder
+
+
+def by_hand(folder: Path) -> list[str]:
+    """Prepare Nix and the stand-in for who tries things by hand; returns lines for a shell.
+
+    Args:
+        folder: Where; what is there is used again, and the stand-in is copied anew.
+    """
+    shutil.rmtree(folder / "nixpkgs", ignore_errors=True)
+    wanted = {name: value for name, value in environment(folder).items() if name.startswith("NIX_")}
+    wanted["NIXPKGS"] = f"path:{stand_in(folder / 'nixpkgs')}"
+    return [f"export {name}={shlex.quote(value)}" for name, value in wanted.items()]
+
+
+if __name__ == "__main__":
+    print("\n".join(by_hand(Path(sys.argv[1]).resolve())))

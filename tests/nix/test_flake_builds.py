@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from flakes import Flake
+from flakes import Flake, path
 
 import scherbelberg
 from scherbelberg.shipped import shipped_pins, tool_version
@@ -57,6 +58,17 @@ def test_bootstrap(flake: Flake, tmp_path: Path) -> None:
     assert content(built(flake, "bootstrap", tmp_path / "result")) == content(
         Path(scherbelberg.__file__).parent / "share"
     )
+
+
+def test_check(flake: Flake) -> None:
+    """'nix flake check' builds all there is; without nixfmt on this computer that check alone fails, and says so."""
+    result = flake("flake", "check", "--keep-going")
+    failed = set(re.findall(r"builder for '\S+?-([^/']+)\.drv' failed", result.log))
+    if shutil.which("nixfmt", path=path()):
+        assert (result.code, failed) == (0, set()), result.log
+    else:
+        assert (result.code != 0, failed) == (True, {"scherbelberg-nixfmt"}), result.log
+        assert "nixfmt is not on this computer." in result.log
 
 
 @pytest.mark.parametrize("name", ["agreement", "mypy", "package", "pins", "ruff", "shellcheck", "shfmt", "tests"])

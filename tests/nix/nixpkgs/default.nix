@@ -13,8 +13,7 @@ let
   callWith = scope: file: more: overridable (call scope file more);
 
   derive = name: { tools ? [ ], environ ? { }, passthru ? { }, meta ? { } }: script: derivation (environ // {
-    inherit name system;
-    builder = "/bin/bash";
+    inherit name system; builder = "/bin/bash";
     outputs = [ "out" ]; # 'nix develop' reads it
     # Nix kills whoever has closed its log and not quite ended; somebody else holds that open for a moment.
     args = [ "-euo" "pipefail" "-c" "exec 9> >(cat; sleep 0.1); ${script}" ];
@@ -22,9 +21,10 @@ let
   }) // passthru // { inherit meta; };
 
   empty = name: derive name { } "mkdir $out";
-  # The computer's own program; nothing where it has none.
+  # The computer's own program; where it has none, one that says so.
   program = name: mainProgram: derive name { meta = { inherit mainProgram; }; } ''
-    mkdir -p $out/bin; if found=$(command -v ${mainProgram}); then ln -s "$found" $out/bin; fi
+    mkdir -p $out/bin; if found=$(command -v ${mainProgram}); then ln -s "$found" $out/bin; exit; fi
+    printf '#!/bin/bash\necho "${mainProgram} is not on this computer." >&2; exit 1\n' >$out/bin/${mainProgram}; chmod +x $out/bin/*
   '';
   script = name: text: derive name { environ = { inherit text; }; } ''
     mkdir -p $out/bin; printf '#!/bin/bash\nset -eu\n%s' "$text" >$out/bin/${name}; chmod +x $out/bin/${name}
@@ -57,9 +57,9 @@ let
       pythonPackage pname { inherit version dependencies; editable = root; } "mkdir $out";
 
     buildPythonApplication = { pname, version, pyproject, src, postPatch, build-system, dependencies, nativeBuildInputs
-      , dontWrapPythonPrograms, postInstall, pythonImportsCheck, meta }:
+      , dontWrapPythonPrograms, postInstall, nativeCheckInputs, checkPhase, pythonImportsCheck, meta }:
       derive "${pname}-${version}" {
-        tools = assert pyproject && dontWrapPythonPrograms; nativeBuildInputs;
+        tools = assert pyproject && dontWrapPythonPrograms; nativeBuildInputs ++ nativeCheckInputs;
         environ.needs = build-system ++ dependencies;
         passthru = { inherit pname version dependencies; };
         inherit meta; } ''
@@ -70,6 +70,7 @@ let
         mv METADATA $out/${site}/*.dist-info; export PYTHONPATH=$out/${site} PYTHONDONTWRITEBYTECODE=1
         printf '#!${host.python}\nfrom ${pname}.cli import main\nmain()\n' >$out/bin/${pname}; chmod +x $out/bin/*
         ${postInstall}
+        (${checkPhase})
         for name in ${toString pythonImportsCheck}; do ${host.python} -c "import $name"; done
       '';
   } // lib.genAttrs [ "wheelUnpackHook" "pypaInstallHook" ] empty
@@ -86,8 +87,7 @@ let
     fetchPypi = { pname, version, format, dist, python, abi, platform, hash }: derivation {
       name = assert format == "wheel"; "${pname}-${version}-${python}-${abi}-${platform}.whl";
       inherit system dist;
-      builder = "/bin/false";
-      outputHash = hash; outputHashAlgo = "sha256";
+      builder = "/bin/false"; outputHash = hash; outputHashAlgo = "sha256";
     };
     runCommand = name: { nativeBuildInputs ? [ ], passthru ? { }, meta ? { } }:
       derive name { tools = nativeBuildInputs; inherit passthru meta; };
@@ -119,8 +119,7 @@ let
       '';
     };
   } // builtins.mapAttrs program {
-    hcloud = "hcloud"; nixfmt = "nixfmt"; openssh = "ssh"; ruff = "ruff"; shellcheck = "shellcheck"; shfmt = "shfmt";
-    uv = "uv";
+    hcloud = "hcloud"; nixfmt = "nixfmt"; openssh = "ssh"; ruff = "ruff"; shellcheck = "shellcheck"; shfmt = "shfmt"; uv = "uv";
   };
 in
 fix (builtins.foldl' extend packages overlays)
