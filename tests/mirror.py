@@ -27,13 +27,15 @@ class Mirror(ThreadingHTTPServer):
     Args:
         root: The folder.
         tls: The server's certificate, if it is to speak TLS.
+        address: Where it listens.
     """
 
     daemon_threads = False
     request_queue_size = 64
 
-    def __init__(self, root: Path, *, tls: ssl.SSLContext | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), Answers)
+    def __init__(self, root: Path, *, tls: ssl.SSLContext | None = None, address: str = "127.0.0.1") -> None:
+        super().__init__((address, 0), Answers)
+        self._address = address
         self.root = root.resolve()
         #: Bytes a second of all connections together.
         self.rate_bytes_s = math.inf
@@ -51,7 +53,7 @@ class Mirror(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where it is, without a slash at the end."""
-        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.server_port}"
+        return f"{'https' if self._tls else 'http'}://{self._address}:{self.server_port}"
 
     @property
     def seen(self) -> list[Seen]:

@@ -30,15 +30,15 @@ def sandbox() -> None:
 @click.option("--realistic", is_flag=True, help="Servers take 20 to 40 seconds to boot, as the real ones do.")
 @click.option(
     "--hosts",
-    type=click.Choice(["process", "scripted"]),
+    type=click.Choice(["process", "scripted", "machine"]),
     default="process",
     show_default=True,
-    help="Servers with real shells and Dask, or a hundred that only play their part.",
+    help="Servers with real shells and Dask, a hundred that only play their part, or whole machines (root on Linux).",
 )
 @click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
 @voice_options
 def start(
-    *, time_scale: float, realistic: bool, hosts: Literal["process", "scripted"], faults_file: TextIO | None
+    *, time_scale: float, realistic: bool, hosts: Literal["process", "scripted", "machine"], faults_file: TextIO | None
 ) -> None:
     """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy

@@ -40,6 +40,8 @@ class Territory:
         self._lock = lock
         self._next = 0
         self._used: set[IPv4Address] = set()
+        #: Where public addresses come from instead, if hosts are machines; the first belongs to this computer.
+        self.public: IPv4Network | None = None
 
     @property
     def private(self) -> IPv4Network:
@@ -53,6 +55,13 @@ class Territory:
 
     def take_public(self) -> IPv4Address:
         """Choose a public address: the next one that is free, so that none is used again soon."""
+        if self.public is not None:
+            free = (address for address in list(self.public.hosts())[1:] if address not in self._used)
+            found = next(free, None)
+            if found is None:
+                raise SandboxFailed(f"All public addresses of the sandbox ({self.public}) are taken.")
+            self._used.add(found)
+            return found
         base = IPv4Address(f"127.{self.number + _FIRST}.0.0")
         while True:
             high, low = divmod(self._next, 254)

@@ -33,6 +33,8 @@ __all__ = ["READY", "running", "set_faults", "start", "status", "stop"]
 #: What the background process prints once it answers.
 READY = b"ready"
 _START_S = 30.0
+#: The system that machines begin with is built first, once.
+_BUILD_S = 900.0
 _STOP_S = 30.0
 _LOOK_S = 0.02
 
@@ -148,7 +150,7 @@ def _launch(folder: Path, options: Options, *, stdin: int) -> tuple[SandboxSetti
     if output is None:
         raise AssertionError("a pipe was asked for")
     with output:
-        said = _first_line(output, within_s=_START_S)
+        said = _first_line(output, within_s=_BUILD_S if options.hosts == "machine" else _START_S)
     settings = status(folder) if said == READY else None
     if settings is None:
         raise _failure(folder, process, said)

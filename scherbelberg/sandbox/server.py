@@ -38,6 +38,8 @@ from scherbelberg.waiting import pause
 __all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
 
 _NETWORK = "10.0.0.0/16"
+#: Where machines take SSH.
+_SSH_PORT = 22
 _START_S = 30.0
 _STOP_S = 60.0
 
@@ -112,11 +114,12 @@ class Sandbox:
     async def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._territory = territory = claim()
-        port = free_port()
+        is_machine = self._options.hosts == "machine"
+        port = _SSH_PORT if is_machine else free_port()
         hosts = self._folder / "hosts"
         if hosts.exists():
             raise SandboxFailed(f"The folder {self._folder} holds the hosts of another sandbox; stop that one first.")
-        self._hosts = driver = self._make_driver(hosts, port)
+        self._hosts = driver = await self._make_driver(hosts, port)
         router = self._make_router(territory, driver)
         token, read_token = secrets.token_hex(32), secrets.token_hex(32)
         self._door = Door(
@@ -133,7 +136,9 @@ class Sandbox:
             network_range=str(territory.private) if self._options.hosts == "process" else _NETWORK,
         )
 
-    def _make_driver(self, folder: Path, port: int) -> Driver:
+    async def _make_driver(self, folder: Path, port: int) -> Driver:
+        if self._options.hosts == "machine":
+            return await self._start_machines(folder)
         if self._options.hosts == "process":
             return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port)
         return ScriptedHosts(
@@ -142,6 +147,21 @@ class Sandbox:
             places=self.project.private_places,
             pause=lambda seconds: pause(seconds * self._options.time_scale),
         )
+
+    async def _start_machines(self, folder: Path) -> Driver:
+        # Here alone: these modules need Linux.
+        from scherbelberg.sandbox.hosts.machines.driver import MachineHosts  # noqa: PLC0415
+        from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET  # noqa: PLC0415
+
+        machines = MachineHosts(folder, places=self.project.interfaces, rules=self.project.rules)
+        try:
+            await machines.start()
+        except BaseException:
+            await machines.close()
+            raise
+        if self._territory is not None:
+            self._territory.public = PUBLIC_NET
+        return machines
 
     def _make_router(self, territory: Territory, driver: Driver) -> Router:
         if self._options.hosts == "process":

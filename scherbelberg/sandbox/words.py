@@ -13,7 +13,7 @@ from attrs import field, frozen, validators
 Disguise = Literal["placement", "location_disabled", "unsupported_location", "deprecated_type"]
 _Trouble = Literal["error", "drop_before", "drop_after", "slow"]
 _Ending = Literal["error", "endless"]
-_Hosts = Literal["process", "scripted"]
+_Hosts = Literal["process", "scripted", "machine"]
 
 _text = validators.instance_of(str)
 _count: Any = validators.and_(validators.instance_of(int), validators.ge(0))
@@ -164,7 +164,8 @@ class Options:
 
     Args:
         hosts: What its servers are: ``process``, real SSH servers with real shells and real Dask on loopback addresses;
-            or ``scripted``, SSH servers that play the node's part of a bootstrap, for hundreds of nodes.
+            ``scripted``, SSH servers that play the node's part of a bootstrap, for hundreds of nodes; or ``machine``,
+            a booted systemd each in a network namespace of its own, which needs root.
         time_scale: Factor of all delays.
         realistic: Whether delays are as long as the cloud's own.
         faults: What goes wrong on purpose in the beginning.

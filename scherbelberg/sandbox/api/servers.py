@@ -123,6 +123,7 @@ def _order(context: Context, request: Request) -> Answer:
         authorized_keys=tuple(key.public_key for key in wanted.keys),
         config=read_user_data(values.get("user_data")),
         snapshot=wanted.image.id if wanted.image.kind == "snapshot" else None,
+        user_data=values.get("user_data"),
     )
     start = values.get("start_after_create", True)
     action, following = context.machines.create(server, plan, start=start, networks=wanted.networks)

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 
+from scherbelberg.errors import ScherbelbergError
 from scherbelberg.sandbox.cloud.catalogue import ServerType
 from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status, now
 from scherbelberg.sandbox.cloud.project import Project
@@ -206,7 +207,7 @@ class Machines:
         await self._work.pause(delays.boot_s + share * delays.boot_spread_s)
         try:
             await self._driver.boot(server.id, self._project.address(server))
-        except (OSError, ValueError):
+        except (OSError, ValueError, ScherbelbergError):
             _log.exception("host of server %s did not boot", server.id)
         else:
             _log.info("%s answers %.3f s after its order", server.name, (now() - server.created).total_seconds())

@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from datetime import datetime
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, TypeVar, cast
 
 from scherbelberg.sandbox.cloud.catalogue import Catalogue, read_catalogue
@@ -116,6 +116,23 @@ class Project:
         """A server's private addresses, by their networks' numbers; none when there is no such server."""
         server = self.servers.get(number)
         return {} if server is None else {place.network: str(place.ip) for place in server.private}
+
+    def interfaces(self, number: int) -> dict[int, IPv4Interface]:
+        """The same, with the networks' prefixes."""
+        return {
+            network: IPv4Interface(f"{ip}/{self.networks[network].ip_range.prefixlen}")
+            for network, ip in self.private_places(number).items()
+            if network in self.networks
+        }
+
+    def rules(self, number: int) -> list[dict[str, Any]] | None:
+        """The rules of all firewalls that are in force on a server, or None if none is."""
+        server = self.servers.get(number)
+        if server is None:
+            return None
+        forced = {one for table in (server.firewalls, server.selected) for one, is_forced in table.items() if is_forced}
+        found = [self.firewalls[one] for one in sorted(forced) if one in self.firewalls]
+        return [rule for firewall in found for rule in firewall.rules] if found else None
 
     def open_action(self, command: str, *resources: tuple[str, Resource]) -> Action:
         """Begin an action; servers that it concerns are locked while it runs.

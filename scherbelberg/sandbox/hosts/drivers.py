@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig
 
@@ -21,6 +21,7 @@ class HostPlan:
         authorized_keys: Public keys of the project that let root in.
         config: What its user data asks for.
         snapshot: Number of the snapshot that its disk begins with, or None for a system image.
+        user_data: As it was given to the API.
     """
 
     number: int
@@ -28,6 +29,7 @@ class HostPlan:
     authorized_keys: tuple[str, ...]
     config: CloudConfig
     snapshot: int | None = None
+    user_data: str | None = field(default=None, repr=False)
 
 
 class Driver(Protocol):

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fixtures: a cloud whose servers are booted machines, and a mirror that they reach."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from conda_channel import Channel, borrow
+from description import Witness
+from environment_world import isolated
+from mirror import Mirror
+from programs import miss
+from sandbox_helpers import Api
+from surroundings import environment_for, held, settings_for
+
+from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
+from scherbelberg.sandbox.hosts.machines.commands import PROGRAMS
+from scherbelberg.sandbox.hosts.machines.links import GATEWAY, interfaces, namespaces
+from scherbelberg.sandbox.hosts.machines.machine import Machine
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Options
+from scherbelberg.settings import Settings
+from scherbelberg.sync import Cluster
+
+
+@pytest.fixture(scope="session")
+def base(shared: None) -> Path:
+    """The system that machines begin with."""
+    if os.geteuid() != 0:
+        miss("machines need root")
+    if missing := sorted(package for program, package in PROGRAMS.items() if shutil.which(program) is None):
+        miss(f"machines need Debian's packages {', '.join(missing)}")
+    return asyncio.run(base_system(cache_folder()))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Iterator[None]:
+    """Machines see the interpreter and the tests' files: the stand-in for Miniforge's mamba is among them."""
+    with pytest.MonkeyPatch.context() as patch:
+        folders = {Path(path).resolve() for path in (sys.base_prefix, sys.prefix, Path(__file__).parents[2])}
+        patch.setattr(Machine, "shared", tuple(sorted(folders)))
+        yield
+
+
+@pytest.fixture(scope="module")
+def machines_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the module's cloud keeps its machines."""
+    return tmp_path_factory.mktemp("machines") / "größe und leer"
+
+
+@pytest.fixture(scope="module")
+def machines(base: Path, machines_folder: Path) -> Iterator[SandboxThread]:
+    """A cloud of machines for all tests of a module, which leaves nothing."""
+    assert base.is_dir()
+    witness = Witness()
+    with SandboxThread(machines_folder, Options(hosts="machine", time_scale=0.02), witness=witness) as running:
+        yield running
+    assert witness.complaints == []
+    assert (asyncio.run(namespaces()), asyncio.run(interfaces())) == ([], [])
+    assert not machines_folder.exists()
+
+
+@frozen(kw_only=True)
+class Rented:
+    """A cluster of machines, and what leads to it.
+
+    Args:
+        settings: Settings with which its client computes.
+        cluster: It.
+        api: Requests to its cloud.
+    """
+
+    settings: Settings
+    cluster: Cluster
+    api: Api
+
+    def run(self, node: str, command: str) -> str:
+        """Run a command as root; returns what it printed."""
+        done = self.cluster.node(node).run(command)
+        assert done.exit_code == 0, done
+        return done.stdout.strip()
+
+    def address(self, node: str) -> str:
+        """A node's public address."""
+        (row,) = [one for one in self.api("GET", "/servers").body["servers"] if one["labels"].get("node") == node]
+        return str(row["public_net"]["ipv4"]["ip"])
+
+
+@pytest.fixture(scope="module")
+def rented(
+    machines: SandboxThread, conda_channel: Channel, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Rented]:
+    """A cluster of a scheduler and two workers, from bare machines and a mirror at the address that they see."""
+    folder = tmp_path_factory.mktemp("rented")
+    channel = borrow(conda_channel, folder / "mirrored")
+    with pytest.MonkeyPatch.context() as patch, Mirror(channel.root, address=str(GATEWAY)) as mirror:
+        there = settings_for(machines, folder / "Häuser & Höfe 100%h")
+        settings = isolated(there, channel, mirror, patch, folder / "share")
+        lock = folder / "mein env.lock"
+        words = [sys.executable, "-m", "scherbelberg", "env", "lock", "-o", str(lock), f"--channel-mirror={mirror.url}"]
+        subprocess.run(words, env=environment_for(settings), check=True, capture_output=True, timeout=120)
+        api = Api(machines.settings)
+        cluster = Cluster.from_new(workers=2, env=str(lock), settings=settings)
+        yield Rented(settings=settings, cluster=cluster, api=api)
+        cluster.destroy()
+        assert held(settings) == []
+        api.close()

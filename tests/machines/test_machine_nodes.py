@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""A cluster on booted machines: what the script does with systemd, sshd, nftables and a private network that is late."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+import sys
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import pytest
+
+from scherbelberg.sync import Cluster
+
+if TYPE_CHECKING:
+    from machine_fixtures import Rented
+
+pytest_plugins = ("machine_fixtures",)
+WITHIN_S = 60
+#: How long a port may take to answer on a network without any way to go, and how many are asked at once.
+_ANSWER_S, _AT_ONCE = 0.5, 4000
+
+
+def computes(cluster: Cluster, workers: int = 2) -> None:
+    """A new client sees all workers, and each of them works."""
+    with cluster.get_client() as client:
+        client.wait_for_workers(workers, timeout=WITHIN_S)
+        assert sum(client.gather(client.map(lambda number: number**2, range(100)))) == 328_350
+        assert len(client.run(lambda: 1)) == workers
+
+
+def test_environment(rented: Rented) -> None:
+    """The unmodified script installs on bare machines what the client has, and they compute."""
+    with rented.cluster.get_client() as client:
+        prefix, minor = client.submit(lambda: (sys.prefix, sys.version_info[:2])).result(timeout=WITHIN_S)
+        assert client.submit(version, "dask").result(timeout=WITHIN_S) == version("dask")
+    assert ("/opt/scherbelberg/envs/" in prefix, minor) == (True, sys.version_info[:2])
+    computes(rented.cluster)
+
+
+@pytest.mark.parametrize("node", ["scheduler", "worker000"])
+def test_units(rented: Rented, node: str) -> None:
+    """Dask is a unit that is enabled, comes back always, and runs as a user without rights."""
+    unit = f"scherbelberg-dask@{node[:9] if node == 'scheduler' else 'worker'}.service"
+    said = rented.run(node, f"systemctl show {unit} -p ActiveState,UnitFileState,Restart,User,StartLimitIntervalUSec")
+    assert set(said.splitlines()) == {
+        "ActiveState=active",
+        "UnitFileState=enabled",
+        "Restart=always",
+        "User=scherbelberg",
+        "StartLimitIntervalUSec=0",
+    }
+    pid = rented.run(node, f"systemctl show {unit} -p MainPID --value")
+    assert rented.run(node, f"ps -o user= -p {pid}").startswith("scherbel")
+    status = rented.run(node, f"cat /proc/{pid}/status")
+    assert "NoNewPrivs:\t1" in status
+    assert "CapEff:\t0000000000000000" in status
+    assert "not allowed to run sudo" in rented.run(node, "sudo -l -U scherbelberg")
+    assert rented.run(node, "systemctl is-system-running") == "running"
+
+
+def test_metadata(rented: Rented) -> None:
+    """The metadata address answers root, and refuses Dask's user."""
+    url = "http://169.254.169.254/hetzner/v1/metadata/hostname"
+    assert rented.run("worker000", f"curl --silent --max-time 5 {url}").endswith("worker000")
+    ask = f"setpriv --reuid scherbelberg --clear-groups curl --silent --max-time 5 {url} || echo refused $?"
+    assert rented.run("worker000", ask) == "refused 7"
+
+
+def test_ssh(rented: Rented) -> None:
+    """Root comes in by key alone, with the key that was born on the node; what was planted is gone."""
+    said = rented.run("worker001", "sshd -T").splitlines()
+    assert {
+        "passwordauthentication no",
+        "kbdinteractiveauthentication no",
+        "permitrootlogin without-password",
+        "hostkey /etc/ssh/scherbelberg_host_ed25519_key",
+    } <= set(said)
+    assert rented.run("worker001", "ls /etc/ssh | grep ssh_host_ || echo none") == "none"
+
+
+def test_tls_files(rented: Rented) -> None:
+    """The node's key is for root and Dask's group alone, and of the authority only the certificate is there."""
+    said = rented.run("scheduler", "cd /opt/scherbelberg/etc/tls && stat -c '%a %U %G %n' . *").splitlines()
+    assert said == [
+        "750 root scherbelberg .",
+        "644 root root ca.pem",
+        "640 root scherbelberg node.pem",
+    ]
+
+
+async def _open_ports(address: str) -> set[int]:
+    gate = asyncio.Semaphore(_AT_ONCE)
+    found = set()
+
+    async def ask(port: int) -> None:
+        async with gate:
+            probe = socket.socket()
+            probe.setblocking(False)
+            try:
+                async with asyncio.timeout(_ANSWER_S):
+                    await asyncio.get_running_loop().sock_connect(probe, (address, port))
+                found.add(port)
+            except OSError:  # TimeoutError is one
+                pass
+            finally:
+                probe.close()
+
+    await asyncio.gather(*(ask(port) for port in range(1, 65_536)))
+    return found
+
+
+@pytest.mark.parametrize("node", ["scheduler", "worker000"])
+def test_ports(rented: Rented, node: str) -> None:
+    """Of all 65,535 ports, only SSH's answers from outside, while Dask listens at the private address."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limit[0], min(limit[1], 2 * _AT_ONCE)), limit[1]))
+    try:
+        assert asyncio.run(_open_ports(rented.address(node))) == {22}
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    listening = rented.run(node, "ss -Hltn")
+    assert (":8786" if node == "scheduler" else ":9100") in listening
+
+
+@pytest.mark.parametrize(
+    ("node", "process"),
+    [("worker000", "multiprocessing"), ("worker000", "dask worker"), ("scheduler", "dask scheduler")],
+    ids=["worker", "nanny", "scheduler"],
+)
+def test_killed(rented: Rented, node: str, process: str) -> None:
+    """A worker, a nanny or a scheduler that is killed is there again, and the cluster computes."""
+    before = rented.run(node, f"pgrep -u scherbelberg -f '{process}' | sort | head -n 1")
+    rented.run(node, f"pkill -KILL -u scherbelberg -f '{process}'; true")
+    computes(rented.cluster)
+    assert rented.run(node, f"pgrep -u scherbelberg -f '{process}' | sort | head -n 1") != before
+
+
+@pytest.mark.parametrize("node", ["worker001", "scheduler"])
+def test_reboot(rented: Rented, node: str) -> None:
+    """A machine that was rebooted comes back as a node, and a new client computes on all workers."""
+    before = rented.run(
+        node, "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic --value"
+    )
+    rented.cluster.node(node).reboot()
+    computes(rented.cluster)
+    assert rented.run(node, "systemctl is-system-running --wait") == "running"
+    after = rented.run(
+        node, "cat /proc/sys/kernel/random/boot_id; systemctl show -p UserspaceTimestampMonotonic --value"
+    )
+    assert after != before
