@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import operator
+import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -14,17 +15,20 @@ from typing import Any
 
 from distributed import Client, Security
 from distributed.client import FutureCancelledError
+from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.fitting import Environment
-from scherbelberg.waiting import until
+from scherbelberg.waiting import Deadline, pause, until
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
 RECONNECT_S = 300
 _CONNECT_S = 30
+#: How long a scheduler may be away that was killed, or whose machine is rebooted, in seconds, and how soon it is asked.
+_RETURN_S, _AGAIN_S = 15, 0.2
 _CLOSE_S = 5
 _LOST = (
     "Dask cancels the futures of a lost client: submit them again, and keep what must outlive a connection with"
@@ -64,11 +68,20 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         return self._door.dashboard_link
 
     async def _ensure_connected(self, timeout: float | None = None) -> None:
-        try:
-            await super()._ensure_connected(timeout=timeout)
-        except ValueError as error:
-            # So says tornado of a stream that is cut between its opening and its TLS; Dask tries again after OSErrors.
-            raise ConnectionAbortedError(str(error)) from error
+        deadline = Deadline(_RETURN_S)
+        while True:
+            try:
+                await super()._ensure_connected(timeout=timeout)
+            except (ValueError, FatalCommClosedError) as error:
+                # So a stream ends that is cut before or during its handshake, which the tunnel does while there is no
+                # scheduler: one that was killed is back in seconds. Dask itself tries again after other errors only.
+                if isinstance(error, FatalCommClosedError) and not isinstance(error.__cause__, ssl.SSLEOFError):
+                    raise
+                if deadline.left_s == 0:
+                    raise ConnectionAbortedError(str(error) or "cut off during the handshake") from error
+            else:
+                return
+            await pause(_AGAIN_S)
 
     async def _reconnect(self) -> None:
         if self._door.shut.is_set():

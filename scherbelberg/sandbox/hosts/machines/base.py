@@ -50,7 +50,7 @@ async def base_system(cache: Path) -> Path:
     site, release = await _archive()
     recipe = repr((_VERSION, site, release, _FIRST, _THEN, _CLOUD))
     folder = cache / hashlib.sha256(recipe.encode()).hexdigest()[:16]
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+    await asyncio.to_thread(cache.mkdir, parents=True, exist_ok=True, mode=0o700)
     async with _alone(cache / "lock"):
         if not folder.exists():
             unfinished = folder.with_suffix(".unfinished")

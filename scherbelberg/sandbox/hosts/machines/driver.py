@@ -60,13 +60,7 @@ class MachineHosts:
         Raises:
             SandboxFailed: Another sandbox has machines, or the system could not be built.
         """
-        lock = _LOCK.open("w", encoding="utf-8")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise SandboxFailed("Another sandbox on this computer has machines; stop that one first.") from None
-        self._lock = lock
+        self._lock = _only_one()
         await links.clear()
         self._base = await base_system(cache_folder())
         await links.make_public()
@@ -135,3 +129,14 @@ class MachineHosts:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         self._lock.close()
         self._lock = None
+
+
+def _only_one() -> IO[str]:
+    """Take what only one process can have; the lock of one that dies is released."""
+    lock = _LOCK.open("w", encoding="utf-8")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise SandboxFailed("Another sandbox on this computer has machines; stop that one first.") from None
+    return lock

@@ -54,10 +54,6 @@ def _line(rule: Mapping[str, Any], field: str, side: str) -> str | None:
     merged = list(collapse_addresses(networks))
     words = [] if merged[0].prefixlen == 0 else [f"ip {side} {{ {', '.join(map(str, merged))} }}"]
     protocol, port = rule["protocol"], rule.get("port")
-    if protocol not in ("tcp", "udp"):
-        words.append(f"meta l4proto {protocol}")
-    elif port == "any":
-        words.append(f"meta l4proto {protocol}")
-    else:
-        words.append(f"{protocol} dport {port}")
+    with_port = protocol in ("tcp", "udp") and port != "any"
+    words.append(f"{protocol} dport {port}" if with_port else f"meta l4proto {protocol}")
     return " ".join((*words, "accept"))

@@ -16,7 +16,7 @@ MARK = "sbg-"
 _TOPS = [Path("/sys/fs/cgroup", kind) for kind in ("", "systemd", "unified", "memory", "pids")]
 _END_S = 20.0
 _LOOK_S = 0.02
-#: A script that goes into groups of its own, called NAME, and becomes another program: ``sh -c ... sh NAME PROGRAM...``.
+#: A script that goes into groups of its own and becomes another program: ``sh -c SCRIPT sh NAME PROGRAM...``.
 #: systemd inside believes that it has the whole of what it sees.
 GROUPED = f"""name=$1; shift
 for top in {" ".join(map(str, _TOPS))}; do
