@@ -10,10 +10,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import Factory, frozen
 from conda_channel import Channel, borrow
 from description import Witness
 from environment_world import isolated
@@ -75,13 +77,26 @@ class Rented:
 
     Args:
         settings: Settings with which its client computes.
-        cluster: It.
         api: Requests to its cloud.
+        clusters: It, once it is there.
     """
 
     settings: Settings
-    cluster: Cluster
     api: Api
+    clusters: list[Cluster] = Factory(list)
+
+    @property
+    def cluster(self) -> Cluster:
+        """The cluster."""
+        return self.clusters[0]
+
+    def shell(self, *words: str) -> str:
+        """Run a command of the command line; returns what it printed."""
+        line = [sys.executable, "-m", "scherbelberg", *words]
+        environ = environment_for(self.settings)
+        done = subprocess.run(line, env=environ, check=False, capture_output=True, encoding="utf-8", timeout=120)
+        assert done.returncode == 0, done
+        return done.stdout
 
     def run(self, node: str, command: str) -> str:
         """Run a command as root; returns what it printed."""
@@ -89,28 +104,48 @@ class Rented:
         assert done.exit_code == 0, done
         return done.stdout.strip()
 
+    def order(self, node: str, action: str) -> None:
+        """Have the cloud do something with a node's server."""
+        self.api.done(self.api("POST", f"/servers/{self._row(node)['id']}/actions/{action}").body["action"])
+
     def address(self, node: str) -> str:
         """A node's public address."""
+        return str(self._row(node)["public_net"]["ipv4"]["ip"])
+
+    def _row(self, node: str) -> dict[str, Any]:
         (row,) = [one for one in self.api("GET", "/servers").body["servers"] if one["labels"].get("node") == node]
-        return str(row["public_net"]["ipv4"]["ip"])
+        return dict(row)
+
+
+@contextmanager
+def renting(machines: SandboxThread, channel: Channel, folder: Path, **wishes: Any) -> Iterator[Rented]:
+    """Rent a cluster on bare machines, whose environments come from a mirror at the address that they see.
+
+    Args:
+        machines: The cloud.
+        channel: What the mirror has.
+        folder: A new one.
+        wishes: What the cluster shall be.
+    """
+    folder.mkdir()
+    copy = borrow(channel, folder / "mirrored")
+    with pytest.MonkeyPatch.context() as patch, Mirror(copy.root, address=str(GATEWAY)) as mirror:
+        there = settings_for(machines, folder / "Häuser & Höfe 100%h")
+        settings = isolated(there, copy, mirror, patch, folder / "share")
+        lock = folder / "mein env.lock"
+        rented = Rented(settings=settings, api=Api(machines.settings))
+        rented.shell("env", "lock", "-o", str(lock), f"--channel-mirror={mirror.url}")
+        rented.clusters.append(Cluster.from_new(env=str(lock), settings=settings, **wishes))
+        yield rented
+        rented.cluster.destroy()
+        assert held(settings) == []
+        rented.api.close()
 
 
 @pytest.fixture(scope="module")
 def rented(
     machines: SandboxThread, conda_channel: Channel, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Rented]:
-    """A cluster of a scheduler and two workers, from bare machines and a mirror at the address that they see."""
-    folder = tmp_path_factory.mktemp("rented")
-    channel = borrow(conda_channel, folder / "mirrored")
-    with pytest.MonkeyPatch.context() as patch, Mirror(channel.root, address=str(GATEWAY)) as mirror:
-        there = settings_for(machines, folder / "Häuser & Höfe 100%h")
-        settings = isolated(there, channel, mirror, patch, folder / "share")
-        lock = folder / "mein env.lock"
-        words = [sys.executable, "-m", "scherbelberg", "env", "lock", "-o", str(lock), f"--channel-mirror={mirror.url}"]
-        subprocess.run(words, env=environment_for(settings), check=True, capture_output=True, timeout=120)
-        api = Api(machines.settings)
-        cluster = Cluster.from_new(workers=2, env=str(lock), settings=settings)
-        yield Rented(settings=settings, cluster=cluster, api=api)
-        cluster.destroy()
-        assert held(settings) == []
-        api.close()
+    """A cluster of a scheduler and two workers."""
+    with renting(machines, conda_channel, tmp_path_factory.mktemp("rented") / "plain", workers=2) as cluster:
+        yield cluster

@@ -177,6 +177,7 @@ def test_scheduler_that_is_gone(
 ) -> None:
     """A machine that stays off is told in one more line; whatever waits for it ends, and it can be given back."""
     monkeypatch.setattr(daskclient, "RECONNECT_S", 3)
+    monkeypatch.setattr(daskclient, "_RETURN_S", 1)
     cluster = sync.Cluster.from_new(small("gone", settings), settings=settings)
     with cluster.get_client() as client:
         lost = client.submit(time.sleep, WITHIN_S, pure=False)

@@ -4,26 +4,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import resource
-import selectors
-import socket
 import sys
+import time
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import pytest
+from port_scan import open_ports
+from sandbox_helpers import Waiter
 
 from scherbelberg.sync import Cluster
-from scherbelberg.waiting import Deadline
 
 if TYPE_CHECKING:
     from machine_fixtures import Rented
 
 pytest_plugins = ("machine_fixtures",)
 WITHIN_S = 60
-#: How long a port may take to answer on a network without any way to go, and how many are asked at once.
-_ANSWER_S, _AT_ONCE = 1.0, 8000
 
 
 def computes(cluster: Cluster, workers: int = 2) -> None:
@@ -94,39 +90,6 @@ def test_tls_files(rented: Rented) -> None:
     ]
 
 
-def _open_among(address: str, ports: range) -> set[int]:
-    """Ask all of these at once, and give them a moment."""
-    found: set[int] = set()
-    with contextlib.ExitStack() as stack:
-        selector = stack.enter_context(selectors.DefaultSelector())
-        for port in ports:
-            probe = stack.enter_context(socket.socket())
-            probe.setblocking(False)
-            probe.connect_ex((address, port))
-            selector.register(probe, selectors.EVENT_WRITE, port)
-        deadline = Deadline(_ANSWER_S)
-        while selector.get_map() and deadline.left_s:
-            for key, _ in selector.select(deadline.left_s):
-                asked = key.fileobj
-                assert isinstance(asked, socket.socket)
-                selector.unregister(asked)
-                if asked.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
-                    found.add(key.data)
-    return found
-
-
-def open_ports(address: str) -> set[int]:
-    """Which of all TCP ports answer from where the world is."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    at_once = min(_AT_ONCE, hard // 2)
-    try:
-        parts = [range(first, min(first + at_once, 65_536)) for first in range(1, 65_536, at_once)]
-        return set[int]().union(*(_open_among(address, part) for part in parts))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
 @pytest.mark.parametrize("node", ["scheduler", "worker000"])
 def test_ports(rented: Rented, node: str) -> None:
     """Of all 65,535 ports, only SSH's answers from outside, while Dask listens at the private address."""
@@ -146,6 +109,23 @@ def test_killed(rented: Rented, node: str, process: str) -> None:
     rented.run(node, f"pkill -KILL -u scherbelberg -f '{process}'; true")
     computes(rented.cluster)
     assert rented.run(node, f"pgrep -u scherbelberg -f '{process}' | sort | head -n 1") != before
+
+
+def test_worker_lost_during_work(rented: Rented) -> None:
+    """A worker whose machine is switched off while it works takes nothing with it: the result is right."""
+
+    def slow(number: int) -> int:
+        time.sleep(0.2)
+        return number**2
+
+    with rented.cluster.get_client() as client:
+        client.wait_for_workers(2, timeout=WITHIN_S)
+        futures = client.map(slow, range(100))
+        Waiter().wait(lambda: any(future.done() for future in futures), what="the first result")
+        rented.order("worker001", "poweroff")
+        assert sum(client.gather(futures)) == 328_350
+        rented.order("worker001", "poweron")
+    computes(rented.cluster)
 
 
 @pytest.mark.parametrize("node", ["worker001", "scheduler"])

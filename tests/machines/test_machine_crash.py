@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What is left of a sandbox that was killed: no machine runs on, and the next one finds a clean computer."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+from sandbox_helpers import Api, Waiter, rent
+
+from scherbelberg.sandbox.daemon import start, status, stop
+from scherbelberg.sandbox.hosts.machines import groups, links
+from scherbelberg.sandbox.state import read_state
+from scherbelberg.sandbox.words import Options
+
+pytest_plugins = ("machine_fixtures",)
+
+
+def test_killed_sandbox(base: Path, tmp_path: Path) -> None:
+    """A sandbox that is killed takes its machines with it, and the next start removes networks, mounts and groups."""
+    assert base.is_dir()
+    folder, options = tmp_path / "erster", Options(hosts="machine", time_scale=0.02)
+    api = Api(start(folder, options))
+    rent(api, folder)
+    api.close()
+    state = read_state(folder)
+    assert state is not None
+    process = state.process()
+    assert process is not None
+    os.kill(process.pid, signal.SIGKILL)
+    Waiter().wait(lambda: status(folder) is None, what="the sandbox's end")
+    assert groups.names()
+    second = tmp_path / "zweiter"
+    start(second, options)
+    assert (groups.names(), links.mounted(), asyncio.run(links.namespaces())) == (set(), [], [])
+    assert asyncio.run(links.interfaces()) == ["sbg-public"]
+    assert stop(second)
+    assert asyncio.run(links.interfaces()) == []
+    assert stop(folder)
+    assert not folder.exists()
