@@ -73,7 +73,7 @@ async def eventually(condition: Callable[[], bool], *, what: str) -> None:
 async def test_system(machine: Machine) -> None:
     """A machine is a booted system whose cloud-init read the user data and is content."""
     assert (await run(machine, "systemctl is-system-running --wait")).stdout == "running\n"
-    assert (await run(machine, "cloud-init status --wait")).stdout.strip() == "status: done"
+    assert str((await run(machine, "cloud-init status --wait")).stdout).strip() == "status: done"
     assert (await run(machine, "hostname")).stdout == f"{machine.row['name']}\n"
     url = "http://169.254.169.254/hetzner/v1/metadata/instance-id"
     assert (await run(machine, f"curl --silent --max-time 5 {url}")).stdout == str(machine.row["id"])
