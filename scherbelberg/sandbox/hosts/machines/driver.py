@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Interface
@@ -24,6 +25,7 @@ from scherbelberg.sandbox.hosts.machines.machine import Machine
 from scherbelberg.sandbox.hosts.machines.metadata import serve_metadata
 from scherbelberg.waiting import pause
 
+_log = logging.getLogger(__name__)
 _LOCK = Path("/run/scherbelberg-machines.lock")
 #: How soon a change of networks or firewalls reaches a machine, in seconds.
 _FOLLOW_S = 0.05
@@ -89,7 +91,10 @@ class MachineHosts:
 
     async def _follow(self, number: int, machine: Machine) -> None:
         while True:
-            await machine.wire(self._places(number), self._rules(number))
+            try:
+                await machine.wire(self._places(number), self._rules(number))
+            except SandboxFailed:
+                _log.exception("machine %s could not be wired; it is tried again", machine.name)
             await pause(_FOLLOW_S)
 
     async def halt(self, number: int) -> None:

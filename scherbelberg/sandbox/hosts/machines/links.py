@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
 from scherbelberg.sandbox.hosts.machines import groups
@@ -40,7 +40,7 @@ async def make_namespace(name: str, address: str | None) -> None:
     await run("ip", "netns", "add", name)
     await run("ip", "-n", name, "link", "set", "lo", "up")
     if address is not None:
-        await _plug(name, "eth0", _BRIDGE, f"{name}-p")
+        await _plug(name, "eth0", _BRIDGE, f"{name}-p", address=IPv4Address(address))
         await run("ip", "-n", name, "address", "add", f"{address}/{PUBLIC_NET.prefixlen}", "dev", "eth0")
         await run("ip", "-n", name, "link", "set", "eth0", "up")
         await run("ip", "-n", name, "route", "add", METADATA, "dev", "eth0")
@@ -59,9 +59,18 @@ async def join(name: str, network: int, address: IPv4Interface) -> None:
         await run("ip", "link", "add", bridge, "type", "bridge")
         await run("ip", "link", "set", bridge, "up")
     inside = _inside(network)
-    await _plug(name, inside, bridge, f"{name}-{network}")
+    await _plug(name, inside, bridge, f"{name}-{network}", address=address.ip)
     await run("ip", "-n", name, "address", "add", str(address), "dev", inside)
     await run("ip", "-n", name, "link", "set", inside, "mtu", str(_PRIVATE_MTU), "up")
+
+
+async def remove_namespace(name: str) -> None:
+    """Remove a machine's namespace and its interfaces: at once, and not when the kernel comes to it."""
+    for outside in await interfaces():
+        if outside.startswith(f"{name}-"):
+            await run("ip", "link", "delete", outside)
+    if name in await namespaces():
+        await run("ip", "netns", "delete", name)
 
 
 async def leave(name: str, network: int) -> None:
@@ -100,8 +109,11 @@ def mounted() -> list[Path]:
     return [path for row in rows if (path := Path(row.split()[1])).parent == MOUNTS]
 
 
-async def _plug(name: str, inside: str, bridge: str, outside: str) -> None:
-    await run("ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name)
+async def _plug(name: str, inside: str, bridge: str, outside: str, *, address: IPv4Address) -> None:
+    # The same hardware address after every boot, or neighbours would talk to the old one for a while.
+    hardware = ":".join(f"{part:02x}" for part in b"\x02\x00" + address.packed)
+    pair = ("peer", "name", inside, "address", hardware, "netns", name)
+    await run("ip", "link", "add", outside, "type", "veth", *pair)
     await run("ip", "link", "set", outside, "master", bridge, "up")
 
 

@@ -160,8 +160,7 @@ class Machine:
 
     async def _take_down(self) -> None:
         await groups.end(self.name)
-        if self.name in await links.namespaces():
-            await run("ip", "netns", "delete", self.name)
+        await links.remove_namespace(self.name)
         if self._mount in links.mounted():
             await run("umount", str(self._mount))
         with contextlib.suppress(FileNotFoundError):
