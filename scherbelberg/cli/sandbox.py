@@ -46,6 +46,8 @@ def start(
     from scherbelberg.sandbox.words import NO_FAULTS, Options  # noqa: PLC0415
 
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
+    if hosts == "machine":
+        say("The first time, the system that machines begin with is built, which takes a minute or two ...")
     settings = begin(_folder(), Options(hosts=hosts, time_scale=time_scale, realistic=realistic, faults=wrong))
     say(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")
     for name, value in _variables(settings).items():

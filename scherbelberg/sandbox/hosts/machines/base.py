@@ -89,14 +89,13 @@ async def _alone(path: Path) -> AsyncIterator[None]:
 async def _build(folder: Path, site: str, release: str) -> None:
     words = ("debootstrap", "--variant=minbase", f"--include={_FIRST}", release, str(folder), site)
     await run(*words, within_s=_BUILD_S)
-    (folder / "usr/sbin/policy-rc.d").write_text(
-        "#!/bin/sh\nexit 101\n", encoding="utf-8"
-    )  # nothing starts in a folder
-    (folder / "usr/sbin/policy-rc.d").chmod(0o755)
+    policy = folder / "usr/sbin/policy-rc.d"  # nothing starts in a folder
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="utf-8")
+    policy.chmod(0o755)
     apt = ("env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "--yes", "--no-install-recommends")
     await run("chroot", str(folder), *apt, *_THEN, within_s=_BUILD_S)
     await run("chroot", str(folder), "apt-get", "clean")
-    (folder / "usr/sbin/policy-rc.d").unlink()
+    policy.unlink()
     for key in (folder / "etc/ssh").glob("ssh_host_*"):
         key.unlink()  # no two machines may share one
     # Empty, and neither absent nor "uninitialized", which would count as a first boot and enable all there is.

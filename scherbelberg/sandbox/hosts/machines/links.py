@@ -8,6 +8,7 @@ import json
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from pathlib import Path
 
+from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.machines import groups
 from scherbelberg.sandbox.hosts.machines.commands import run
 from scherbelberg.sandbox.hosts.machines.groups import MARK
@@ -26,10 +27,9 @@ MOUNTS = Path("/run/scherbelberg-machines")
 
 async def make_public() -> None:
     """Make the network that stands for the internet."""
-    await run("ip", "link", "add", _BRIDGE, "type", "bridge")
+    await _make_bridge(_BRIDGE)
     await run("ip", "address", "add", f"{GATEWAY}/{PUBLIC_NET.prefixlen}", "dev", _BRIDGE)
     await run("ip", "address", "add", f"{METADATA}/32", "dev", _BRIDGE)
-    await run("ip", "link", "set", _BRIDGE, "up")
 
 
 async def make_namespace(name: str, address: str | None) -> None:
@@ -55,9 +55,7 @@ async def join(name: str, network: int, address: IPv4Interface) -> None:
         address: Its address there, with the network's prefix.
     """
     bridge = f"{MARK}n{network}"
-    if bridge not in await interfaces():
-        await run("ip", "link", "add", bridge, "type", "bridge")
-        await run("ip", "link", "set", bridge, "up")
+    await _make_bridge(bridge)
     inside = _inside(network)
     await _plug(name, inside, bridge, f"{name}-{network}", address=address.ip)
     await run("ip", "-n", name, "address", "add", str(address), "dev", inside)
@@ -107,6 +105,15 @@ def mounted() -> list[Path]:
     """List where machines are mounted."""
     rows = Path("/proc/self/mounts").read_text(encoding="utf-8").splitlines()
     return [path for row in rows if (path := Path(row.split()[1])).parent == MOUNTS]
+
+
+async def _make_bridge(name: str) -> None:
+    try:
+        await run("ip", "link", "add", name, "type", "bridge")
+    except SandboxFailed:
+        if name not in await interfaces():  # which another machine's may have made in the same moment
+            raise
+    await run("ip", "link", "set", name, "up")
 
 
 async def _plug(name: str, inside: str, bridge: str, outside: str, *, address: IPv4Address) -> None:

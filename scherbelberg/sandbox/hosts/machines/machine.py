@@ -185,7 +185,12 @@ class Machine:
 
 def _unwrapped(data: str) -> bytes:
     """User data as cloud-init reads it from a disk: not in base64, which only the API takes."""
-    return data.encode() if data.startswith("#") else base64.b64decode(data)
+    if data.startswith("#"):
+        return data.encode()
+    try:
+        return base64.b64decode(data)
+    except ValueError:
+        return data.encode()  # whatever it is, cloud-init says so in its log
 
 
 async def _greets(address: str) -> bool | None:
