@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,25 +13,10 @@ import pytest
 from conda_channel import Channel, borrow, make_channel, open_channel
 from environment_world import World, isolated
 from mirror import Mirror
+from session_lock import alone
 from shells import Shell
 
 from scherbelberg.sandbox.server import SandboxThread
-
-#: Until another worker of the session has made the channel.
-_PATIENCE_S = 120
-
-
-@contextlib.contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """Let one process of the session in after the other; the lock of one that dies is released."""
-    import fcntl
-
-    with file.open("w", encoding="utf-8") as lock:
-        taking = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
-        taking.start()
-        taking.join(_PATIENCE_S)
-        assert not taking.is_alive(), f"another process holds {file}"
-        yield
 
 
 @pytest.fixture(scope="session")
@@ -42,7 +25,7 @@ def conda_channel(tmp_path_factory: pytest.TempPathFactory) -> Channel:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     root, unfinished = shared / "channel", shared / "channel.unfinished"
-    with _alone(shared / "channel.lock"):
+    with alone(shared / "channel.lock"):
         if not root.exists():
             shutil.rmtree(unfinished, ignore_errors=True)
             make_channel(unfinished)

@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
-from flakes import ROOT, Flake, clone, environment, path, stand_in
+from flakes import ROOT, WITHIN_S, Flake, clone, environment, path, stand_in
 from programs import miss, need
+from session_lock import alone
 
 #: What the flake builds is checked by them.
 LINTERS = ("mypy", "ruff", "shellcheck", "shfmt")
@@ -28,7 +30,10 @@ def flake(tmp_path_factory: pytest.TempPathFactory) -> Flake:
     own = tmp_path_factory.mktemp("flake")
     shared = tmp_path_factory.getbasetemp()
     shared = shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared
-    environ = environment(shared / "nix")
+    with alone(shared / "nix.lock"):
+        environ = environment(shared / "nix")
+        # When several make the store's database at the same moment, Nix finds it busy and gives up.
+        subprocess.run(["nix-store", "--init"], env=environ, check=True, capture_output=True, timeout=WITHIN_S)
     return Flake(folder=clone(own / "clone", environ), nixpkgs=stand_in(own / "nixpkgs"), environ=environ)
 
 

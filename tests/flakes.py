@@ -114,7 +114,9 @@ def environment(root: Path) -> dict[str, str]:
     """
     for name in ("conf", "home", "tmp"):
         (root / name).mkdir(parents=True, exist_ok=True)
-    (root / "conf" / "nix.conf").write_text(CONFIGURATION, encoding="utf-8")
+    configuration = root / "conf" / "nix.conf"
+    if not configuration.exists():  # somebody may be reading it
+        configuration.write_text(CONFIGURATION, encoding="utf-8")
     places = {"STORE": "store", "STATE": "state", "LOG": "log", "LOCALSTATE": "var", "CONF": "conf"}
     own = {f"NIX_{name}_DIR": str(root / folder) for name, folder in places.items()}
     own |= {"HOME": str(root / "home"), "TMPDIR": str(root / "tmp"), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
