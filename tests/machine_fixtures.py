@@ -22,6 +22,7 @@ from environment_world import isolated
 from mirror import Mirror
 from programs import miss
 from sandbox_helpers import Api
+from session_lock import alone
 from surroundings import environment_for, held, settings_for
 
 from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
@@ -32,6 +33,10 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.sync import Cluster
+
+#: A computer has machines of one sandbox at a time; a module of another session takes minutes.
+_TURN = Path("/run/scherbelberg-machine-tests.lock")
+_TURN_S = 1200
 
 
 @pytest.fixture(scope="session")
@@ -64,11 +69,12 @@ def machines(base: Path, machines_folder: Path) -> Iterator[SandboxThread]:
     """A cloud of machines for all tests of a module, which leaves nothing."""
     assert base.is_dir()
     witness = Witness()
-    with SandboxThread(machines_folder, Options(hosts="machine", time_scale=0.02), witness=witness) as running:
-        yield running
-    assert witness.complaints == []
-    assert (asyncio.run(namespaces()), asyncio.run(interfaces())) == ([], [])
-    assert not machines_folder.exists()
+    with alone(_TURN, patience_s=_TURN_S):
+        with SandboxThread(machines_folder, Options(hosts="machine", time_scale=0.02), witness=witness) as running:
+            yield running
+        assert witness.complaints == []
+        assert (asyncio.run(namespaces()), asyncio.run(interfaces())) == ([], [])
+        assert not machines_folder.exists()
 
 
 @frozen(kw_only=True)

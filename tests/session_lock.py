@@ -14,13 +14,18 @@ _PATIENCE_S = 120
 
 
 @contextlib.contextmanager
-def alone(file: Path) -> Iterator[None]:
-    """Let one process of the session in after the other; the lock of one that dies is released."""
+def alone(file: Path, *, patience_s: float = _PATIENCE_S) -> Iterator[None]:
+    """Let one process in after the other; the lock of one that dies is released.
+
+    Args:
+        file: What the lock is on.
+        patience_s: Until the others have done it, in seconds.
+    """
     import fcntl
 
     with file.open("w", encoding="utf-8") as lock:
         taking = threading.Thread(target=fcntl.flock, args=(lock, fcntl.LOCK_EX), daemon=True)
         taking.start()
-        taking.join(_PATIENCE_S)
+        taking.join(patience_s)
         assert not taking.is_alive(), f"another process holds {file}"
         yield
