@@ -24,8 +24,9 @@ from scherbelberg.payload import FOLDER, RemoteFile, command, pack, payload, unp
 from scherbelberg.sandbox.addresses import claim, free_port
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.played.scenario import Scenario
+from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.words import HostFault
 from scherbelberg.shipped import shipped_files
 from scherbelberg.waiting import pause, until
 
@@ -196,13 +197,16 @@ def settings_of(name: str, address: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def acting(folder: Path, *names: str, scenario: Scenario | None = None) -> AsyncIterator[list[Actor]]:
+async def acting(
+    folder: Path, *names: str, scenario: Scenario = BAKED, wrong: tuple[HostFault, ...] = ()
+) -> AsyncIterator[list[Actor]]:
     """Scripted hosts on the running loop, in one network; all is over in the end.
 
     Args:
         folder: Where their files are; absent.
         names: Names of the nodes, the scheduler first.
         scenario: How all of them play their part.
+        wrong: What is wrong with all of them.
     """
     private = (SCHEDULER_IP, WORKER_IP)
     territory, port = claim(), free_port()
@@ -211,7 +215,8 @@ async def acting(folder: Path, *names: str, scenario: Scenario | None = None) ->
         port=port,
         places=lambda number: {1: private[number]} if number < len(private) else {},
         pause=lambda seconds: pause(seconds * _SCALE),
-        scenario=lambda _: scenario or Scenario(),
+        diagnose=lambda _: wrong,
+        scenario=scenario,
     )
     authority, actors = make_authority(uid=UID, now_s=time.time()), []
     try:

@@ -10,7 +10,6 @@ import socket
 import sys
 import threading
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Literal, cast
 
@@ -24,10 +23,9 @@ from surroundings import SHORT, folders, held, settings_for
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
 from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import BootstrapFailed, NodeUnreachable, SandboxFailed, ScherbelbergError, WaitTimeout
-from scherbelberg.sandbox.hosts.played.scenario import Scenario, Trouble
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, Options
+from scherbelberg.sandbox.words import ActionFault, Ailment, Faults, HostFault, Options, Part
 from scherbelberg.settings import Settings
 
 #: Fast, but slow enough that things still happen one after the other.
@@ -71,15 +69,6 @@ def around(stage: SandboxThread, home: Path) -> Settings:
 def spec(workers: int) -> ClusterSpec:
     """A cluster, with deadlines that are short but for those that many nodes share."""
     return ClusterSpec(prefix="play", workers=workers, timeouts=SHORT)
-
-
-def play(patch: pytest.MonkeyPatch, scenario: Scenario, *, node: str = "worker001") -> None:
-    """Let one node of the next sandbox play its part otherwise."""
-
-    def choose(name: str) -> Scenario:
-        return scenario if name.endswith(node) else Scenario()
-
-    patch.setattr("scherbelberg.sandbox.server.ScriptedHosts", partial(ScriptedHosts, scenario=choose))
 
 
 def test_cluster_from_begin_to_end(stage: SandboxThread, around: Settings) -> None:
@@ -155,39 +144,57 @@ def test_environment_that_is_not_there(around: Settings, monkeypatch: pytest.Mon
     assert (held(around), folders(around)) == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("trouble", "error"),
-    [
-        (Trouble(phase="hostkey", how="fails"), BootstrapFailed),
-        (Trouble(phase="service", how="fails"), BootstrapFailed),
-        (Trouble(phase="tls", how="dies"), NodeUnreachable),
-        (Trouble(phase="environment", how="hangs"), WaitTimeout),
-    ],
-)
-def test_trouble(
-    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, trouble: Trouble, error: type[ScherbelbergError]
+#: What is wrong with a host, the error, its phase and words.
+WRONG: list[tuple[Ailment, type[ScherbelbergError], Part | None, str]] = [
+    ("fails", BootstrapFailed, "hostkey", "the sandbox was told to fail here"),
+    ("fails", BootstrapFailed, "service", "the sandbox was told to fail here"),
+    ("dies", NodeUnreachable, "tls", "was lost or refused"),
+    ("hangs", WaitTimeout, "environment", "did not happen within 3 s"),
+    ("mute", NodeUnreachable, None, "did not happen within 2 s"),
+    ("wrong_key", NodeUnreachable, None, "Host key is not trusted"),
+    ("no_interface", BootstrapFailed, "environment", "did not appear within 1 s"),
+]
+
+
+@pytest.mark.parametrize(("how", "error", "phase", "words"), WRONG)
+def test_hosts_that_go_wrong(
+    stage: SandboxThread,
+    around: Settings,
+    *,
+    how: Ailment,
+    error: type[ScherbelbergError],
+    phase: Part | None,
+    words: str,
 ) -> None:
-    """Whatever a machine does in the middle of its bootstrap: it is named with its phase, and nothing is left."""
-    play(monkeypatch, Scenario(trouble=trouble))
-    with SandboxThread(tmp_path / "stage", SCRIPTED) as stage:
-        settings = settings_for(stage, home)
-        short = evolve(spec(2), timeouts=evolve(SHORT, bootstrap=3))
-        with pytest.raises(error, match="worker001") as caught:
-            sync.Cluster.from_new(short, settings=settings)
-        assert (caught.value.node, caught.value.phase) == ("worker001", trouble.phase)
-        assert (held(settings), folders(settings)) == ([], [])
+    """Whatever is wrong with a machine: it is named with its phase, and nothing is left."""
+    stage.set_faults(Faults(hosts=(HostFault(server="*-worker001", how=how, phase=phase or "tls"),)))
+    short = evolve(spec(2), timeouts=evolve(SHORT, bootstrap=3, reach=2, node_wait=1))
+    with pytest.raises(error, match=words) as caught:
+        sync.Cluster.from_new(short, settings=around)
+    assert (caught.value.node, caught.value.phase) == ("worker001", phase)
+    assert "worker001" in caught.value.message
+    assert (held(around), folders(around)) == ([], [])
 
 
-def test_worker_that_never_joins(tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_never_joins(stage: SandboxThread, around: Settings) -> None:
     """A worker that runs and does not find its scheduler is named, with the last lines of its log."""
-    play(monkeypatch, Scenario(joins=False))
-    with SandboxThread(tmp_path / "stage", SCRIPTED) as stage:
-        settings = settings_for(stage, home)
-        short = evolve(spec(2), timeouts=evolve(SHORT, join=1))
-        with pytest.raises(WaitTimeout, match="missing worker001") as caught:
-            sync.Cluster.from_new(short, settings=settings)
-        assert any("worker001: worker worker001 looks for tls://10.0" in line for line in caught.value.log_tail)
-        assert held(settings) == []
+    stage.set_faults(Faults(hosts=(HostFault(server="*-worker001", how="never_joins"),)))
+    short = evolve(spec(2), timeouts=evolve(SHORT, join=1))
+    with pytest.raises(WaitTimeout, match="missing worker001") as caught:
+        sync.Cluster.from_new(short, settings=around)
+    assert any("worker001: worker worker001 looks for tls://10.0" in line for line in caught.value.log_tail)
+    assert held(around) == []
+
+
+def test_hosts_that_recover(stage: SandboxThread, around: Settings) -> None:
+    """What is wrong with hosts ends with the fault, also for those that are there already."""
+    stage.set_faults(Faults(hosts=(HostFault(how="mute"), HostFault(how="never_joins"), HostFault(how="no_interface"))))
+
+    def recover(event: Event) -> None:
+        if (event.phase, event.state) == (Phase.REACH, "start"):
+            stage.set_faults(Faults())
+
+    sync.Cluster.from_new(spec(1), settings=around, listen=recover).destroy()
 
 
 def test_machine_that_is_switched_off(stage: SandboxThread, around: Settings) -> None:

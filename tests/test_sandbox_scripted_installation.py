@@ -17,7 +17,7 @@ from scherbelberg.errors import BootstrapFailed, WaitTimeout
 from scherbelberg.events import Event, Phase
 from scherbelberg.payload import FOLDER
 from scherbelberg.remote import Remote
-from scherbelberg.sandbox.hosts.played.scenario import Scenario, Trouble
+from scherbelberg.sandbox.words import HostFault, Part
 from scherbelberg.spec import Timeouts
 
 _LOCK, _DIGEST = lock_text(DISTRIBUTED, OTHER)
@@ -57,13 +57,13 @@ async def test_refusals(actor: Actor) -> None:
 
 
 @pytest.mark.parametrize("phase", ["download", "miniforge"])
-async def test_trouble(tmp_path: Path, phase: str) -> None:
-    """Scenarios reach into the phases of an installation."""
-    scenario = Scenario(trouble=Trouble(phase=phase))  # type: ignore[arg-type] # one of the words
-    async with acting(tmp_path / "hosts", "scheduler", scenario=scenario) as (actor,):
+async def test_trouble(tmp_path: Path, phase: Part) -> None:
+    """Faults of hosts reach into the phases of an installation."""
+    wrong = (HostFault(how="fails", phase=phase),)
+    async with acting(tmp_path / "hosts", "scheduler", wrong=wrong) as (actor,):
         wanted = actor.having(ENV_DIGEST=_DIGEST)
         await wanted.push(lock=_LOCK)
-        assert failure(await wanted.up()) == f"@failed {phase} the scenario says so"
+        assert failure(await wanted.up()) == f"@failed {phase} the sandbox was told to fail here"
 
 
 def _remote(actor: Actor, accepted: list[str]) -> Remote:

@@ -34,6 +34,23 @@ def test_fault_error(emulated: SandboxThread, api: Api) -> None:
     assert api("POST", "/firewalls", {"name": name}).status == 201
 
 
+@pytest.mark.parametrize(("times", "statuses"), [(2, [200, 503, 503, 200]), (None, [200, 503, 503, 503])])
+def test_fault_in_a_row(emulated: SandboxThread, api: Api, times: int | None, statuses: list[int]) -> None:
+    """A fault lasts for as many requests as it is told to, or for good."""
+    wrong = RequestFault(number=2, status=503, code="unavailable", times=times)
+    emulated.set_faults(Faults(requests=(wrong,)))
+    assert [api("GET", "/firewalls").status for _ in statuses] == statuses
+
+
+def test_fault_of_the_limit(emulated: SandboxThread, api: Api) -> None:
+    """A request beyond the limit that was made up says so in its headers, as a real one does."""
+    emulated.set_faults(Faults(requests=(RequestFault(status=429, code="rate_limit_exceeded"),)))
+    answer = api("GET", "/servers")
+    assert (answer.status, answer.headers["RateLimit-Remaining"]) == (429, "0")
+    assert int(answer.headers["RateLimit-Reset"]) > time.time() + 3000
+    assert int(api("GET", "/servers").headers["RateLimit-Remaining"]) > 0
+
+
 @pytest.mark.parametrize(("how", "made"), [("drop_before", 0), ("drop_after", 1)])
 def test_fault_drop(emulated: SandboxThread, api: Api, how: Any, made: int) -> None:
     """A dropped connection answers nothing, with the work undone or done."""

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 from attrs import asdict
 
 from scherbelberg.errors import BadInput
-from scherbelberg.sandbox.words import ActionFault, Faults, Options, RequestFault, SoldOut
+from scherbelberg.sandbox.words import ActionFault, Faults, HostFault, Options, RequestFault, SoldOut
 
-T = TypeVar("T", Faults, Options, RequestFault, SoldOut, ActionFault)
-_NESTED: dict[str, Any] = {"requests": RequestFault, "sold_out": SoldOut, "actions": ActionFault}
+T = TypeVar("T", Faults, Options, RequestFault, SoldOut, ActionFault, HostFault)
+_NESTED: dict[str, Any] = {"requests": RequestFault, "sold_out": SoldOut, "actions": ActionFault, "hosts": HostFault}
 
 
 def read_faults(text: str) -> Faults:
@@ -59,12 +59,21 @@ def _object(text: str) -> dict[str, Any]:
 def _faults(row: dict[str, Any]) -> Faults:
     values = dict(row)
     for name, kind in _NESTED.items():
-        values[name] = tuple(_make(kind, one) for one in values.get(name, ()))
-    values["dead"] = tuple(values.get("dead", ()))
+        values[name] = tuple(_make(kind, one) for one in _rows(values, name))
+    values["dead"] = tuple(_rows(values, "dead"))
     return _make(Faults, values)
 
 
+def _rows(values: dict[str, Any], name: str) -> list[Any]:
+    rows = values.get(name, [])
+    if not isinstance(rows, list):
+        raise BadInput(f"Faults of the sandbox: '{name}' must be a list.")
+    return rows
+
+
 def _make(kind: type[T], row: dict[str, Any]) -> T:
+    if not isinstance(row, dict):
+        raise BadInput(f"{kind.__name__} of the sandbox: {row!r} must be an object.")
     try:
         return kind(**row)
     except (TypeError, ValueError) as error:

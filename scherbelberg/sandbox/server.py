@@ -11,6 +11,7 @@ import hashlib
 import secrets
 import sys
 import threading
+from ipaddress import IPv4Interface
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,7 @@ from typing import Self
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
-from scherbelberg.errors import SandboxFailed
+from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.sandbox.addresses import Territory, claim, free_port
 from scherbelberg.sandbox.api.http import Door, Witness, make_application
 from scherbelberg.sandbox.api.routes import all_routes
@@ -28,11 +29,12 @@ from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Work
 from scherbelberg.sandbox.hosts.drivers import Driver
+from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.process import ProcessHosts
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
 from scherbelberg.sandbox.traffic import Mishaps
-from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
+from scherbelberg.sandbox.words import USUAL, Faults, HostFault, Options, SandboxSettings
 from scherbelberg.waiting import pause
 
 __all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
@@ -68,6 +70,7 @@ class Sandbox:
         self.project = Project()
         self._folder = folder.resolve()
         self._options = options
+        options.check(options.faults)
         self._witness = witness
         self._mishaps = Mishaps(options.faults)
         self._door: Door | None = None
@@ -91,7 +94,20 @@ class Sandbox:
         self._replace_faults(faults)
 
     def _replace_faults(self, faults: Faults) -> None:
-        self._mishaps = Mishaps(faults)
+        self._mishaps = Mishaps(self._options.check(faults))
+
+    def _diagnose(self, name: str) -> tuple[HostFault, ...]:
+        return self.faults.of_host(name)
+
+    def _has_interface(self, number: int) -> bool:
+        server = self.project.servers.get(number)
+        return server is not None and not Health(server.name, self._diagnose).ails("no_interface")
+
+    def _places(self, number: int) -> dict[int, str]:
+        return self.project.private_places(number) if self._has_interface(number) else {}
+
+    def _interfaces(self, number: int) -> dict[int, IPv4Interface]:
+        return self.project.interfaces(number) if self._has_interface(number) else {}
 
     @property
     def requests(self) -> list[tuple[str, str]]:
@@ -140,11 +156,12 @@ class Sandbox:
         if self._options.hosts == "machine":
             return await self._start_machines(folder)
         if self._options.hosts == "process":
-            return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port)
+            return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port, diagnose=self._diagnose)
         return ScriptedHosts(
             folder,
             port=port,
-            places=self.project.private_places,
+            places=self._places,
+            diagnose=self._diagnose,
             pause=lambda seconds: pause(seconds * self._options.time_scale),
         )
 
@@ -153,7 +170,7 @@ class Sandbox:
         from scherbelberg.sandbox.hosts.machines.driver import MachineHosts  # noqa: PLC0415
         from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET  # noqa: PLC0415
 
-        machines = MachineHosts(folder, places=self.project.interfaces, rules=self.project.rules)
+        machines = MachineHosts(folder, places=self._interfaces, rules=self.project.rules)
         try:
             await machines.start()
         except BaseException:
@@ -223,8 +240,12 @@ class SandboxThread:
         done: concurrent.futures.Future[None] = concurrent.futures.Future()
 
         def replace() -> None:
-            self.sandbox.faults = faults
-            done.set_result(None)
+            try:
+                self.sandbox.faults = faults
+            except BadInput as error:
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
         self._ready.result().call_soon_threadsafe(replace)
         done.result(_START_S)

@@ -31,12 +31,17 @@ class Bucket:
         self._level -= 1
         return True
 
-    def headers(self) -> dict[str, str]:
-        """What every answer tells of it; the reset is when the bucket will be full."""
-        full_s = time.time() + (LIMIT - self._level) / _PER_S
+    def headers(self, *, empty: bool = False) -> dict[str, str]:
+        """What every answer tells of it; the reset is when the bucket will be full.
+
+        Args:
+            empty: Whether it is said to be empty, whatever it holds.
+        """
+        level = 0.0 if empty else self._level
+        full_s = time.time() + (LIMIT - level) / _PER_S
         return {
             "RateLimit-Limit": str(LIMIT),
-            "RateLimit-Remaining": str(int(self._level)),
+            "RateLimit-Remaining": str(int(level)),
             "RateLimit-Reset": str(int(full_s)),
         }
 
@@ -66,7 +71,7 @@ class Mishaps:
         for index, fault in enumerate(self.faults.requests):
             if fault.method in ("*", method) and fnmatchcase(path, fault.path):
                 self._counts[index] += 1
-                if self._counts[index] == fault.number:
+                if fault.hits(self._counts[index]):
                     found = found or fault
         return found
 

@@ -4,9 +4,12 @@
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 from attrs import field, frozen, validators
+
+from scherbelberg.errors import BadInput
 
 #: Hetzner says "no stock" in these ways: 412 ``resource_unavailable`` for an error during placement or a disabled
 #: location, and 422 ``invalid_input`` for an unsupported location or a deprecated type that are neither.
@@ -14,9 +17,23 @@ Disguise = Literal["placement", "location_disabled", "unsupported_location", "de
 _Trouble = Literal["error", "drop_before", "drop_after", "slow"]
 _Ending = Literal["error", "endless"]
 _Hosts = Literal["process", "scripted", "machine"]
+#: Phases of the script that runs on a node.
+Part = Literal["hostkey", "download", "miniforge", "environment", "tls", "service"]
+#: ``mute`` takes connections and never says a word, ``wrong_key`` proves itself with a host key that nobody planted. In
+#: a phase of the script, ``fails`` ends it, ``dies`` is a machine that is gone all at once, ``hangs`` says no more.
+#: ``no_interface`` never gets its private address, ``never_joins`` never finds its scheduler.
+Ailment = Literal["mute", "wrong_key", "fails", "dies", "hangs", "no_interface", "never_joins"]
+#: What hosts can do wrong: others have no part to play, or a kernel of their own.
+_ABLE: dict[_Hosts, tuple[Ailment, ...]] = {
+    "scripted": get_args(Ailment),
+    "process": ("mute", "wrong_key", "fails", "dies", "hangs"),
+    "machine": ("no_interface",),
+}
 
 _text = validators.instance_of(str)
 _count: Any = validators.and_(validators.instance_of(int), validators.ge(0))
+_ordinal: Any = validators.and_(validators.instance_of(int), validators.ge(1))
+_ordinal_or_none: Any = validators.optional(_ordinal)
 _seconds: Any = validators.and_(validators.instance_of((int, float)), validators.ge(0))
 
 
@@ -88,15 +105,21 @@ class RequestFault:
         status: HTTP status of an ``error``.
         code: The API's code of an ``error``.
         slow_s: Seconds that a ``slow`` one waits.
+        times: How many in a row go wrong, beginning with that one; None for all from then on.
     """
 
-    number: int = field(default=1, validator=_count)
+    number: int = field(default=1, validator=_ordinal)
     method: str = field(default="*", validator=_text)
     path: str = field(default="*", validator=_text)
     how: _Trouble = field(default="error", validator=_words(_Trouble))
     status: int = field(default=403, validator=_count)
     code: str = field(default="forbidden", validator=_text)
     slow_s: float = field(default=0.0, validator=_seconds)
+    times: int | None = field(default=1, validator=_ordinal_or_none)
+
+    def hits(self, count: int) -> bool:
+        """Whether the request of this number among those that match goes wrong."""
+        return self.number <= count and (self.times is None or count < self.number + self.times)
 
 
 @frozen(kw_only=True)
@@ -133,6 +156,21 @@ class ActionFault:
 
 
 @frozen(kw_only=True)
+class HostFault:
+    """Hosts that go wrong.
+
+    Args:
+        server: Pattern of the names of their servers.
+        how: What is wrong with them.
+        phase: In which phase of the script a host ``fails``, ``dies`` or ``hangs``, right after its start was told.
+    """
+
+    server: str = field(default="*", validator=_text)
+    how: Ailment = field(validator=_words(Ailment))
+    phase: Part = field(default="environment", validator=_words(Part))
+
+
+@frozen(kw_only=True)
 class Faults:
     """What goes wrong on purpose.
 
@@ -140,6 +178,7 @@ class Faults:
         requests: Requests.
         sold_out: Stock.
         actions: Actions.
+        hosts: Hosts.
         dead: Patterns of the names of servers that never boot: they count as running, and SSH does not answer.
         slow_s: Seconds that every request waits before it is worked on.
         servers: Most servers that the account may have, or None for any number.
@@ -149,10 +188,19 @@ class Faults:
     requests: tuple[RequestFault, ...] = ()
     sold_out: tuple[SoldOut, ...] = ()
     actions: tuple[ActionFault, ...] = ()
+    hosts: tuple[HostFault, ...] = ()
     dead: tuple[str, ...] = field(default=(), validator=validators.deep_iterable(_text))
     slow_s: float = field(default=0.0, validator=_seconds)
     servers: int | None = field(default=None, validator=validators.optional(_count))
     primary_ips: int | None = field(default=None, validator=validators.optional(_count))
+
+    def of_host(self, name: str) -> tuple[HostFault, ...]:
+        """What is wrong with the host of a server.
+
+        Args:
+            name: The server's name.
+        """
+        return tuple(fault for fault in self.hosts if fnmatchcase(name, fault.server))
 
 
 NO_FAULTS = Faults()
@@ -180,6 +228,20 @@ class Options:
     def delays(self) -> Delays:
         """How long things take at time scale 1."""
         return REALISTIC if self.realistic else Delays()
+
+    def check(self, faults: Faults) -> Faults:
+        """See that the hosts can do what they are told to.
+
+        Args:
+            faults: What goes wrong on purpose.
+
+        Raises:
+            BadInput: They cannot.
+        """
+        for fault in faults.hosts:
+            if fault.how not in _ABLE[self.hosts]:
+                raise BadInput(f"Hosts of the kind '{self.hosts}' cannot be told to go wrong by '{fault.how}'.")
+        return faults
 
 
 USUAL = Options()

@@ -148,7 +148,7 @@ class _Handler(RequestHandler):
     def _send(self, answer: Answer) -> None:
         self.set_status(answer.status)
         self.set_header("X-Correlation-Id", secrets.token_hex(8))
-        for name, value in self._door.bucket.headers().items():
+        for name, value in self._door.bucket.headers(empty=answer.status == 429).items():
             self.set_header(name, value)
         if answer.body is None:
             self.clear_header("Content-Type")

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import asyncssh
@@ -29,6 +29,8 @@ _LOGIN = (
 _LOST = (OSError, asyncssh.Error)
 
 Process = asyncssh.SSHServerProcess[bytes]
+#: Is given what a command prints, and returns the name of a signal that it gets, or None.
+Interfere = Callable[[bytes], str | None]
 
 
 @frozen(kw_only=True)
@@ -67,7 +69,11 @@ class _Ends:
             self.stdin.transport.abort()
 
 
-async def serve(process: Process, where: Where) -> None:
+def _nothing(_output: bytes) -> str | None:
+    return None
+
+
+async def serve(process: Process, where: Where, *, interfere: Interfere = _nothing) -> None:
     """Run a session's command, or its shell, to its end.
 
     A command outlives a lost connection, as with sshd: it loses its streams, and its terminal if it has one.
@@ -75,6 +81,7 @@ async def serve(process: Process, where: Where) -> None:
     Args:
         process: The session.
         where: Where to run it.
+        interfere: Is given what the command prints, and returns a signal that it gets, or None.
     """
     try:
         child, ends = await _start(process, where)
@@ -83,7 +90,7 @@ async def serve(process: Process, where: Where) -> None:
         process.exit(127)
         return
     feeding = asyncio.create_task(_feed(process, ends, child.pid))
-    talking = asyncio.create_task(_talk(process, ends, child))
+    talking = asyncio.create_task(_talk(process, ends, child, interfere))
     closed = asyncio.create_task(process.channel.wait_closed())
     try:
         await asyncio.wait((talking, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -207,15 +214,20 @@ async def _feed(process: Process, ends: _Ends, pid: int) -> None:
         ends.stdin.close()
 
 
-async def _talk(process: Process, ends: _Ends, child: asyncio.subprocess.Process) -> int:
+async def _talk(process: Process, ends: _Ends, child: asyncio.subprocess.Process, interfere: Interfere) -> int:
     """Pass output on until the command has ended and nobody can write any more, as sshd does.
 
     Returns:
         The exit code, negative for a signal.
     """
-    pumps = [asyncio.create_task(_pump(ends.stdout, process.stdout))]
+
+    def hear(output: bytes) -> None:
+        if (signal := interfere(output)) is not None:
+            signal_group(child.pid, signal)
+
+    pumps = [asyncio.create_task(_pump(ends.stdout, process.stdout, hear))]
     if ends.stderr is not None:
-        pumps.append(asyncio.create_task(_pump(ends.stderr, process.stderr)))
+        pumps.append(asyncio.create_task(_pump(ends.stderr, process.stderr, _nothing)))
     try:
         code = await child.wait()
         # A terminal is torn down with its command; a pipe stays open for whoever inherited it.
@@ -227,9 +239,12 @@ async def _talk(process: Process, ends: _Ends, child: asyncio.subprocess.Process
     return code
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes]) -> None:
+async def _pump(
+    reader: asyncio.StreamReader, writer: asyncssh.SSHWriter[bytes], hear: Callable[[bytes], object]
+) -> None:
     # A terminal without a process on it reads as an input/output error.
     with contextlib.suppress(*_LOST):
         while data := await reader.read(_BLOCK):
             writer.write(data)
             await writer.drain()
+            hear(data)

@@ -6,15 +6,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 from pathlib import Path
 
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process, Where, serve
 from scherbelberg.sandbox.hosts.folders import FolderHosts
+from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.layout import host_environment, make_root, make_standins, prepare_boot, shell
 from scherbelberg.sandbox.hosts.sshd import Sshd
 from scherbelberg.sandbox.hosts.system import end_marked
+from scherbelberg.sandbox.words import Ailment
+
+#: How the script tells of the start of a phase.
+_STARTS = re.compile(rb"^@phase (\w+) start", re.MULTILINE)
+_SIGNALS: dict[Ailment, str] = {"fails": "KILL", "hangs": "STOP"}
 
 
 class ProcessHost:
@@ -23,13 +30,16 @@ class ProcessHost:
     Args:
         root: Its folder.
         mark: In the environment of all its processes.
+        health: What is wrong with it.
         port: Where it takes SSH.
         standins: Folder with programs that this computer may lack.
     """
 
-    def __init__(self, root: Path, *, mark: str, port: int, standins: Path) -> None:
+    def __init__(self, root: Path, *, mark: str, health: Health, port: int, standins: Path) -> None:
         self._root = root
         self._mark = mark
+        self._health = health
+        self._death: asyncio.Task[None] | None = None
         self._port = port
         self._standins = standins
         self._sshd: Sshd | None = None
@@ -42,7 +52,7 @@ class ProcessHost:
         """
         await asyncio.to_thread(prepare_boot, self._root)
         if address is not None:
-            sshd = Sshd(self._root, address=address, port=self._port, serve=self._serve)
+            sshd = Sshd(self._root, address=address, port=self._port, serve=self._serve, health=self._health)
             sshd.start()
             self._sshd = sshd
 
@@ -57,6 +67,8 @@ class ProcessHost:
 
     async def remove(self) -> None:
         """Halt, then delete all files."""
+        if self._death is not None:
+            await asyncio.gather(self._death, return_exceptions=True)
         await self.halt()
         await asyncio.to_thread(shutil.rmtree, self._root, ignore_errors=True)
 
@@ -64,7 +76,19 @@ class ProcessHost:
         environment = host_environment(
             self._root, mark=self._mark, standins=self._standins, ours=os.environ, client=process.env
         )
-        await serve(process, Where(shell=environment["SHELL"], home=self._root / "root", environment=environment))
+        where = Where(shell=environment["SHELL"], home=self._root / "root", environment=environment)
+        await serve(process, where, interfere=self._interfere)
+
+    def _interfere(self, output: bytes) -> str | None:
+        """What becomes of a script that has just told of a phase's start."""
+        for phase in _STARTS.findall(output):
+            trouble = self._health.trouble(phase.decode())
+            if trouble == "dies":
+                # A task of its own: the session that runs the script is ended by it.
+                self._death = asyncio.create_task(self.halt())
+            elif trouble is not None:
+                return _SIGNALS[trouble]
+        return None
 
 
 class ProcessHosts(FolderHosts[ProcessHost]):
@@ -74,13 +98,15 @@ class ProcessHosts(FolderHosts[ProcessHost]):
         folder: Below which the hosts' folders are.
         sandbox_id: First part of each host's mark.
         port: Where all hosts take SSH.
+        diagnose: Tells what is wrong with hosts.
     """
 
-    def __init__(self, folder: Path, *, sandbox_id: str, port: int) -> None:
+    def __init__(self, folder: Path, *, sandbox_id: str, port: int, diagnose: Diagnose = all_well) -> None:
         shell()  # without bash, say so now
         super().__init__(folder)
         self._id = sandbox_id
         self._port = port
+        self._diagnose = diagnose
         make_standins(self._standins)
 
     @property
@@ -92,7 +118,11 @@ class ProcessHosts(FolderHosts[ProcessHost]):
         root = self._root(plan.number)
         await asyncio.to_thread(make_root, root, plan, disk=self._disk(plan))
         self._hosts[plan.number] = ProcessHost(
-            root, mark=f"{self._id}.{plan.number}", port=self._port, standins=self._standins
+            root,
+            mark=f"{self._id}.{plan.number}",
+            health=Health(plan.name, self._diagnose),
+            port=self._port,
+            standins=self._standins,
         )
 
     async def close(self) -> None:

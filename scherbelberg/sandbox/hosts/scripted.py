@@ -16,6 +16,7 @@ import asyncssh
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process
 from scherbelberg.sandbox.hosts.folders import FolderHosts
+from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.layout import make_root, prepare_boot
 from scherbelberg.sandbox.hosts.played.lan import Lan, Places
 from scherbelberg.sandbox.hosts.played.playing import play
@@ -30,10 +31,6 @@ _INTERRUPTED, _BROKEN = 130, 255
 Pause = Callable[[float], Coroutine[Any, Any, None]]
 
 
-def _all_baked(_name: str) -> Scenario:
-    return BAKED
-
-
 class ScriptedHost:
     """One host.
 
@@ -42,13 +39,23 @@ class ScriptedHost:
         root: Its folder.
         port: Where it takes SSH.
         scenario: How it plays its part.
+        health: What is wrong with it.
         lan: The private networks.
         dask: What runs Dask's servers.
         pause: Waits as long as the time scale says.
     """
 
     def __init__(
-        self, number: int, root: Path, *, port: int, scenario: Scenario, lan: Lan, dask: Dask, pause: Pause
+        self,
+        number: int,
+        root: Path,
+        *,
+        port: int,
+        scenario: Scenario,
+        health: Health,
+        lan: Lan,
+        dask: Dask,
+        pause: Pause,
     ) -> None:
         self._port = port
         self._sshd: Sshd | None = None
@@ -59,6 +66,7 @@ class ScriptedHost:
             number=number,
             root=root,
             scenario=scenario,
+            health=health,
             lan=lan,
             service=self._service,
             busy=asyncio.Lock(),
@@ -78,7 +86,13 @@ class ScriptedHost:
                 return
             self._service.host = address
             sshd = Sshd(
-                self._stage.root, address=address, port=self._port, serve=self._serve, find=self._find, files=False
+                self._stage.root,
+                address=address,
+                port=self._port,
+                serve=self._serve,
+                health=self._stage.health,
+                find=self._find,
+                files=False,
             )
             sshd.start()
             self._sshd = sshd
@@ -125,7 +139,8 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
         port: Where all hosts take SSH.
         places: Knows the servers' private addresses.
         pause: Waits as long as the time scale says.
-        scenario: Tells by a server's name how it plays its part.
+        diagnose: Tells what is wrong with hosts.
+        scenario: How all of them play their part.
     """
 
     def __init__(
@@ -135,11 +150,13 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
         port: int,
         places: Places,
         pause: Pause,
-        scenario: Callable[[str], Scenario] = _all_baked,
+        diagnose: Diagnose = all_well,
+        scenario: Scenario = BAKED,
     ) -> None:
         super().__init__(folder)
         self._port = port
         self._pause = pause
+        self._diagnose = diagnose
         self._scenario = scenario
         self._lan = Lan(places)
         self._dask = Dask(folder / "dask")
@@ -153,7 +170,8 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
             plan.number,
             root,
             port=self._port,
-            scenario=self._scenario(plan.name),
+            scenario=self._scenario,
+            health=Health(plan.name, self._diagnose),
             lan=self._lan,
             dask=self._dask,
             pause=self._pause,

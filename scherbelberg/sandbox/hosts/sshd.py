@@ -9,7 +9,7 @@ import contextlib
 import logging
 import posixpath
 import socket
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import asyncssh
 
 from scherbelberg.sandbox.hosts.execution import Process
+from scherbelberg.sandbox.hosts.health import HEALTHY, Health
 from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 
 _log = logging.getLogger(__name__)
@@ -96,16 +97,26 @@ class Sshd:
         address: Where to listen.
         port: Where to listen.
         serve: Runs a session's command.
+        health: What is wrong with the host.
         find: Tells where forwarded connections lead.
         files: Whether it takes and gives files by SFTP and scp.
     """
 
     def __init__(
-        self, root: Path, *, address: str, port: int, serve: Serve, find: Find = same_place, files: bool = True
+        self,
+        root: Path,
+        *,
+        address: str,
+        port: int,
+        serve: Serve,
+        health: Health = HEALTHY,
+        find: Find = same_place,
+        files: bool = True,
     ) -> None:
         self._root = root
         self._address = (address, port)
         self._serve = serve
+        self._health = health
         self._find = find
         self._files = files
         self._socket: socket.socket | None = None
@@ -145,7 +156,7 @@ class Sshd:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        while self._arriving:  # their tasks were cancelled before they began
+        while self._arriving:  # nobody spoke with them, or their tasks were cancelled before they began
             self._arriving.pop().close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -159,6 +170,8 @@ class Sshd:
         except (BlockingIOError, ConnectionAbortedError):
             return  # whoever it was has hung up already
         self._arriving.add(connection)
+        if self._health.ails("mute"):
+            return
         self._spawn(self._shake_hands(connection))
 
     async def _shake_hands(self, connection: socket.socket) -> None:
@@ -177,20 +190,22 @@ class Sshd:
 
     def _current_options(self) -> asyncssh.SSHServerConnectionOptions:
         """The options, with the host keys that sshd read at boot or at its last reload."""
+        if self._health.ails("wrong_key"):
+            return self._make_options([asyncssh.generate_private_key("ssh-ed25519")])
         loaded = self._root / LOADED_KEYS
         state = loaded.stat()
         seen = (state.st_mtime_ns, state.st_ino)
         if self._options is None or seen != self._keys_seen:
-            self._options = self._make_options(loaded)
+            self._options = self._make_options(asyncssh.read_private_key_list(loaded))
             self._keys_seen = seen
         return self._options
 
-    def _make_options(self, loaded: Path) -> asyncssh.SSHServerConnectionOptions:
+    def _make_options(self, keys: Sequence[asyncssh.SSHKey]) -> asyncssh.SSHServerConnectionOptions:
         home = self._root / "root"
         return asyncssh.SSHServerConnectionOptions(
             config=[],
             server_factory=partial(_Login, home / ".ssh/authorized_keys", self._remember, self._find),
-            server_host_keys=asyncssh.read_private_key_list(loaded),
+            server_host_keys=keys,
             process_factory=self._begin,
             sftp_factory=partial(_Files, str(home).encode()) if self._files else None,
             allow_scp=self._files,

@@ -13,9 +13,9 @@ from scherbelberg.errors import WaitTimeout
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed
 from scherbelberg.sandbox.hosts.played.installation import Installation, verify_script
-from scherbelberg.sandbox.hosts.played.scenario import Part
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.system import write_private
+from scherbelberg.sandbox.words import Part
 from scherbelberg.waiting import until
 
 _LOOK_S = 0.05
@@ -56,12 +56,12 @@ class Phases:
 
     async def _begin(self, phase: Part) -> None:
         self._talk.tell(phase)
-        trouble = self._stage.scenario.trouble
-        if trouble is None or trouble.phase != phase:
+        trouble = self._stage.health.trouble(phase)
+        if trouble is None:
             return
-        if trouble.how == "fails":
-            raise Failed("the scenario says so")
-        if trouble.how == "dies":
+        if trouble == "fails":
+            raise Failed("the sandbox was told to fail here")
+        if trouble == "dies":
             self._stage.die()
         await asyncio.Event().wait()  # until the host is switched off
 

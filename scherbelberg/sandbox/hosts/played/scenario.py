@@ -1,30 +1,10 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""How a scripted host plays its part: how long it takes over what, and what goes wrong with it."""
+"""How long a scripted host takes over what."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
-from attrs import field, frozen, validators
-
-#: Phases of the script that runs on a node.
-Part = Literal["hostkey", "download", "miniforge", "environment", "tls", "service"]
-#: ``fails`` ends the script with an error, ``dies`` is a machine that is gone all at once, ``hangs`` says no more.
-How = Literal["fails", "dies", "hangs"]
-
-
-@frozen(kw_only=True)
-class Trouble:
-    """What goes wrong in a phase, right after its start was told.
-
-    Args:
-        phase: Which.
-        how: What.
-    """
-
-    phase: Part = field(validator=validators.in_(get_args(Part)))
-    how: How = field(default="fails", validator=validators.in_(get_args(How)))
+from attrs import frozen
 
 
 @frozen(kw_only=True)
@@ -40,8 +20,6 @@ class Scenario:
         tls_s: For a key, a request and the look at the certificate.
         service_s: Until Dask answers.
         again_s: Until Dask that has ended is started again.
-        trouble: What goes wrong, or None.
-        joins: Whether its worker ever finds the scheduler.
     """
 
     hostkey_s: float = 0.3
@@ -52,9 +30,7 @@ class Scenario:
     tls_s: float = 0.2
     service_s: float = 1.5
     again_s: float = 1.0
-    trouble: Trouble | None = None
-    joins: bool = True
 
 
-#: A machine whose image was baked, and with which nothing goes wrong.
+#: A machine whose image was baked.
 BAKED = Scenario()

@@ -68,7 +68,7 @@ class Duty:
         dashboard: Address and port of its dashboard.
         direct: Another address where the scheduler listens, one of this computer's, or None.
         resources: What each worker has.
-        joins: Whether a worker looks for its scheduler at all.
+        joins: Tells whether a worker finds its scheduler at all.
     """
 
     role: str
@@ -79,7 +79,7 @@ class Duty:
     dashboard: tuple[str, int]
     direct: str | None = None
     resources: Mapping[str, float] = field(factory=dict)
-    joins: bool = True
+    joins: Callable[[], bool] = lambda: True
 
 
 class Service:
@@ -170,7 +170,7 @@ class Service:
 
     async def _found(self, duty: Duty, name: str) -> str:
         async def look() -> str | None:
-            found = self._lan.find(self._number, *duty.scheduler) if duty.joins else None
+            found = self._lan.find(self._number, *duty.scheduler) if duty.joins() else None
             return None if found is None else found.inproc
 
         return await until(

@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
+from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.played.conversation import Failed
 from scherbelberg.sandbox.hosts.played.identity import Identity
 from scherbelberg.sandbox.hosts.played.lan import Lan
@@ -104,6 +105,7 @@ class Stage:
         number: The server's number.
         root: The host's root.
         scenario: How it goes.
+        health: What is wrong with it.
         lan: The private networks.
         service: The host's Dask.
         busy: Held while the script changes anything.
@@ -114,6 +116,7 @@ class Stage:
     number: int
     root: Path
     scenario: Scenario
+    health: Health
     lan: Lan
     service: Service
     busy: asyncio.Lock
@@ -181,7 +184,7 @@ class Stage:
             dashboard=(settings["DASHBOARD_HOST"], int(settings["DASHBOARD_PORT"])),
             direct=settings.direct,
             resources=settings.resources,
-            joins=self.scenario.joins,
+            joins=lambda: not self.health.ails("never_joins"),
         )
         self.service.start(
             duty,
