@@ -19,7 +19,7 @@ from scherbelberg.errors import ClusterExists, ScherbelbergError, VersionMismatc
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
-from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.holdings import Holding, holdings, selector, words_for
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform
@@ -176,10 +176,12 @@ async def _private_files(
 def describe(plan: ClusterPlan) -> str:
     """A plan in one line: machines, place and price."""
     scheduler, worker = (node.server_type.name for node in plan.nodes[:2])
-    price = plan.bill.hourly
+    price, most = plan.bill.hourly, plan.bill.at_most
+    life = "" if plan.spec.ttl_s is None else words_for(plan.spec.ttl_s)
+    end = f"at most {most.net:.4f} net, {most.gross:.4f} gross within {life}" if most else "without a time to live"
     return (
         f"1 {scheduler} + {len(plan.nodes) - 1} {worker} in {plan.location},"
-        f" {price.net:.4f} {plan.bill.currency} per hour net, {price.gross:.4f} gross"
+        f" {price.net:.4f} {plan.bill.currency} per hour net, {price.gross:.4f} gross, {end}"
     )
 
 

@@ -15,7 +15,7 @@ from scherbelberg.catalog import Catalog, Image, ServerType
 from scherbelberg.choice import Candidate, candidates, pick_image
 from scherbelberg.envlock import PLATFORMS
 from scherbelberg.errors import BadInput
-from scherbelberg.pricing import Bill, Price, bill
+from scherbelberg.pricing import Bill, Price, Tariff, bill, total
 from scherbelberg.spec import AUTO, ClusterSpec
 
 MANAGED_BY = "scherbelberg"
@@ -64,7 +64,7 @@ class NodePlan:
         server_name: As the cloud knows it.
         server_type: What is rented.
         image: What its disk begins with.
-        hourly: Price per hour, IPv4 address included.
+        tariffs: What is charged for it: the server, and its IPv4 address.
         workers: Names of the Dask workers on it; none on the scheduler.
     """
 
@@ -73,8 +73,13 @@ class NodePlan:
     server_name: str
     server_type: ServerType
     image: Image
-    hourly: Price
+    tariffs: tuple[Tariff, ...]
     workers: tuple[str, ...] = ()
+
+    @property
+    def hourly(self) -> Price:
+        """Price per hour, IPv4 address included."""
+        return total(tariff.hourly for tariff in self.tariffs)
 
 
 @frozen(kw_only=True)
@@ -136,19 +141,38 @@ def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> Cluste
         identity: Who the cluster is.
 
     Raises:
-        BadInput: The catalogue has not what the user wants.
+        BadInput: The catalogue has not what the user wants, or it would cost more than the user wants.
     """
     best = candidates(spec, catalog)[0]
     names = ["scheduler", *(f"worker{number:03d}" for number in range(spec.workers))]
     nodes = tuple(_node(name, spec, catalog, best) for name in names)
+    costs = bill(
+        (node.tariffs for node in nodes),
+        currency=catalog.currency,
+        begin_s=identity.created_s,
+        end_s=identity.deadline_s,
+    )
+    _check_total(spec, costs)
     return ClusterPlan(
         spec=spec,
         identity=identity,
         location=best.location,
         network_zone=catalog.zones[best.location],
         nodes=nodes,
-        bill=bill((node.hourly for node in nodes), currency=catalog.currency),
+        bill=costs,
     )
+
+
+def _check_total(spec: ClusterSpec, costs: Bill) -> None:
+    if spec.max_total is None:
+        return
+    if costs.at_most is None:
+        raise BadInput(f"Without a time to live no cluster stays below {spec.max_total} {costs.currency}: give --ttl.")
+    if costs.at_most.gross > spec.max_total:
+        raise BadInput(
+            f"Within its time to live the cluster could cost {costs.at_most.gross:.4f} {costs.currency} gross,"
+            f" more than --max-total {spec.max_total}: ask for fewer or smaller machines, or a shorter --ttl."
+        )
 
 
 def _node(name: str, spec: ClusterSpec, catalog: Catalog, best: Candidate) -> NodePlan:
@@ -163,7 +187,7 @@ def _node(name: str, spec: ClusterSpec, catalog: Catalog, best: Candidate) -> No
         server_name=f"{spec.prefix}-{name}",
         server_type=server_type,
         image=pick_image(spec.image, server_type.architecture, catalog),
-        hourly=offer.hourly + _ipv4_price(best.location, catalog),
+        tariffs=(offer.tariff, _ipv4_tariff(best.location, catalog)),
         workers=() if role == "scheduler" else worker_names(name, processes_on(server_type.cores, spec.processes)),
     )
 
@@ -188,10 +212,10 @@ def worker_names(node: str, processes: int) -> tuple[str, ...]:
     return (node,) if processes == 1 else tuple(f"{node}-{number}" for number in range(processes))
 
 
-def _ipv4_price(location: str, catalog: Catalog) -> Price:
+def _ipv4_tariff(location: str, catalog: Catalog) -> Tariff:
     if location not in catalog.ipv4:
         raise BadInput(f"The cloud names no price of an IPv4 address in {location}; choose another --location.")
-    return catalog.ipv4[location].hourly
+    return catalog.ipv4[location]
 
 
 def node_platform(node: NodePlan) -> str:

@@ -1,13 +1,23 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What machines cost, net and gross, in the account's currency."""
+"""What machines cost, net and gross, in the account's currency, counted as Hetzner counts.
+
+An hour that has begun counts whole, whether a machine runs or is off; of one calendar month no more is charged than the
+month's price. Server and public IPv4 address are counted each by itself.
+
+Source: https://docs.hetzner.com/cloud/billing/faq, as of autumn 2026.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from attrs import frozen
+
+_HOUR_S = 3600
 
 
 @frozen(kw_only=True)
@@ -39,6 +49,17 @@ class Tariff:
     hourly: Price
     monthly: Price
 
+    def over(self, hours: int) -> Price:
+        """What hours within one month cost.
+
+        Args:
+            hours: Their number.
+        """
+        return Price(
+            net=min(self.hourly.net * hours, self.monthly.net),
+            gross=min(self.hourly.gross * hours, self.monthly.gross),
+        )
+
 
 NOTHING = Price(net=Decimal(0), gross=Decimal(0))
 
@@ -50,17 +71,75 @@ class Bill:
     Args:
         hourly: All machines with their public IPv4 addresses, per hour.
         currency: ISO 4217 code of the account's currency.
+        at_most: All of it until the end of its time to live, or None where that has no end.
     """
 
     hourly: Price
     currency: str
+    at_most: Price | None
 
 
-def bill(prices: Iterable[Price], *, currency: str) -> Bill:
+def total(prices: Iterable[Price]) -> Price:
+    """Add up prices.
+
+    Args:
+        prices: Of one currency.
+    """
+    return sum(prices, start=NOTHING)
+
+
+def bill(machines: Iterable[Iterable[Tariff]], *, currency: str, begin_s: int, end_s: int | None) -> Bill:
     """Add up the machines of a cluster.
 
     Args:
-        prices: One price an hour for each machine, its IPv4 address included.
+        machines: What is charged for each: the server, its IPv4 address.
         currency: ISO 4217 code.
+        begin_s: When they are rented, as epoch seconds.
+        end_s: When they are given back at the latest, or None for never.
     """
-    return Bill(hourly=sum(prices, start=NOTHING), currency=currency)
+    tariffs = [tariff for machine in machines for tariff in machine]
+    return Bill(
+        hourly=total(tariff.hourly for tariff in tariffs),
+        currency=currency,
+        at_most=None if end_s is None else total(charged(tariffs, begin_s=begin_s, end_s=end_s).values()),
+    )
+
+
+def charged(tariffs: Iterable[Tariff], *, begin_s: float, end_s: float) -> dict[str, Price]:
+    """What is charged for things that exist from one time to another.
+
+    Args:
+        tariffs: Theirs.
+        begin_s: When they were made, as epoch seconds.
+        end_s: When they were deleted, or now.
+
+    Returns:
+        Calendar month, such as ``2026-11``, to price. An hour belongs to the month in which it begins.
+    """
+    hours = begun_hours(begin_s=begin_s, end_s=end_s)
+    each = list(tariffs)
+    return {month: total(tariff.over(count) for tariff in each) for month, count in hours.items()}
+
+
+def begun_hours(*, begin_s: float, end_s: float) -> dict[str, int]:
+    """Count the hours that begin within a time, by calendar month of UTC; the first one always does.
+
+    Args:
+        begin_s: Epoch seconds, with which the first hour begins.
+        end_s: Epoch seconds.
+    """
+    begin = math.floor(begin_s)
+    hours = max(1, math.ceil((end_s - begin) / _HOUR_S))
+    counts: dict[str, int] = {}
+    done = 0
+    while done < hours:
+        month = datetime.fromtimestamp(begin + done * _HOUR_S, UTC)
+        until = min(hours, math.ceil((_next_month_s(month) - begin) / _HOUR_S))
+        counts[f"{month:%Y-%m}"] = until - done
+        done = until
+    return counts
+
+
+def _next_month_s(month: datetime) -> int:
+    years, number = divmod(month.month, 12)
+    return int(datetime(month.year + years, number + 1, 1, tzinfo=UTC).timestamp())

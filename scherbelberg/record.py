@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
 from scherbelberg.environment import Allowed
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import ClusterState, Identity, NodeRole
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 SCHEMA = 2
 ENDPOINT = "endpoint"
@@ -153,3 +155,33 @@ class Credentials:
     def keyring(self) -> Keyring:
         """Those that it takes to use the cluster."""
         return Keyring(ssh=self.ssh, authority=self.authority.certificate, client=self.client)
+
+
+def manifest_document(manifest: Manifest) -> dict[str, Any]:
+    """A manifest as JSON values."""
+    return {"schema": SCHEMA, **asdict(manifest, value_serializer=_plain)}
+
+
+def _plain(instance: object, attribute: object, value: Any) -> Any:
+    return str(value) if isinstance(value, Decimal) else value
+
+
+def read_manifest(document: dict[str, Any]) -> Manifest:
+    """Make a manifest of JSON values; they may make no sense, which raises exceptions of any kind."""
+    if document.pop("schema") != SCHEMA:
+        raise ValueError("it was written by another version of scherbelberg")
+    for name, kind in (("ssh_port", int), ("location", str), ("phases", dict), ("versions", dict), ("nodes", list)):
+        if not isinstance(document[name], kind):
+            raise TypeError(f"{name} is no {kind.__name__}")
+    if not isinstance(document.get("api_requests"), int | None):
+        raise TypeError("api_requests is no int")
+    document["identity"] = Identity(**document["identity"])
+    spec = document["spec"]
+    document["spec"] = ClusterSpec(**spec | {"ports": Ports(**spec["ports"]), "timeouts": Timeouts(**spec["timeouts"])})
+    environment = document["environment"]
+    allowed = tuple((package, here, there) for package, here, there in environment["allowed"])
+    document["environment"] = EnvRecord(**environment | {"allowed": allowed})
+    document["nodes"] = tuple(
+        NodeRecord(**node | {"host_keys": tuple(node["host_keys"])}) for node in document["nodes"]
+    )
+    return Manifest(**document)

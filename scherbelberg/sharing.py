@@ -19,11 +19,11 @@ from scherbelberg.errors import BadInput, BootstrapFailed, ClusterExists, Scherb
 from scherbelberg.keeping import find_own
 from scherbelberg.keys import Certified, SshPair, make_client, make_ssh_pair
 from scherbelberg.links import Links
-from scherbelberg.record import Keyring, Manifest
+from scherbelberg.record import Keyring, Manifest, manifest_document, read_manifest
 from scherbelberg.sealing import check_passphrase, seal, unseal
 from scherbelberg.settings import Settings
 from scherbelberg.spec import check_prefix
-from scherbelberg.store import Store, manifest_document, read_manifest, write_private
+from scherbelberg.store import Store, write_private
 from scherbelberg.waiting import together
 
 _WITHIN_S = 60.0

@@ -9,6 +9,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 from attrs import field, frozen
@@ -25,6 +26,8 @@ DEFAULT_RANGE = "10.0.0.0/16"
 #: Most Dask worker processes on one machine, and most threads of one of them.
 MOST_PROCESSES = 64
 MOST_THREADS = 1024
+#: What lives longer than ten years has no end.
+LONGEST_TTL_S = 10 * 366 * 86400
 AUTO = "auto"
 ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = re.compile(r"(0?\.[0-9]+|1\.0|[1-9][0-9]*(\.[0-9]+)? ?([kMGT]i?)?B)\Z")
@@ -83,8 +86,22 @@ def _check_workers(instance: object, attribute: object, value: int) -> None:
 
 
 def _check_ttl(instance: object, attribute: object, value: int | None) -> None:
-    if value is not None and (not isinstance(value, int) or value <= 0):
-        raise BadInput(f"A time to live of {value} s cannot be: use a whole number of seconds above 0, or none.")
+    if value is not None and (not isinstance(value, int) or not 0 < value <= LONGEST_TTL_S):
+        raise BadInput(
+            f"A time to live of {value} s cannot be: use a whole number of seconds above 0, up to ten years, or none."
+        )
+
+
+def _read_amount(value: Decimal | str | float | None) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        amount = Decimal(str(value))
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not amount.is_finite() or amount <= 0:
+        raise BadInput(f"An amount of '{value}' cannot be: write a number above 0, such as 2.50.")
+    return amount
 
 
 def check_network_range(text: str) -> str:
@@ -260,6 +277,7 @@ class ClusterSpec:
         image: Image name, or None for the pinned one, or the newest Ubuntu LTS where that is gone.
         network_range: IPv4 range of the private network.
         ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
+        max_total: The most that it may cost until then, gross, in the account's currency, or None for any amount.
         processes: Dask worker processes on each worker machine, or ``auto`` for Dask's own choice by its cores.
         threads: Threads of each of them, or None for an equal share of the cores.
         memory_limit: Memory of each of them as Dask writes it (``4GiB``, ``0.5``), or None for an equal share.
@@ -285,6 +303,7 @@ class ClusterSpec:
     image: str | None = None
     network_range: str = field(default=DEFAULT_RANGE, converter=check_network_range)
     ttl_s: int | None = field(default=12 * 3600, validator=_check_ttl)
+    max_total: Decimal | None = field(default=None, converter=_read_amount)
     processes: int | Literal["auto"] = field(default=1, validator=_check_processes)
     threads: int | None = field(default=None, validator=_check_threads)
     memory_limit: str | None = field(default=None, validator=_check_memory)

@@ -9,6 +9,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from typing import Any
 
 from attrs import asdict, fields
@@ -26,6 +27,7 @@ _AMOUNT: tuple[tuple[type, ...], str] = ((int, float), "a number")
 _TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table")
 _TEXTS: tuple[tuple[type, ...], str] = ((list,), "a list of texts")
 _YES_NO: tuple[tuple[type, ...], str] = ((bool,), "true or false")
+_MONEY: tuple[tuple[type, ...], str] = ((int, float, str), "an amount of money")
 _EITHER: tuple[tuple[type, ...], str] = ((int, str), "a whole number or a text in quotation marks")
 _KINDS = {
     "prefix": _TEXT,
@@ -36,6 +38,7 @@ _KINDS = {
     "image": _TEXT,
     "network_range": _TEXT,
     "ttl_s": _EITHER,
+    "max_total": _MONEY,
     "processes": _EITHER,
     "threads": _NUMBER,
     "memory_limit": _TEXT,
@@ -189,8 +192,8 @@ def _text(text: str) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, str):
-        return _text(value)
+    if isinstance(value, str | Decimal):
+        return _text(str(value))  # an amount of money is no binary fraction
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):

@@ -14,14 +14,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-from attrs import asdict
 
 from scherbelberg.envlock import EnvLock, read_lock, write_lock, write_records
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.keys import Certified, SshPair
-from scherbelberg.plan import Identity
 from scherbelberg.processes import is_alive, own_name
 from scherbelberg.record import (
     AUTHORITY,
@@ -34,15 +30,13 @@ from scherbelberg.record import (
     MAKER,
     MANIFEST,
     PLANTED,
-    SCHEMA,
     SSH_KEY,
     Credentials,
-    EnvRecord,
     Keyring,
     Manifest,
-    NodeRecord,
+    manifest_document,
+    read_manifest,
 )
-from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 
 class Folder:
@@ -300,32 +294,6 @@ class Store:
         found = [Folder(path) for path in sorted(self._clusters.iterdir()) if path.is_dir() and "-" in path.name]
         found = [folder for folder in found if prefix in {None, folder.prefix}]
         return tuple(folder for folder in found if endpoint in {None, folder.endpoint})
-
-
-def manifest_document(manifest: Manifest) -> dict[str, Any]:
-    """A manifest as JSON values."""
-    return {"schema": SCHEMA, **asdict(manifest)}
-
-
-def read_manifest(document: dict[str, Any]) -> Manifest:
-    """Make a manifest of JSON values; they may make no sense, which raises exceptions of any kind."""
-    if document.pop("schema") != SCHEMA:
-        raise ValueError("it was written by another version of scherbelberg")
-    for name, kind in (("ssh_port", int), ("location", str), ("phases", dict), ("versions", dict), ("nodes", list)):
-        if not isinstance(document[name], kind):
-            raise TypeError(f"{name} is no {kind.__name__}")
-    if not isinstance(document.get("api_requests"), int | None):
-        raise TypeError("api_requests is no int")
-    document["identity"] = Identity(**document["identity"])
-    spec = document["spec"]
-    document["spec"] = ClusterSpec(**spec | {"ports": Ports(**spec["ports"]), "timeouts": Timeouts(**spec["timeouts"])})
-    environment = document["environment"]
-    allowed = tuple((package, here, there) for package, here, there in environment["allowed"])
-    document["environment"] = EnvRecord(**environment | {"allowed": allowed})
-    document["nodes"] = tuple(
-        NodeRecord(**node | {"host_keys": tuple(node["host_keys"])}) for node in document["nodes"]
-    )
-    return Manifest(**document)
 
 
 def _private_folder(path: Path) -> None:

@@ -93,6 +93,8 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(shell: Shell, tmp_pa
         (("--memory-limit", "lots"), "The memory limit 'lots' cannot be"),
         (("--resources", "GPU"), "The resource 'GPU' cannot be"),
         (("--ttl", "soon"), "A time to live of 'soon' cannot be"),
+        (("--max-total", "much"), "An amount of 'much' cannot be: write a number above 0, such as 2.50."),
+        (("--max-total", "0.01"), "could cost 0.4113 EUR gross, more than --max-total 0.01"),
         (("--ttl", "0"), "A time to live of 0 s cannot be"),
         (("--ssh-from", "home"), "'home' is no range of addresses"),
         (("--ssh-from", "203.0.113.7/8"), "is no range of addresses such as 203.0.113.7/32"),

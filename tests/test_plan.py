@@ -5,12 +5,11 @@
 from __future__ import annotations
 
 import re
-from decimal import Decimal
 from typing import Any
 
 import pytest
 from attrs import evolve
-from catalogues import CALM, CATALOG, CAX11, CX23, CX33, LABEL, NOW_S, OWNER, UID, identity, plan
+from catalogues import CALM, CATALOG, CAX11, CX23, CX33, LABEL, NOW_S, OWNER, UID, identity, plan, price, tariff
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -31,8 +30,8 @@ from scherbelberg.plan import (
     server_request,
     ssh_key_request,
 )
-from scherbelberg.pricing import Bill, Price
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.pricing import Bill
+from scherbelberg.spec import LONGEST_TTL_S, ClusterSpec
 
 #: RFC 1123, as for host names.
 _HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -67,7 +66,7 @@ def test_owner_label(login: str, host: str, expected: str) -> None:
 
 
 @CALM
-@given(st.text(max_size=100), st.text(max_size=100), _PREFIXES, st.none() | st.integers(1, 2**40))
+@given(st.text(max_size=100), st.text(max_size=100), _PREFIXES, st.none() | st.integers(1, LONGEST_TTL_S))
 @example("", "", "a", None)
 @example("\ud800", "é", "a", None)
 @example("a" * 62 + ".", "x", "a", None)
@@ -127,8 +126,7 @@ def test_plan() -> None:
     """A plan is the best place, the scheduler, then the workers, and what they cost with their addresses."""
     made = plan(ClusterSpec(workers=2, worker="cx33"))
     ubuntu = _image("ubuntu-26.04")
-    cx23 = Price(net=Decimal("0.0096"), gross=Decimal("0.01152"))
-    cx33 = Price(net=Decimal("0.0144"), gross=Decimal("0.01728"))
+    cx23, cx33 = (tariff("0.0088"), tariff("0.0008")), (tariff("0.0136"), tariff("0.0008"))
     assert (made.location, made.network_zone, made.identity) == ("fsn1", "eu-central", identity())
     assert made.nodes == (
         NodePlan(
@@ -137,7 +135,7 @@ def test_plan() -> None:
             server_name="cluster-scheduler",
             server_type=CX23,
             image=ubuntu,
-            hourly=cx23,
+            tariffs=cx23,
         ),
         NodePlan(
             name="worker000",
@@ -145,7 +143,7 @@ def test_plan() -> None:
             server_name="cluster-worker000",
             server_type=CX33,
             image=ubuntu,
-            hourly=cx33,
+            tariffs=cx33,
             workers=("worker000",),
         ),
         NodePlan(
@@ -154,11 +152,34 @@ def test_plan() -> None:
             server_name="cluster-worker001",
             server_type=CX33,
             image=ubuntu,
-            hourly=cx33,
+            tariffs=cx33,
             workers=("worker001",),
         ),
     )
-    assert made.bill == Bill(hourly=Price(net=Decimal("0.0384"), gross=Decimal("0.04608")), currency="EUR")
+    assert made.nodes[0].hourly == price("0.0096")
+    assert made.bill == Bill(hourly=price("0.0384"), currency="EUR", at_most=price("0.0384"))
+
+
+@pytest.mark.parametrize(
+    ("ttl_s", "most", "sentence"),
+    [
+        (3600, "0.04608", None),
+        (3601, "0.04608", "could cost 0.0922 EUR gross, more than --max-total 0.04608"),
+        (None, "1000000", "Without a time to live no cluster stays below 1000000 EUR"),
+        # By the hour it were 99.5, but of December and January no more is charged than the month's price.
+        (90 * 86400, "90", None),
+        (90 * 86400, "88", "could cost"),
+    ],
+)
+def test_max_total(ttl_s: int | None, most: str, sentence: str | None) -> None:
+    """What could cost more than the user wants is refused, counted with started hours and the months' caps."""
+    spec = ClusterSpec(workers=2, worker="cx33", ttl_s=ttl_s, max_total=most)
+    who = evolve(identity(), deadline_s=None if ttl_s is None else int(NOW_S) + ttl_s)
+    if sentence is None:
+        assert make_plan(spec, CATALOG, who).bill.at_most is not None
+    else:
+        with pytest.raises(BadInput, match=sentence):
+            make_plan(spec, CATALOG, who)
 
 
 def test_largest_plan() -> None:

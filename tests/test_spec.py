@@ -116,7 +116,7 @@ def test_workers_are_a_whole_number(workers: Any) -> None:
         ClusterSpec(workers=workers)
 
 
-@pytest.mark.parametrize("ttl_s", [-5, 0, 0.5, "3600"])
+@pytest.mark.parametrize("ttl_s", [-5, 0, 0.5, "3600", 10**9])
 def test_bad_time_to_live(ttl_s: Any) -> None:
     """A cluster that counts as forgotten before it is made cannot be."""
     with pytest.raises(BadInput, match=f"A time to live of {ttl_s} s cannot be"):
@@ -273,6 +273,7 @@ def test_defaults() -> None:
         "image": None,
         "network_range": "10.0.0.0/16",
         "ttl_s": 43200,
+        "max_total": None,
         "processes": 1,
         "threads": None,
         "memory_limit": None,

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 from attrs import fields
+from catalogues import CALM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scherbelberg.errors import BadInput
-from scherbelberg.spec import ClusterSpec, Ports, Timeouts
+from scherbelberg.spec import LONGEST_TTL_S, ClusterSpec, Ports, Timeouts
 from scherbelberg.specfile import _KINDS, read_duration, read_resources, read_spec, write_spec, write_toml
 
 _NAMES = st.none() | st.text(max_size=12)
@@ -28,7 +29,8 @@ _SPECS = st.builds(
     location=_NAMES,
     image=_NAMES,
     network_range=st.sampled_from(["10.0.0.0/16", "172.16.0.0/24"]),
-    ttl_s=st.none() | st.integers(1, 10**12),
+    ttl_s=st.none() | st.integers(1, LONGEST_TTL_S),
+    max_total=st.none() | st.decimals(min_value="0.01", max_value=10**6),
     processes=st.sampled_from(["auto"]) | st.integers(1, 64),
     threads=st.none() | st.integers(1, 1024),
     memory_limit=st.sampled_from([None, "4GiB", "0.5"]),
@@ -55,7 +57,7 @@ def test_written_spec_reads_back(spec: ClusterSpec) -> None:
     assert ClusterSpec(**read_spec(write_spec(spec), source="it")) == spec
 
 
-@settings(max_examples=30)
+@settings(CALM, max_examples=30)
 @given(document=_DOCUMENTS)
 def test_written_toml_reads_back(document: dict[str, Any]) -> None:
     """Whatever texts, numbers and tables are written, Python's own reader finds the same."""
@@ -120,6 +122,7 @@ def test_every_field_has_a_kind() -> None:
         ("channels = [1]", "channels in wishes.toml is [1], and must be a list of texts."),
         ('allow_mismatch = "yes"', "allow_mismatch in wishes.toml is 'yes', and must be true or false."),
         ("allow_mismatch = 1", "allow_mismatch in wishes.toml is 1, and must be true or false."),
+        ("max_total = true", "max_total in wishes.toml is True, and must be an amount of money."),
         ('ttl_s = "soon"', "A time to live of 'soon' cannot be"),
     ],
 )

@@ -23,7 +23,7 @@ from scherbelberg.keys import Certified, SshPair
 from scherbelberg.payload import RemoteFile
 from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
 from scherbelberg.settings import Settings
-from scherbelberg.spec import ClusterSpec, Ports, Timeouts
+from scherbelberg.spec import LONGEST_TTL_S, ClusterSpec, Ports, Timeouts
 from scherbelberg.store import Folder, Store
 
 _UNIX = pytest.mark.skipif("sys.platform == 'win32'", reason="modes are Unix's")
@@ -103,7 +103,8 @@ _SPECS = st.builds(
     workers=st.integers(1, 99),
     worker=st.none() | _TEXT,
     image=st.none() | _TEXT,
-    ttl_s=st.none() | st.integers(1),
+    ttl_s=st.none() | st.integers(1, LONGEST_TTL_S),
+    max_total=st.none() | st.decimals(min_value="0.01", max_value=10**6),
     ports=st.builds(Ports, scheduler=st.integers(10000, 65535)),
     timeouts=st.builds(Timeouts, rent=st.floats(0, 1e9), join=st.integers(0, 10**9)),
 )

@@ -42,7 +42,7 @@ def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
         "nodes": [_node(node) for node in plan.nodes],
         "environment": environment_document(environment),
         "hourly": {**_price(plan.bill.hourly), "currency": plan.bill.currency},
-        "at_most": None if spec.ttl_s is None else _price(_over(plan.bill.hourly, spec.ttl_s)),
+        "at_most": _price(plan.bill.at_most) if plan.bill.at_most else None,
     }
 
 
@@ -58,12 +58,6 @@ def _node(node: NodePlan) -> Json:
         "workers": list(node.workers),
         "hourly": _price(node.hourly),
     }
-
-
-def _over(hourly: Price, seconds: int) -> Price:
-    """What all hours cost that are begun within a time."""
-    hours = -(-seconds // 3600)
-    return Price(net=hourly.net * hours, gross=hourly.gross * hours)
 
 
 def _price(price: Price) -> Json:

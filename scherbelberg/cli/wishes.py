@@ -47,6 +47,7 @@ _OPTIONS = (
         "--resources", multiple=True, metavar="K=V", help="Abstract resources of each process, such as GPU=2."
     ),
     click.option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
+    click.option("--max-total", metavar="AMOUNT", help="Refuse what could cost more, gross, within its time to live."),
     click.option(
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
     ),
@@ -143,7 +144,18 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 def _from_options(context: click.Context) -> dict[str, Any]:
     """Fields that the command line sets; what it leaves to defaults is the file's or `ClusterSpec`'s business."""
     readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration}
-    names = ("prefix", "workers", "worker", "scheduler", "location", "image", "processes", "threads", "memory_limit")
+    names = (
+        "prefix",
+        "workers",
+        "worker",
+        "scheduler",
+        "location",
+        "image",
+        "processes",
+        "threads",
+        "memory_limit",
+        "max_total",
+    )
     found = {}
     for name in (*names, "resources", "ttl", *_RANGES, *ENVIRONMENT_FIELDS):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
