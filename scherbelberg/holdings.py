@@ -22,6 +22,7 @@ class Holding:
         owner: Who created it.
         created_s: When, as epoch seconds of the API's clock; 0 if no label says.
         state: ``ready``, ``creating``, or ``broken`` when its network or its scheduler is gone.
+        deadline_s: When it counts as forgotten, as epoch seconds of the API's clock; None for never.
         resources: All of it.
     """
 
@@ -30,6 +31,7 @@ class Holding:
     owner: str
     created_s: int
     state: str
+    deadline_s: int | None
     resources: tuple[Resource, ...]
 
     @property
@@ -45,6 +47,14 @@ class Holding:
             now_s: The API's clock, epoch seconds.
         """
         return words_for(now_s - self.created_s) if self.created_s else "unknown time"
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether its deadline has passed.
+
+        Args:
+            now_s: The API's clock, epoch seconds.
+        """
+        return self.deadline_s is not None and now_s >= self.deadline_s
 
     def described(self, now_s: float) -> str:
         """Name, owner, age and machines in one phrase.
@@ -96,8 +106,24 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
         owner=labels.get("owner", "unknown"),
         created_s=int(created) if created.isdecimal() else 0,
         state=states[0] if states else "broken",
+        deadline_s=_latest_deadline(group),
         resources=group,
     )
+
+
+def _latest_deadline(group: tuple[Resource, ...]) -> int | None:
+    """The latest deadline of some resources, since whoever moves it may be interrupted in the middle.
+
+    A label that is missing, is no time, or names one from before the resource was made, says that nobody knows: then
+    there is no deadline at all, since what somebody needs is not deleted by mistake.
+    """
+    found = []
+    for resource in group:
+        deadline, created = (resource.labels.get(key, "") for key in ("deadline", "created"))
+        if not (deadline.isdecimal() and created.isdecimal() and int(deadline) >= int(created)):
+            return None
+        found.append(int(deadline))
+    return max(found)
 
 
 def words_for(seconds: float) -> str:

@@ -8,38 +8,22 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from attrs import frozen
-
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
 from scherbelberg.errors import ClusterBroken, ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.fitting import Environment
-from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.holdings import selector
 from scherbelberg.links import Links
 from scherbelberg.ordering import preview
 from scherbelberg.plan import ClusterPlan
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
-from scherbelberg.teardown import delete_all, inventory
+from scherbelberg.survey import Kept, survey
+from scherbelberg.teardown import Check, delete_all, whatever
 from scherbelberg.waiting import finish
-
-
-@frozen(kw_only=True)
-class Kept:
-    """A cluster that the cloud holds.
-
-    Args:
-        holding: What the cloud holds of it.
-        folder: Its folder on this computer, or None.
-        now_s: The API's clock when this was read, epoch seconds.
-    """
-
-    holding: Holding
-    folder: Folder | None
-    now_s: float
 
 
 @asynccontextmanager
@@ -53,7 +37,7 @@ async def opened(settings: Settings, timeouts: Timeouts) -> AsyncIterator[Hetzne
 
 
 async def overview(settings: Settings, *, prefix: str | None = None) -> tuple[Kept, ...]:
-    """List the clusters that the project holds, whole or broken, whoever made them.
+    """List the clusters that the project holds, whole or broken, whoever made them, and point at what is overdue.
 
     Args:
         settings: The surroundings.
@@ -62,9 +46,8 @@ async def overview(settings: Settings, *, prefix: str | None = None) -> tuple[Ke
     if prefix is not None:
         check_prefix(prefix)
     async with opened(settings, Timeouts()) as hetzner:
-        found = holdings(await inventory(hetzner, selector(prefix=prefix)))
-        folders = {folder.uid: folder for folder in _folders(settings, prefix)}
-        return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=hetzner.now_s) for one in found)
+        found = await survey(hetzner, settings)
+    return tuple(one for one in found if prefix in {None, one.holding.prefix})
 
 
 async def offered(settings: Settings) -> Catalog:
@@ -180,7 +163,13 @@ def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:
 
 
 async def give_back(
-    settings: Settings, prefix: str, uids: tuple[str, ...], *, listener: Listener, timeouts: Timeouts
+    settings: Settings,
+    prefix: str,
+    uids: tuple[str, ...],
+    *,
+    listener: Listener,
+    timeouts: Timeouts,
+    check: Check = whatever,
 ) -> None:
     """Delete clusters by uid, prove that nothing of them is left, and forget them.
 
@@ -190,6 +179,7 @@ async def give_back(
         uids: Which.
         listener: Is told of the deletion.
         timeouts: Deadlines in seconds.
+        check: Looks at what is there of each before its deletion; what it raises is raised.
 
     Raises:
         LeftOver: Something was still there at the deadline.
@@ -201,7 +191,7 @@ async def give_back(
             wanted = selector(prefix=prefix, uid=uid)
             try:
                 # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
-                await finish(_end(hetzner, wanted, own, listener=listener, timeouts=timeouts))
+                await finish(_end(hetzner, wanted, own, listener=listener, timeouts=timeouts, check=check))
             except LeftOver as error:
                 failure = error
     if failure is not None:
@@ -209,9 +199,15 @@ async def give_back(
 
 
 async def _end(
-    hetzner: Hetzner, wanted: Mapping[str, str], own: Iterable[Folder], *, listener: Listener, timeouts: Timeouts
+    hetzner: Hetzner,
+    wanted: Mapping[str, str],
+    own: Iterable[Folder],
+    *,
+    listener: Listener,
+    timeouts: Timeouts,
+    check: Check,
 ) -> None:
-    await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts)
+    await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, check=check)
     for folder in own:
         folder.drop()
 

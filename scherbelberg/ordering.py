@@ -19,7 +19,7 @@ from scherbelberg.errors import ClusterExists, ScherbelbergError, VersionMismatc
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
-from scherbelberg.holdings import Holding, holdings, selector, words_for
+from scherbelberg.holdings import Holding, words_for
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform
@@ -29,7 +29,7 @@ from scherbelberg.settings import Settings, Sources
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
-from scherbelberg.teardown import inventory
+from scherbelberg.survey import survey
 
 _UID_BYTES = 5
 #: For a place of packages to say whether it is open to all.
@@ -95,11 +95,11 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client:
         VersionMismatch: They would have others.
     """
     listener(Event(phase=Phase.PLAN, state="start"))
-    resources = await inventory(hetzner, selector(prefix=spec.prefix))
+    present = tuple(one for one in await survey(hetzner, settings) if one.holding.prefix == spec.prefix)
     catalog = await hetzner.catalog()
     store = Store(settings.home)
-    folders = {folder.uid: folder for folder in store.folders(prefix=spec.prefix, endpoint=settings.access.endpoint)}
-    held = _resumable(holdings(resources), folders, hetzner.now_s)
+    folders = {one.holding.uid: one.folder for one in present if one.folder is not None}
+    held = _resumable(tuple(one.holding for one in present), folders, hetzner.now_s)
     if held is None:
         identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
         plan = _decide(spec, catalog, identity)

@@ -50,8 +50,17 @@ class Identity:
             "owner": self.owner,
             "role": role,
             "created": str(self.created_s),
-            "deadline": "none" if self.deadline_s is None else str(self.deadline_s),
+            "deadline": deadline_label(self.deadline_s),
         }
+
+
+def deadline_label(deadline_s: int | None) -> str:
+    """Write a deadline as a label.
+
+    Args:
+        deadline_s: Epoch seconds, or None for never.
+    """
+    return "none" if deadline_s is None else str(deadline_s)
 
 
 @frozen(kw_only=True)

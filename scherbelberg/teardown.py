@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from scherbelberg.catalog import KINDS, Kind, Resource
 from scherbelberg.cloud import Hetzner
@@ -16,6 +16,8 @@ from scherbelberg.plan import Identity
 from scherbelberg.spec import Timeouts
 from scherbelberg.waiting import Deadline, finish, pause, together, until
 
+#: Is given what is about to be deleted and the API's clock, and raises if it must not be.
+Check = Callable[[tuple[Resource, ...], float], None]
 #: A deletion that the cloud took on is not asked for again before so many seconds.
 _ASK_AGAIN_S = 20.0
 #: Seconds before the first look at servers that go.
@@ -38,7 +40,18 @@ async def inventory(
     return tuple(resource for rows in found for resource in rows)
 
 
-async def delete_all(hetzner: Hetzner, wanted: Mapping[str, str], *, listener: Listener, timeouts: Timeouts) -> None:
+def whatever(_found: tuple[Resource, ...], _now_s: float) -> None:
+    """Check nothing."""
+
+
+async def delete_all(
+    hetzner: Hetzner,
+    wanted: Mapping[str, str],
+    *,
+    listener: Listener,
+    timeouts: Timeouts,
+    check: Check = whatever,
+) -> None:
     """Delete everything that carries certain labels, and prove that nothing is left.
 
     The first deletions go out at once. Requests that are still under way then, for example of an interrupted create,
@@ -49,6 +62,7 @@ async def delete_all(hetzner: Hetzner, wanted: Mapping[str, str], *, listener: L
         wanted: The labels.
         listener: Is told how much is left; what it raises is ignored.
         timeouts: Deadlines in seconds.
+        check: Looks at what is there before the first deletion; what it raises is raised, and nothing was deleted.
 
     Raises:
         LeftOver: Something is still there, at the deadline or because the cloud refuses to delete it.
@@ -56,7 +70,9 @@ async def delete_all(hetzner: Hetzner, wanted: Mapping[str, str], *, listener: L
     tell = _deaf(listener)
     # What is under way may still make something that this list does not show.
     unsure = hetzner.is_busy
-    deletion = _Deletion(hetzner, wanted, await inventory(hetzner, wanted), unsure=unsure)
+    found = await inventory(hetzner, wanted)
+    check(found, hetzner.now_s)
+    deletion = _Deletion(hetzner, wanted, found, unsure=unsure)
     total = len(deletion.left)
     tell(Event(phase=Phase.DELETE, state="start", done=0, total=total))
 

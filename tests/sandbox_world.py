@@ -138,7 +138,12 @@ class World:
         )
         mishaps = Mishaps(NO_FAULTS)
         self._door = Door(
-            Router(all_routes(context)), token="w", read_token="r", mishaps=lambda: mishaps, witness=self.witness
+            Router(all_routes(context)),
+            token="w",
+            read_token="r",
+            clock=self.project.clock,
+            mishaps=lambda: mishaps,
+            witness=self.witness,
         )
 
     def send(self, method: str, path: str, body: object = None, **params: str | Sequence[str]) -> Reply:

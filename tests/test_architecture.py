@@ -38,6 +38,7 @@ FLOORS = {
         "provisions",
         "told",
         "pins",
+        "notices",
     },
     "thought": {
         "pricing",
@@ -61,6 +62,7 @@ FLOORS = {
         "pypi",
         "pylock",
         "sealing",
+        "deadlines",
     },
     "hands": {
         "settings",
@@ -90,6 +92,7 @@ FLOORS = {
         "links",
         "bootstrap",
         "teardown",
+        "survey",
         "ordering",
         "roster",
         "selecting",
@@ -100,7 +103,7 @@ FLOORS = {
         "checking",
         "refreshing",
     },
-    "story": {"making", "gate", "keeping", "sharing", "node", "cluster", "sync", "doctor"},
+    "story": {"collecting", "extending", "making", "gate", "keeping", "sharing", "node", "cluster", "sync", "doctor"},
     "door": {"cli", "__main__"},
 }
 #: What runs on nodes, by value or as a file, imports nothing of ours; the door alone imports the demo's work.

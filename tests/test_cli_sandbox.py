@@ -69,6 +69,11 @@ def test_background(surroundings: dict[str, str]) -> None:
     mark = f"{sandbox_id(home / 'data/scherbelberg/sandbox')}."
     assert marked(mark)
 
+    moved = run(surroundings, "sandbox", "clock", "13h")
+    assert (moved.returncode, moved.stderr) == (0, "The sandbox's clock is 13h ahead of this computer's.\n")
+    assert "overdue by 1 h" in run(surroundings | exported, "ls").stdout
+    assert run(surroundings, "sandbox", "clock", "none").returncode == 2
+
     stopped = run(surroundings, "sandbox", "stop")
     assert (stopped.returncode, stopped.stdout) == (0, f"unset {' '.join(exported)}\n")
     assert marked(mark) == []

@@ -54,7 +54,13 @@ def test_holding() -> None:
     )
     (found,) = holdings(resources)
     assert found == Holding(
-        prefix="cluster", uid=UID, owner=OWNER, created_s=int(NOW_S), state="ready", resources=resources
+        prefix="cluster",
+        uid=UID,
+        owner=OWNER,
+        created_s=int(NOW_S),
+        state="ready",
+        deadline_s=int(NOW_S) + 3600,
+        resources=resources,
     )
     assert [machine.id for machine in found.servers] == [1, 2, 3]
 

@@ -46,9 +46,10 @@ def test_life(shell: Shell, sandbox: SandboxThread) -> None:
     assert [unpromised("progress", lines[0]), unpromised("progress", events[0])] == [[], []]
 
     shown = read("show", shell("show", "-p", "tour", "--json")[1])
-    assert shown == made | {"age_s": shown["age_s"]}
+    assert shown == made | {"age_s": shown["age_s"], "left_s": shown["left_s"]}
+    assert shown["age_s"] + shown["left_s"] == 12 * 3600
     (listed,) = read("ls", shell("ls", "--json")[1])["clusters"]
-    assert listed == made | {"age_s": listed["age_s"]}
+    assert listed == made | {"age_s": listed["age_s"], "left_s": listed["left_s"]}
 
     _check_older_records(shell, shown)
 
@@ -70,7 +71,7 @@ def _check_older_records(shell: Shell, shown: Json) -> None:
     requests = record.pop("api_requests")
     path.write_text(json.dumps(record), encoding="utf-8")
     again = read("show", shell("show", "-p", "tour", "--json")[1])
-    assert again == shown | {"age_s": again["age_s"], "api_requests": None}
+    assert again == shown | {"age_s": again["age_s"], "left_s": again["left_s"], "api_requests": None}
     path.write_text(json.dumps(record | {"api_requests": f"{requests}"}), encoding="utf-8")
     again = read("show", shell("show", "-p", "tour", "--json")[1])
     assert (again["hourly"], again["phases"], again["nodes"][0]["hourly"]) == (None, {}, None)

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from sandbox_helpers import (
+    WITHIN_S,
     Api,
     Waiter,
     make_firewall,
@@ -18,6 +21,7 @@ from sandbox_helpers import (
 )
 
 from scherbelberg.sandbox.addresses import claim
+from scherbelberg.sandbox.daemon import set_clock
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.traffic import Bucket
 from scherbelberg.sandbox.words import Faults, Options, RequestFault
@@ -94,6 +98,39 @@ def test_rate_limit(emulated: SandboxThread, api: Api) -> None:
     assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
     assert answer.headers["RateLimit-Remaining"] == "0"
     assert int(answer.headers["RateLimit-Reset"]) > time.time() + 3000
+
+
+def test_clock(emulated: SandboxThread, api: Api) -> None:
+    """A clock that is ahead shows in the date of answers, in what is made, in actions and in the limit's reset."""
+    real = datetime.now(UTC)
+    set_clock(emulated.settings, 13 * 3600)
+    try:
+        answer = api("POST", "/networks", {"name": unique("network"), "ip_range": api.settings.network_range})
+        number = answer.body["network"]["id"]
+        action = api("POST", f"/networks/{number}/actions/change_protection", {"delete": False}).body["action"]
+    finally:
+        emulated.set_clock(0)
+    moments = [
+        parsedate_to_datetime(answer.headers["Date"]),
+        datetime.fromisoformat(answer.body["network"]["created"]),
+        datetime.fromisoformat(action["started"]),
+        datetime.fromisoformat(action["finished"]),
+        datetime.fromtimestamp(int(answer.headers["RateLimit-Reset"]), UTC),
+    ]
+    for moment in moments:
+        assert timedelta(hours=12.9) < moment - real < timedelta(hours=14.1)
+    assert parsedate_to_datetime(api("GET", "/networks").headers["Date"]) - real < timedelta(hours=1)
+    assert api("DELETE", f"/networks/{number}").status == 204
+
+
+@pytest.mark.parametrize("body", ["{", "[]", "{}", '{"ahead_s": -1}', '{"ahead_s": true}', '{"ahead_s": 1e30}'])
+def test_impossible_clock(emulated: SandboxThread, api: Api, body: str) -> None:
+    """A clock that makes no sense is refused, and so is who has no token."""
+    url = api.settings.endpoint.removesuffix("/v1") + "/sandbox/clock"
+    headers = {"Authorization": f"Bearer {api.settings.token}"}
+    assert requests.put(url, data=body, headers=headers, timeout=WITHIN_S).status_code == 422
+    assert requests.put(url, data='{"ahead_s": 5}', timeout=WITHIN_S).status_code == 401
+    assert requests.get(url, headers=headers, timeout=WITHIN_S).json() == {"ahead_s": 0.0}
 
 
 def test_two_sandboxes_coexist(emulated: SandboxThread, tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ from rich.table import Table
 
 from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.speaker import SCHEMA
+from scherbelberg.deadlines import left_words
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
-from scherbelberg.keeping import Kept
 from scherbelberg.pins import Pins
 from scherbelberg.record import EnvRecord, Manifest, NodeRecord
 from scherbelberg.shipped import shipped_pins
+from scherbelberg.survey import Kept
 
 
 def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
@@ -38,6 +39,8 @@ def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
         "owner": holding.owner,
         "state": holding.state,
         "age_s": int(kept.now_s) - holding.created_s,
+        "deadline_s": holding.deadline_s,
+        "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
         "keys_here": kept.folder is not None,
         "imported": kept.folder is not None and kept.folder.is_imported,
         "nodes": _nodes(holding, manifest),
@@ -106,7 +109,8 @@ def print_cluster(document: dict[str, Any], console: Console) -> None:
     """Print a cluster's nodes with prices, then versions and the time that each phase took."""
     currency = document["hourly"]["currency"] if document["hourly"] else ""
     origin = ", imported" if document["imported"] else ""
-    title = f"Cluster {document['prefix']} ({document['state']}, {words_for(document['age_s'])} old{origin})"
+    age, left = words_for(document["age_s"]), left_words(document["left_s"])
+    title = f"Cluster {document['prefix']} ({document['state']}, {age} old, {left}{origin})"
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
     for column in ("node", "type", "location", "public IP", "private IP", "status"):
         table.add_column(column, no_wrap=True)
@@ -163,11 +167,12 @@ def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
         console.print("There are no clusters.")
         return
     table = Table(pad_edge=False, box=None)
-    for column in ("prefix", "state", "owner", "age", "machines", "keys here", "uid"):
+    for column in ("prefix", "state", "owner", "age", "deadline", "machines", "keys here", "uid"):
         table.add_column(column, no_wrap=True)
     for document in documents:
         age = words_for(document["age_s"])
         keys = "imported" if document["imported"] else "yes" if document["keys_here"] else "no"
         count = str(len(document["nodes"]))
-        table.add_row(document["prefix"], document["state"], document["owner"], age, count, keys, document["uid"])
+        cells = [document["prefix"], document["state"], document["owner"], age, left_words(document["left_s"])]
+        table.add_row(*cells, count, keys, document["uid"])
     console.print(table)

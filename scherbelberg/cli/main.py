@@ -28,7 +28,9 @@ _COMMANDS = {
     "doctor": "doctor",
     "env": "env",
     "export": "sharing",
+    "extend": "extend",
     "firewall": "firewall",
+    "gc": "gc",
     "import": "sharing",
     "logs": "logs",
     "ls": "look",
@@ -76,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
     """
     words = sys.argv[1:] if arguments is None else arguments
     speaker = Speaker()
+    notices = speaker.tell_notices()
     # Dask compares more than has to be equal; what has to be, and what was allowed, is compared by us.
     warnings.filterwarnings("ignore", message=r"\s*Mismatched versions found")
     try:
@@ -98,6 +101,8 @@ def main(arguments: list[str] | None = None) -> None:
             speaker.fail(failure)
         speaker.answer_failure(failure)
         raise
+    finally:
+        speaker.forget_notices(notices)
     if isinstance(code, int):
         sys.exit(code)
 

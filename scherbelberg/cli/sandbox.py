@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""``scherbelberg sandbox start|stop|status``."""
+"""``scherbelberg sandbox start|faults|clock|stop|status``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 import click
 
 from scherbelberg.cli.common import json_option, say, voice_options
-from scherbelberg.errors import SandboxFailed
+from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.settings import home_folder
 
 if TYPE_CHECKING:
@@ -60,15 +60,26 @@ def start(
 def faults(file: TextIO) -> None:
     """Let things go wrong from now on, as FILE says; '-' reads standard input, and {} ends all faults."""
     from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415
     from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
 
     wrong = read_faults(file.read())
-    settings = look(_folder())
-    if settings is None:
-        raise SandboxFailed("The sandbox does not run; 'scherbelberg sandbox start' starts it.")
-    set_faults(settings, wrong)
+    set_faults(_running(), wrong)
     say("The faults are set; requests count from 1.")
+
+
+@sandbox.command()
+@click.argument("ahead")
+@voice_options
+def clock(ahead: str) -> None:
+    """Let its clock be AHEAD of this computer's, such as 13h, so that deadlines pass; 0 puts it right again."""
+    from scherbelberg.sandbox.daemon import set_clock  # noqa: PLC0415 - heavy
+    from scherbelberg.specfile import read_duration  # noqa: PLC0415
+
+    seconds = read_duration(ahead)
+    if seconds is None:
+        raise BadInput("No clock can be ahead by none: write 13h, 90m, 2d, or a number of seconds.")
+    set_clock(_running(), seconds)
+    say(f"The sandbox's clock is {ahead} ahead of this computer's.")
 
 
 @sandbox.command()
@@ -103,6 +114,15 @@ def status(as_json: bool) -> None:
         click.echo(f"The sandbox runs at {settings.endpoint}." if settings else "The sandbox does not run.")
     if settings is None:
         raise click.exceptions.Exit(1)
+
+
+def _running() -> SandboxSettings:
+    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
+
+    settings = look(_folder())
+    if settings is None:
+        raise SandboxFailed("The sandbox does not run; 'scherbelberg sandbox start' starts it.")
+    return settings
 
 
 def _folder() -> Path:

@@ -14,6 +14,8 @@ from typing import Any, Literal
 import click
 from attrs import frozen
 
+from scherbelberg.notices import NOTICES
+
 Json = dict[str, Any]
 Progress = Literal["auto", "plain", "json", "none"]
 SCHEMA = 1
@@ -169,6 +171,21 @@ class Speaker:
         logger.setLevel(logging.INFO)
         return handler
 
+    def tell_notices(self) -> logging.Handler:
+        """Pass on what users should know although they did not ask; `forget_notices` ends it."""
+        handler = _Notices(self)
+        logging.getLogger(NOTICES).addHandler(handler)
+        return handler
+
+    @staticmethod
+    def forget_notices(handler: logging.Handler) -> None:
+        """End what `tell_notices` began.
+
+        Args:
+            handler: What it returned.
+        """
+        logging.getLogger(NOTICES).removeHandler(handler)
+
     @staticmethod
     def forget_log(handler: logging.Handler) -> None:
         """End what `tell_log` began.
@@ -190,14 +207,30 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        if not self._speaker.is_verbose:
-            return  # --quiet came later
+        if not self._speaker.is_verbose or record.name == NOTICES:
+            return  # --quiet came later, or it is told anyway
         values = {"logger": record.name, "level": record.levelname.lower(), "text": record.getMessage()}
         if self._speaker.writes_lines:
             self._speaker.write_line({"type": "log", **values})
         else:
             passed_s = time.monotonic() - self._speaker.begin_s
             click.echo(f"{passed_s:7.1f} s {record.getMessage()}", err=True)
+
+
+class _Notices(logging.Handler):
+    """Tells notices, each once."""
+
+    def __init__(self, speaker: Speaker) -> None:
+        super().__init__(logging.WARNING)
+        self._speaker = speaker
+        self._told: set[object] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one."""
+        about = getattr(record, "about", None)
+        if about not in self._told:
+            self._told.add(about)
+            self._speaker.say(record.getMessage())
 
 
 def _line(values: Json) -> str:

@@ -18,12 +18,13 @@ from scherbelberg.cluster import Cluster
 from scherbelberg.environment import Client
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Stopwatch
-from scherbelberg.keeping import Kept, find_own, give_back, remembered_folder
+from scherbelberg.keeping import find_own, give_back, remembered_folder
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec import ClusterSpec, Timeouts
 from scherbelberg.store import Folder
+from scherbelberg.survey import Kept
 
 
 def created(

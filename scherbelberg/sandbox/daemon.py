@@ -21,14 +21,14 @@ import psutil
 
 import scherbelberg
 from scherbelberg.errors import SandboxFailed, WaitTimeout
-from scherbelberg.sandbox.documents import write
+from scherbelberg.sandbox.documents import write, write_ahead
 from scherbelberg.sandbox.hosts.system import check_platform, end_marked
 from scherbelberg.sandbox.server import sandbox_id
 from scherbelberg.sandbox.state import LOG, State, log_tail, read_state
 from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
 from scherbelberg.waiting import Deadline, until
 
-__all__ = ["READY", "running", "set_faults", "start", "status", "stop"]
+__all__ = ["READY", "running", "set_clock", "set_faults", "start", "status", "stop"]
 
 #: What the background process prints once it answers.
 READY = b"ready"
@@ -105,14 +105,31 @@ def set_faults(settings: SandboxSettings, faults: Faults) -> None:
     Raises:
         SandboxFailed: It did not answer.
     """
-    url = settings.endpoint.removesuffix("/v1") + "/sandbox/faults"
+    _put(settings, "faults", write(faults))
+
+
+def set_clock(settings: SandboxSettings, ahead_s: float) -> None:
+    """Let the clock of a sandbox that runs be ahead of this computer's.
+
+    Args:
+        settings: The sandbox's.
+        ahead_s: By how many seconds.
+
+    Raises:
+        SandboxFailed: It did not answer.
+    """
+    _put(settings, "clock", write_ahead(ahead_s))
+
+
+def _put(settings: SandboxSettings, what: str, text: str) -> None:
+    url = f"{settings.endpoint.removesuffix('/v1')}/sandbox/{what}"
     headers = {"Authorization": f"Bearer {settings.token}"}
-    request = urllib.request.Request(url, write(faults).encode(), headers, method="PUT")  # noqa: S310 - our own server
+    request = urllib.request.Request(url, text.encode(), headers, method="PUT")  # noqa: S310 - our own server
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(request, timeout=_START_S).close()
     except OSError as error:
-        raise SandboxFailed(f"The sandbox at {settings.endpoint} did not take the faults: {error}.") from error
+        raise SandboxFailed(f"The sandbox at {settings.endpoint} did not take the {what}: {error}.") from error
 
 
 @contextlib.contextmanager

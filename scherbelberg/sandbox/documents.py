@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Options and faults of a sandbox as JSON documents, whose keys are the fields of the values."""
+"""Options, faults and clock of a sandbox as JSON documents, whose keys are the fields of the values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from scherbelberg.errors import BadInput
 from scherbelberg.sandbox.words import ActionFault, Faults, HostFault, Options, RequestFault, SoldOut
 
 T = TypeVar("T", Faults, Options, RequestFault, SoldOut, ActionFault, HostFault)
+#: A century: dates stay dates.
+_FARTHEST_S = 100 * 365.0 * 86400
 _NESTED: dict[str, Any] = {"requests": RequestFault, "sold_out": SoldOut, "actions": ActionFault, "hosts": HostFault}
 
 
@@ -44,6 +46,32 @@ def read_options(text: str) -> Options:
 def write(value: Faults | Options) -> str:
     """Write options or faults."""
     return json.dumps(asdict(value))
+
+
+def read_ahead(text: str) -> float:
+    """Read by how much the clock is to be ahead of this computer's.
+
+    Args:
+        text: A JSON object with ``ahead_s``, in seconds.
+
+    Raises:
+        BadInput: It is none, or says no such number.
+    """
+    row = _object(text)
+    ahead_s = row.get("ahead_s")
+    fits = isinstance(ahead_s, int | float) and not isinstance(ahead_s, bool) and 0 <= ahead_s <= _FARTHEST_S
+    if set(row) != {"ahead_s"} or ahead_s is None or not fits:
+        raise BadInput('The clock of the sandbox: {"ahead_s": 3600} is needed here, in seconds.')
+    return float(ahead_s)
+
+
+def write_ahead(ahead_s: float) -> str:
+    """Write by how much the clock is ahead.
+
+    Args:
+        ahead_s: In seconds.
+    """
+    return json.dumps({"ahead_s": ahead_s})
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -139,7 +139,12 @@ class Sandbox:
         router = self._make_router(territory, driver)
         token, read_token = secrets.token_hex(32), secrets.token_hex(32)
         self._door = Door(
-            router, token=token, read_token=read_token, mishaps=lambda: self._mishaps, witness=self._witness
+            router,
+            token=token,
+            read_token=read_token,
+            clock=self.project.clock,
+            mishaps=lambda: self._mishaps,
+            witness=self._witness,
         )
         self._server = HTTPServer(make_application(self._door, replace=self._replace_faults))
         sockets = bind_sockets(0, territory.api)
@@ -249,6 +254,10 @@ class SandboxThread:
 
         self._ready.result().call_soon_threadsafe(replace)
         done.result(_START_S)
+
+    def set_clock(self, ahead_s: float) -> None:
+        """Let the cloud's clock be ahead of this computer's by so many seconds."""
+        self.sandbox.project.clock.set(ahead_s)
 
     def __enter__(self) -> Self:
         self._thread.start()

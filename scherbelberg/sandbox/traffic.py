@@ -31,14 +31,15 @@ class Bucket:
         self._level -= 1
         return True
 
-    def headers(self, *, empty: bool = False) -> dict[str, str]:
+    def headers(self, now_s: float, *, empty: bool = False) -> dict[str, str]:
         """What every answer tells of it; the reset is when the bucket will be full.
 
         Args:
+            now_s: The cloud's clock, epoch seconds.
             empty: Whether it is said to be empty, whatever it holds.
         """
         level = 0.0 if empty else self._level
-        full_s = time.time() + (LIMIT - level) / _PER_S
+        full_s = now_s + (LIMIT - level) / _PER_S
         return {
             "RateLimit-Limit": str(LIMIT),
             "RateLimit-Remaining": str(int(level)),

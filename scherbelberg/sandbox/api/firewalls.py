@@ -65,6 +65,7 @@ class _Firewalls:
         servers = self._servers(targets, missing_status=422)
         firewall = Firewall(
             id=self._project.next_number(),
+            created=self._project.clock.now(),
             name=values["name"],
             labels=values.get("labels", {}),
             rules=values.get("rules", []),

@@ -9,6 +9,7 @@ import json
 import logging
 import secrets
 from collections.abc import Callable
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,7 +19,8 @@ from tornado.web import Application, RequestHandler
 from scherbelberg.errors import BadInput
 from scherbelberg.sandbox.api.listing import Query
 from scherbelberg.sandbox.api.routing import Answer, Request, Router
-from scherbelberg.sandbox.documents import read_faults, write
+from scherbelberg.sandbox.clock import Clock
+from scherbelberg.sandbox.documents import read_ahead, read_faults, write, write_ahead
 from scherbelberg.sandbox.refusals import Refused
 from scherbelberg.sandbox.traffic import Bucket, Mishaps, refusal
 from scherbelberg.sandbox.words import Faults
@@ -38,15 +40,24 @@ class Door:
         router: The API.
         token: The project's.
         read_token: Another one of it, which may only read.
+        clock: The cloud's.
         mishaps: Returns the faults in force.
         witness: Sees every request that was understood and its answer.
     """
 
     def __init__(
-        self, router: Router, *, token: str, read_token: str, mishaps: Callable[[], Mishaps], witness: Witness
+        self,
+        router: Router,
+        *,
+        token: str,
+        read_token: str,
+        clock: Clock,
+        mishaps: Callable[[], Mishaps],
+        witness: Witness,
     ) -> None:
         self.requests: list[tuple[str, str]] = []
         self.bucket = Bucket()
+        self.clock = clock
         self.mishaps = mishaps
         self.witness = witness
         self._router = router
@@ -148,7 +159,9 @@ class _Handler(RequestHandler):
     def _send(self, answer: Answer) -> None:
         self.set_status(answer.status)
         self.set_header("X-Correlation-Id", secrets.token_hex(8))
-        for name, value in self._door.bucket.headers(empty=answer.status == 429).items():
+        now = self._door.clock.now()
+        self.set_header("Date", format_datetime(now, usegmt=True))
+        for name, value in self._door.bucket.headers(now.timestamp(), empty=answer.status == 429).items():
             self.set_header(name, value)
         if answer.body is None:
             self.clear_header("Content-Type")
@@ -171,10 +184,10 @@ def _show_error(error: Refused) -> Answer:
     return Answer(error.status, {"error": body})
 
 
-class _FaultsHandler(RequestHandler):
-    """``/sandbox/faults``, no part of Hetzner's API: what goes wrong on purpose, to be read and replaced."""
+class _OwnHandler(RequestHandler):
+    """What is no part of Hetzner's API."""
 
-    def initialize(self, door: Door, replace: Callable[[Faults], None]) -> None:
+    def initialize(self, door: Door, replace: Callable[[Any], None]) -> None:
         """Take what `make_application` passes."""
         self._door = door
         self._replace = replace
@@ -187,17 +200,38 @@ class _FaultsHandler(RequestHandler):
             self.set_status(refused.status)
             self.finish(refused.message)
 
+    def put(self) -> None:
+        """Take a document."""
+        try:
+            self._take(self.request.body.decode("utf-8", "replace"))
+        except BadInput as error:
+            self.set_status(422)
+            self.finish(error.message)
+
+    def _take(self, text: str) -> None:
+        raise NotImplementedError
+
+
+class _FaultsHandler(_OwnHandler):
+    """``/sandbox/faults``: what goes wrong on purpose, to be read and replaced; requests are counted anew then."""
+
     def get(self) -> None:
         """Tell what goes wrong."""
         self.finish(write(self._door.mishaps().faults))
 
-    def put(self) -> None:
-        """Replace what goes wrong; requests are counted anew."""
-        try:
-            self._replace(read_faults(self.request.body.decode("utf-8", "replace")))
-        except BadInput as error:
-            self.set_status(422)
-            self.finish(error.message)
+    def _take(self, text: str) -> None:
+        self._replace(read_faults(text))
+
+
+class _ClockHandler(_OwnHandler):
+    """``/sandbox/clock``: by how much the cloud's clock is ahead of this computer's, to be read and replaced."""
+
+    def get(self) -> None:
+        """Tell by how much."""
+        self.finish(write_ahead(self._door.clock.ahead_s))
+
+    def _take(self, text: str) -> None:
+        self._replace(read_ahead(text))
 
 
 def make_application(door: Door, *, replace: Callable[[Faults], None]) -> Application:
@@ -209,6 +243,7 @@ def make_application(door: Door, *, replace: Callable[[Faults], None]) -> Applic
     """
     rules: list[Any] = [
         (r"/sandbox/faults", _FaultsHandler, {"door": door, "replace": replace}),
+        (r"/sandbox/clock", _ClockHandler, {"door": door, "replace": door.clock.set}),
         (r"/.*", _Handler, {"door": door}),
     ]
     return Application(rules, log_function=_log_request)

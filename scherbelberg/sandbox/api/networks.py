@@ -108,6 +108,7 @@ class _Networks:
         self._project.require_unique("networks", values["name"])
         network = Network(
             id=self._project.next_number(),
+            created=self._project.clock.now(),
             name=values["name"],
             labels=values.get("labels", {}),
             ip_range=values["ip_range"],

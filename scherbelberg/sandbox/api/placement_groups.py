@@ -37,7 +37,11 @@ def _make(project: Project, request: Request) -> Answer:
     if len(project.placement_groups) >= GROUPS:
         raise over_limit("placement_group_limit", f"a project has at most {GROUPS} placement groups")
     group = PlacementGroup(
-        id=project.next_number(), name=values["name"], labels=values.get("labels", {}), type=values["type"]
+        id=project.next_number(),
+        created=project.clock.now(),
+        name=values["name"],
+        labels=values.get("labels", {}),
+        type=values["type"],
     )
     project.placement_groups[group.id] = group
     return Answer(201, {"placement_group": show_placement_group(group, project), "action": None})

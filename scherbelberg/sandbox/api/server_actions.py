@@ -119,6 +119,7 @@ class _Actions:
         source = server.image
         image = Image(
             id=self._project.next_number(),
+            created=self._project.clock.now(),
             name="",
             labels=values.get("labels", {}),
             kind="snapshot",

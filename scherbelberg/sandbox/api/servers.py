@@ -101,6 +101,7 @@ def _order(context: Context, request: Request) -> Answer:
     require_stock(faults, wanted.server_type, wanted.location)
     server = Server(
         id=project.next_number(),
+        created=project.clock.now(),
         name=values["name"],
         labels=values.get("labels", {}),
         server_type=wanted.server_type,

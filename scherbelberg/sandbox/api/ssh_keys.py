@@ -44,6 +44,7 @@ def _make(project: Project, request: Request) -> Answer:
         raise taken("public_key", "SSH key with the same fingerprint already exists")
     key = SshKey(
         id=project.next_number(),
+        created=project.clock.now(),
         name=values["name"],
         labels=values.get("labels", {}),
         public_key=values["public_key"].strip(),

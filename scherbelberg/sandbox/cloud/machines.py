@@ -12,7 +12,7 @@ from ipaddress import IPv4Address
 
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.sandbox.cloud.catalogue import ServerType
-from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status, now
+from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Step, Work
@@ -210,7 +210,8 @@ class Machines:
         except (OSError, ValueError, ScherbelbergError):
             _log.exception("host of server %s did not boot", server.id)
         else:
-            _log.info("%s answers %.3f s after its order", server.name, (now() - server.created).total_seconds())
+            passed = self._project.clock.now() - server.created
+            _log.info("%s answers %.3f s after its order", server.name, passed.total_seconds())
 
     async def _stop(self, server: Server, *, meanwhile: Status = "stopping") -> None:
         if server.status == "off" or server.id not in self._made:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any, Literal
 
@@ -15,11 +15,6 @@ from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
 
 Kind = Literal["ssh_keys", "networks", "firewalls", "servers", "placement_groups", "primary_ips", "images"]
 Status = Literal["initializing", "starting", "running", "stopping", "off", "deleting"]
-
-
-def now() -> datetime:
-    """The time that goes into answers."""
-    return datetime.now(UTC)
 
 
 @define(kw_only=True, eq=False)
@@ -37,7 +32,7 @@ class Resource:
     id: int
     name: str
     labels: dict[str, str]
-    created: datetime = Factory(now)
+    created: datetime
     protected: bool = False
 
 
@@ -183,7 +178,7 @@ class Action:
     resources: tuple[tuple[str, int], ...]
     status: Literal["running", "success", "error"] = "running"
     error: tuple[str, str] | None = None
-    started: datetime = Factory(now)
+    started: datetime
     finished: datetime | None = None
     undo: Callable[[], object] = field(default=lambda: None, repr=False)
 

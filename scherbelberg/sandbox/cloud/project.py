@@ -10,6 +10,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface
 from typing import Any, TypeVar, cast
 
+from scherbelberg.sandbox.clock import Clock
 from scherbelberg.sandbox.cloud.catalogue import Catalogue, read_catalogue
 from scherbelberg.sandbox.cloud.line_up import IMAGES
 from scherbelberg.sandbox.cloud.model import (
@@ -23,7 +24,6 @@ from scherbelberg.sandbox.cloud.model import (
     Resource,
     Server,
     SshKey,
-    now,
 )
 from scherbelberg.sandbox.refusals import missing, taken
 
@@ -44,6 +44,7 @@ class Project:
     """State and nothing else: what changes it by itself is the machines' work."""
 
     def __init__(self) -> None:
+        self.clock = Clock()
         self.catalogue: Catalogue = read_catalogue()
         self.ssh_keys: dict[int, SshKey] = {}
         self.networks: dict[int, Network] = {}
@@ -142,7 +143,7 @@ class Project:
             resources: Kind (singular) and resource of all that it concerns.
         """
         concerned = tuple((kind, resource.id) for kind, resource in resources)
-        action = Action(id=self.next_number(), command=command, resources=concerned)
+        action = Action(id=self.next_number(), command=command, resources=concerned, started=self.clock.now())
         self.actions[action.id] = action
         for _, resource in resources:
             if isinstance(resource, Server):
@@ -158,7 +159,7 @@ class Project:
         """
         action.status = "error" if error else "success"
         action.error = error
-        action.finished = now()
+        action.finished = self.clock.now()
         for kind, number in action.resources:
             server = self.servers.get(number) if kind == "server" else None
             if server is not None and action in server.running:

@@ -69,6 +69,7 @@ class Wiring:
         network = f"2001:db8:{number >> 16 & 0xFFFF:x}:{number & 0xFFFF:x}::/64"
         primary = PrimaryIp(
             id=number,
+            created=self._project.clock.now(),
             name=name or f"primary_ip-{number}",
             labels=dict(labels or {}),
             type=kind,

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""``scherbelberg gc``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scherbelberg.cli.common import (
+    err,
+    json_option,
+    out,
+    progress_option,
+    say,
+    token_option,
+    voice_options,
+    where,
+)
+from scherbelberg.cli.speaker import SCHEMA
+from scherbelberg.spec import check_prefix
+
+if TYPE_CHECKING:
+    from scherbelberg.collecting import Garbage, Judged
+    from scherbelberg.errors import LeftOver
+    from scherbelberg.settings import Settings
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Tell what would be deleted, and delete nothing.")
+@click.option("--owner", help="Only clusters of this owner, as 'ls' shows it.")
+@click.option("-p", "--prefix", help="Only clusters of this name.")
+@token_option
+@progress_option
+@json_option
+@voice_options
+def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path | None, as_json: bool) -> None:
+    """Delete the clusters whose deadline has passed, whoever made them; needs nothing on this computer.
+
+    What cannot be used and is not overdue is reported, and stays.
+    """
+    if prefix is not None:
+        check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    from scherbelberg.collecting import sift  # noqa: PLC0415
+
+    garbage = run(sift(settings, owner=owner, prefix=prefix))
+    rows, failures = [], []
+    for judged in garbage.clusters:
+        is_deleted = False
+        if judged.verdict.is_doomed and not dry_run:
+            is_deleted, failure = _delete(judged, settings)
+            failures += [failure] if failure else []
+        rows.append(_row(judged, is_deleted=is_deleted))
+        if not as_json:
+            _tell(judged, is_deleted=is_deleted, dry_run=dry_run)
+    if failures:
+        raise _together(failures)
+    if as_json:
+        print_json({"schema": SCHEMA, "dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)})
+        return
+    for name in _strays(garbage):
+        say(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")
+    if not any(judged.verdict.is_doomed for judged in garbage.clusters):
+        say("There is nothing to delete.")
+
+
+def _delete(judged: Judged, settings: Settings) -> tuple[bool, LeftOver | None]:
+    """Delete a cluster; one that cannot be does not keep the others."""
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.progress import shown  # noqa: PLC0415
+    from scherbelberg.collecting import collect  # noqa: PLC0415
+    from scherbelberg.errors import LeftOver  # noqa: PLC0415
+
+    try:
+        with shown(err()) as listen:
+            return run(collect(settings, judged.kept, listener=listen)), None
+    except LeftOver as error:
+        return False, error
+
+
+def _together(failures: list[LeftOver]) -> LeftOver:
+    from scherbelberg.errors import LeftOver  # noqa: PLC0415
+
+    left = tuple(name for failure in failures for name in failure.left_over)
+    return LeftOver(" ".join(failure.message for failure in failures), left_over=left)
+
+
+def _row(judged: Judged, *, is_deleted: bool) -> dict[str, Any]:
+    holding, now_s = judged.kept.holding, judged.kept.now_s
+    return {
+        "prefix": holding.prefix,
+        "uid": holding.uid,
+        "owner": holding.owner,
+        "state": holding.state,
+        "age_s": int(now_s) - holding.created_s,
+        "deadline_s": holding.deadline_s,
+        "machines": len(holding.servers),
+        "verdict": judged.verdict.value,
+        "deleted": is_deleted,
+    }
+
+
+def _strays(garbage: Garbage) -> list[str]:
+    return [f"{resource.kind[:-1].replace('_', ' ')} {resource.name}" for resource in garbage.strays]
+
+
+def _tell(judged: Judged, *, is_deleted: bool, dry_run: bool) -> None:
+    from scherbelberg.deadlines import reason  # noqa: PLC0415
+
+    holding, now_s = judged.kept.holding, judged.kept.now_s
+    end = ""
+    if judged.verdict.is_doomed:
+        would_be = "would be deleted" if dry_run else "stays: somebody needs it again, or not all could be deleted"
+        end = f" -> {'deleted' if is_deleted else would_be}"
+    text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s)}{end}"
+    out().print(text, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,100 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Collects garbage: deletes clusters whose deadline has passed, whoever made them; needs nothing on this computer."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from scherbelberg.catalog import Resource
+from scherbelberg.deadlines import Verdict, judge, strays
+from scherbelberg.events import Listener
+from scherbelberg.holdings import holdings, selector
+from scherbelberg.keeping import give_back, opened
+from scherbelberg.settings import Settings
+from scherbelberg.spec import Timeouts, check_prefix
+from scherbelberg.survey import Kept, kept
+from scherbelberg.teardown import inventory
+
+
+@frozen(kw_only=True)
+class Judged:
+    """A cluster and what becomes of it.
+
+    Args:
+        kept: The cluster.
+        verdict: The judgement.
+    """
+
+    kept: Kept
+    verdict: Verdict
+
+
+@frozen(kw_only=True)
+class Garbage:
+    """All that a project holds, judged.
+
+    Args:
+        clusters: Its clusters.
+        strays: Resources that have lost the labels that say of which cluster they are.
+    """
+
+    clusters: tuple[Judged, ...]
+    strays: tuple[Resource, ...]
+
+
+class _Spared(Exception):
+    """The cluster is not to be deleted any more."""
+
+
+async def sift(settings: Settings, *, owner: str | None = None, prefix: str | None = None) -> Garbage:
+    """Look at all clusters of the project and judge them; nothing is deleted.
+
+    Args:
+        settings: The surroundings.
+        owner: Only the clusters of this owner.
+        prefix: Only those of this name.
+
+    Raises:
+        BadInput: The name cannot be one.
+    """
+    if prefix is not None:
+        check_prefix(prefix)
+    async with opened(settings, Timeouts()) as hetzner:
+        found = await inventory(hetzner, selector())
+        now_s = hetzner.now_s
+    clusters = tuple(
+        Judged(kept=one, verdict=judge(one.holding, now_s))
+        for one in kept(found, settings, now_s=now_s)
+        if owner in {None, one.holding.owner} and prefix in {None, one.holding.prefix}
+    )
+    return Garbage(clusters=clusters, strays=strays(found))
+
+
+async def collect(settings: Settings, doomed: Kept, *, listener: Listener) -> bool:
+    """Delete a cluster that is garbage, unless it is none any more when it is looked at once more.
+
+    Args:
+        settings: The surroundings.
+        doomed: The cluster.
+        listener: Is told of the deletion.
+
+    Returns:
+        Whether it is gone; False if it is needed again, since somebody has moved its deadline.
+
+    Raises:
+        LeftOver: Something was still there at the deadline.
+    """
+    holding = doomed.holding
+
+    def still_doomed(found: tuple[Resource, ...], now_s: float) -> None:
+        if not all(judge(one, now_s).is_doomed for one in holdings(found)):
+            raise _Spared
+
+    try:
+        await give_back(
+            settings, holding.prefix, (holding.uid,), listener=listener, timeouts=Timeouts(), check=still_doomed
+        )
+    except _Spared:
+        return False
+    return True

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Looks at all that a project holds, and points at what somebody has forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from scherbelberg.catalog import Resource
+from scherbelberg.cloud import Hetzner
+from scherbelberg.deadlines import overdue_line, soon_line, soon_s
+from scherbelberg.holdings import Holding, holdings, selector
+from scherbelberg.notices import notice
+from scherbelberg.settings import Settings
+from scherbelberg.store import Folder, Store
+from scherbelberg.teardown import inventory
+
+
+@frozen(kw_only=True)
+class Kept:
+    """A cluster that the cloud holds.
+
+    Args:
+        holding: What the cloud holds of it.
+        folder: Its folder on this computer, or None.
+        now_s: The API's clock when this was read, epoch seconds.
+    """
+
+    holding: Holding
+    folder: Folder | None
+    now_s: float
+
+
+async def survey(hetzner: Hetzner, settings: Settings) -> tuple[Kept, ...]:
+    """List the clusters that the project holds, and tell users of those that are overdue, or soon will be.
+
+    All are listed, whatever the name that is meant: it is one question, and the answer shows what is forgotten.
+
+    Args:
+        hetzner: The project.
+        settings: The surroundings.
+    """
+    found = kept(await inventory(hetzner, selector()), settings, now_s=hetzner.now_s)
+    if late := overdue_line((one.holding for one in found), hetzner.now_s):
+        notice(late, about="overdue")
+    for one in found:
+        left_s = soon_s(one.holding, one.now_s)
+        if one.folder is not None and left_s is not None:
+            notice(soon_line(one.holding.prefix, left_s), about=one.holding.uid)
+    return found
+
+
+def kept(found: Iterable[Resource], settings: Settings, *, now_s: float) -> tuple[Kept, ...]:
+    """Sort what the cloud holds into clusters, beside what this computer has of them.
+
+    Args:
+        found: What it holds.
+        settings: The surroundings.
+        now_s: The API's clock, epoch seconds.
+    """
+    folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
+    return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=now_s) for one in holdings(found))

@@ -1,0 +1,259 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Garbage is collected by the cloud's clock, by nothing else, and nothing but garbage is."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+from attrs import evolve
+from catalogues import credentials, manifest
+from sandbox_helpers import Api
+from schemas import read, unpromised
+from shells import Shell
+from surroundings import folders, held
+
+from scherbelberg import keeping
+from scherbelberg.collecting import collect, sift
+from scherbelberg.deadlines import Verdict
+from scherbelberg.events import Event, ignore
+from scherbelberg.plan import Identity, network_labels
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Faults, RequestFault
+from scherbelberg.settings import Settings
+from scherbelberg.store import Store
+
+_HOUR = 3600
+
+
+@pytest.fixture
+def cloud(sandbox: SandboxThread) -> Api:
+    """Requests without any code of ours."""
+    return Api(sandbox.settings)
+
+
+def now_s(cloud: Api) -> int:
+    """The cloud's clock."""
+    from email.utils import parsedate_to_datetime
+
+    return int(parsedate_to_datetime(cloud("GET", "/locations").headers["Date"]).timestamp())
+
+
+def make(
+    cloud: Api, prefix: str, *, ttl_s: int | None, state: str = "ready", owner: str = "anna_at_laptop"
+) -> Identity:
+    """Make a cluster of two machines as its labels say, without any work on them."""
+    begin_s = now_s(cloud)
+    who = Identity(
+        prefix=prefix,
+        uid=f"{prefix}0",
+        owner=owner,
+        created_s=begin_s,
+        deadline_s=None if ttl_s is None else begin_s + ttl_s,
+    )
+    network_range = cloud.settings.network_range
+    network = {"name": prefix, "ip_range": network_range, "labels": network_labels(who, "ready")}
+    if state == "creating":
+        network["labels"] = network_labels(who, "creating")
+    if state != "broken":
+        assert cloud("POST", "/networks", network).status == 201
+    assert cloud("POST", "/firewalls", {"name": prefix, "labels": who.labels("firewall")}).status == 201
+    for role in ("scheduler", "worker"):
+        order = {"name": f"{prefix}-{role}", "server_type": "cx23", "image": "ubuntu-24.04", "location": "fsn1"}
+        more = {"labels": who.labels(role), "start_after_create": False}
+        assert cloud("POST", "/servers", order | more).status == 201
+    return who
+
+
+def verdicts(output: str) -> dict[str, tuple[str, bool]]:
+    """Name to verdict and whether it is gone, of a document."""
+    return {row["prefix"]: (row["verdict"], row["deleted"]) for row in json.loads(output)["clusters"]}
+
+
+def test_gc(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """What is overdue by the cloud's clock is deleted, whoever made it; all else stays, and what is odd is named."""
+    make(cloud, "short", ttl_s=_HOUR, owner="bob_at_desk")
+    make(cloud, "long", ttl_s=10 * _HOUR)
+    make(cloud, "ever", ttl_s=None)
+    make(cloud, "torn", ttl_s=None, state="broken")
+    stray = {"name": "lost", "labels": {"managed-by": "scherbelberg", "prefix": "short"}}
+    assert cloud("POST", "/firewalls", stray).status == 201
+    assert cloud("POST", "/firewalls", {"name": "short-theirs", "labels": {"uid": "short0"}}).status == 201
+    before = held(shell.settings)
+    code, output, complaints = shell("gc", "--json")
+    assert (code, held(shell.settings)) == (0, before), complaints
+    assert set(verdicts(output).values()) == {("alive", False)}
+    assert "Forgotten?" not in shell("ls")[2]
+
+    sandbox.set_clock(2.5 * _HOUR)
+    code, output, complaints = shell("ls")
+    assert "Forgotten? 'short' of bob_at_desk (overdue by 1 h 30 min): 'scherbelberg gc' deletes that" in complaints
+    assert complaints.count("\n") == 2
+    assert [line.split()[0] for line in output.splitlines() if "overdue by 1 h 30 min" in line] == ["short"]
+    code, output, _ = shell("gc", "--dry-run")
+    assert (code, held(shell.settings)) == (0, before)
+    assert (
+        "'short' of bob_at_desk, 2 h 30 min old, 2 machines, ready: overdue by 1 h 30 min -> would be deleted" in output
+    )
+    assert (
+        "'torn' of anna_at_laptop, 2 h 30 min old, 2 machines, broken: it cannot be used; 'scherbelberg nuke -p torn'"
+        in output
+    )
+    assert verdicts(shell("gc", "--owner", "anna_at_laptop", "--json")[1]).keys() == {"long", "ever", "torn"}
+    assert verdicts(shell("gc", "--prefix", "shor", "--json")[1]) == {}
+    assert held(shell.settings) == before
+
+    code, output, complaints = shell("gc", "--json", "--progress", "none")
+    document = read("gc", output)
+    assert code == 0, complaints
+    assert unpromised("gc", document) == []
+    assert verdicts(output) == {
+        "short": ("expired", True),
+        "long": ("alive", False),
+        "ever": ("alive", False),
+        "torn": ("orphan", False),
+    }
+    assert document["strays"] == ["firewall lost"]
+    assert [row for row in before if row not in held(shell.settings)] == [
+        "servers/short-scheduler",
+        "servers/short-worker",
+        "networks/short",
+        "firewalls/short",
+    ]
+    code, output, complaints = shell("gc")
+    assert (code, "There is nothing to delete." in complaints) == (0, True)
+    assert "it in the console: firewall lost" in complaints
+
+
+def test_what_is_kept_here_goes_too(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """A cluster of this computer that was collected is forgotten; a near deadline is pointed at before, once."""
+    who = make(cloud, "mine", ttl_s=_HOUR + 600)
+    record = evolve(manifest("mine", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+    Store(shell.settings.home).claim(record, credentials()).end_making()
+    assert "deadline" not in shell("ls")[2]
+    sandbox.set_clock(_HOUR / 2)
+    complaints = shell("show", "-p", "mine")[2]
+    assert complaints.count("The deadline of cluster 'mine' is in 39 min") == 1
+    assert "'scherbelberg extend -p mine' moves it." in complaints
+    assert "deadline" not in shell("ls", "-q")[2]
+    sandbox.set_clock(2 * _HOUR)
+    code, output, complaints = shell("gc", "-p", "mine")
+    assert (code, output.endswith("-> deleted\n")) == (0, True), complaints
+    assert (held(shell.settings), folders(shell.settings)) == ([], [])
+
+
+async def test_extended_in_the_last_moment(sandbox: SandboxThread, settings: Settings, cloud: Api) -> None:
+    """A cluster whose deadline is moved between the judgement and the deletion stays whole, also if half is moved."""
+    who = make(cloud, "hurry", ttl_s=_HOUR)
+    sandbox.set_clock(2 * _HOUR)
+    (judged,) = (await sift(settings)).clusters
+    assert judged.verdict is Verdict.EXPIRED
+    (server, _) = cloud("GET", "/servers").body["servers"]
+    labels = server["labels"] | {"deadline": str(now_s(cloud) + 60)}
+    assert cloud("PUT", f"/servers/{server['id']}", {"labels": labels}).status == 200
+    before = held(settings)
+    told: list[Event] = []
+    assert not await collect(settings, judged.kept, listener=told.append)
+    assert (held(settings), told) == (before, [])
+    sandbox.set_clock(2 * _HOUR + 61)
+    assert await collect(settings, judged.kept, listener=ignore)
+    assert (held(settings), who.uid) == ([], "hurry0")
+
+
+def test_one_that_cannot_go(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """A cluster that cannot be deleted does not keep the others, and is an error in the end."""
+    make(cloud, "first", ttl_s=_HOUR)
+    make(cloud, "second", ttl_s=_HOUR)
+    (number,) = [row["id"] for row in cloud("GET", "/servers").body["servers"] if row["name"] == "first-worker"]
+    protect = f"/servers/{number}/actions/change_protection"
+    assert cloud("POST", protect, {"delete": True, "rebuild": True}).status == 201
+    sandbox.set_clock(2 * _HOUR)
+    code, output, complaints = shell("gc", "--json")
+    failure = read("error", output)
+    assert (code, failure["error"]["code"]) == (8, "left_over"), complaints
+    assert "server first-worker" in failure["left_over"]
+    assert all("second" not in row for row in held(shell.settings))
+
+
+def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """A deadline is moved on all resources with no other label touched, remembered here, and earlier only if asked."""
+    who = make(cloud, "more", ttl_s=_HOUR)
+    record = evolve(manifest("more", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+    folder = Store(shell.settings.home).claim(record, credentials())
+    before = _labels(cloud)
+    code, output, complaints = shell("extend", "2d", "-p", "more", "--json")
+    document = read("extend", output)
+    assert code == 0, complaints
+    assert unpromised("extend", document) == []
+    deadline = document["deadline_s"]
+    assert 0 <= deadline - 48 * _HOUR - now_s(cloud) + 60 <= 120
+    assert _labels(cloud) == {name: labels | {"deadline": str(deadline)} for name, labels in before.items()}
+    assert folder.read().identity.deadline_s == deadline
+    code, _, complaints = shell("extend", "-p", "more")
+    assert (code, "lives longer than that anyway, for 1 d 23 h; --shorten" in complaints) == (2, True), complaints
+    assert shell("extend", "30m", "-p", "more", "--shorten")[0] == 0
+    assert shell("extend", "none", "-p", "more")[1] == "Cluster 'more' of anna_at_laptop has no deadline any more.\n"
+    assert {labels["deadline"] for labels in _labels(cloud).values()} == {"none"}
+    code, _, complaints = shell("extend", "9d", "-p", "more")
+    assert (code, "has no deadline; --shorten" in complaints) == (2, True)
+    assert read("extend", shell("extend", "none", "-p", "more", "--json")[1])["left_s"] is None
+    assert shell("extend", "0", "-p", "more")[0] == 2
+    assert shell("extend", "-p", "nobody")[0] == 10
+
+
+def test_overdue_is_extended(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """An overdue cluster of somebody else can be let live, from a computer that has nothing of it."""
+    make(cloud, "late", ttl_s=_HOUR)
+    sandbox.set_clock(5 * _HOUR)
+    code, output, complaints = shell("extend", "3h", "-p", "late")
+    assert (code, output) == (0, "Cluster 'late' of anna_at_laptop may live for 3h from now on.\n"), complaints
+    assert verdicts(shell("gc", "--json")[1]) == {"late": ("alive", False)}
+    assert " left " in shell("ls")[1]
+
+
+def test_no_extension_while_it_is_made(shell: Shell, cloud: Api) -> None:
+    """Labels of a cluster that is being made are its maker's."""
+    make(cloud, "young", ttl_s=_HOUR, state="creating")
+    before = _labels(cloud)
+    code, _, complaints = shell("extend", "20h", "-p", "young")
+    assert (code, "its deadline can be moved when it is ready" in complaints) == (13, True)
+    assert _labels(cloud) == before
+
+
+def _labels(cloud: Api) -> dict[str, dict[str, str]]:
+    kinds = ("servers", "networks", "firewalls")
+    return {f"{kind}/{row['name']}": row["labels"] for kind in kinds for row in cloud("GET", f"/{kind}").body[kind]}
+
+
+def test_interrupted_extension(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """An extension that fails half-way is one: what got the later deadline keeps all of the cluster alive."""
+    make(cloud, "half", ttl_s=_HOUR)
+    sandbox.set_faults(Faults(requests=(RequestFault(number=2, method="PUT"),)))
+    assert shell("extend", "20h", "-p", "half")[0] == 3
+    assert len({labels["deadline"] for labels in _labels(cloud).values()}) == 2
+    sandbox.set_clock(2 * _HOUR)
+    assert verdicts(shell("gc", "--json")[1]) == {"half": ("alive", False)}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_strangers_are_never_touched(sandbox: SandboxThread, settings: Settings, cloud: Api, seed: int) -> None:
+    """Whatever stands around, with names and labels nearly ours, garbage is only what carries all of our labels."""
+    chance = random.Random(seed)
+    doomed = make(cloud, "old", ttl_s=_HOUR).labels("firewall")
+    for number in range(12):
+        labels = {key: value for key, value in doomed.items() if chance.random() < 0.6}
+        if labels.keys() >= {"managed-by", "uid", "prefix"}:
+            del labels[chance.choice(["managed-by", "uid", "prefix"])]
+        assert cloud("POST", "/firewalls", {"name": f"old-{number}", "labels": labels}).status == 201
+    sandbox.set_clock(2 * _HOUR)
+    for judged in (await sift(settings)).clusters:
+        assert await collect(settings, judged.kept, listener=ignore)
+    assert sorted(held(settings)) == sorted(f"firewalls/old-{number}" for number in range(12))
+
+
+async def test_one_question(sandbox: SandboxThread, settings: Settings) -> None:
+    """That all clusters are looked at costs no request more than looking at one."""
+    await keeping.overview(settings, prefix="x")
+    assert len(sandbox.sandbox.requests) == 4
