@@ -160,7 +160,7 @@ class _Making:
 
     async def _make_node(self, node: NodePlan, ids: dict[str, int]) -> None:
         """One node's whole way, independent of every other but for the scheduler's address."""
-        self._tell(Phase.RENT, "start", node, detail=f"{node.server_type.name} in {self._plan.location}")
+        self._tell(Phase.RENT, "start", node, detail=f"{node.server_type.name} in {node.location}")
         planted = self._order.credentials.planted[node.name]
         created = await self._ensure("servers", server_request(self._plan, node, ids, user_data(planted)))
         self._roster.rented(node.name, created.actions)

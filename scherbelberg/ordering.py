@@ -12,6 +12,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from scherbelberg.catalog import Catalog
+from scherbelberg.choice import place_at
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client, baked_digest, compare
 from scherbelberg.envlock import write_lock
@@ -22,8 +23,8 @@ from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
-from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform
-from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
+from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform, plan_node
+from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
 from scherbelberg.selecting import choose
 from scherbelberg.settings import Settings, Sources
 from scherbelberg.shipped import shipped_pins
@@ -152,10 +153,14 @@ async def preview(
 
 def _decide(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:
     """Plan with the pinned image where nobody named one and the cloud has it."""
+    return evolve(make_plan(_with_image(spec, catalog), catalog, identity), spec=spec)
+
+
+def _with_image(spec: ClusterSpec, catalog: Catalog) -> ClusterSpec:
     pinned = shipped_pins().image
     if spec.image is not None or pinned not in {image.name for image in catalog.images if not image.deprecated}:
-        return make_plan(spec, catalog, identity)
-    return evolve(make_plan(evolve(spec, image=pinned), catalog, identity), spec=spec)
+        return spec
+    return evolve(spec, image=pinned)
 
 
 async def _environment(plan: ClusterPlan, client: Client, settings: Settings, listener: Listener) -> Environment:
@@ -181,7 +186,7 @@ def describe(plan: ClusterPlan) -> str:
     end = f"at most {most.net:.4f} net, {most.gross:.4f} gross within {life}" if most else "without a time to live"
     return (
         f"1 {scheduler} + {len(plan.nodes) - 1} {worker} in {plan.location},"
-        f" {price.net:.4f} {plan.bill.currency} per hour net, {price.gross:.4f} gross, {end}"
+        f" {price.net:.4f} {plan.currency} per hour net, {price.gross:.4f} gross, {end}"
     )
 
 
@@ -222,7 +227,7 @@ def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, stor
         spec=plan.spec,
         ssh_port=settings.ssh_port,
         location=plan.location,
-        currency=plan.bill.currency,
+        currency=plan.currency,
         environment=EnvRecord(
             name=environment.name,
             digests=environment.digests,
@@ -230,17 +235,7 @@ def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, stor
             client_source=environment.client.source,
             allowed=environment.allowed,
         ),
-        nodes=tuple(
-            NodeRecord(
-                name=node.name,
-                role=node.role,
-                server_type=node.server_type.name,
-                host_keys=(credentials.planted[node.name].public,),
-                hourly_net=str(node.hourly.net),
-                hourly_gross=str(node.hourly.gross),
-            )
-            for node in plan.nodes
-        ),
+        nodes=tuple(new_record(node, credentials.planted[node.name]) for node in plan.nodes),
     )
     folder = store.claim(manifest, credentials, locks=environment.locks)
     return Order(plan=plan, folder=folder, manifest=manifest, credentials=credentials, environment=environment)
@@ -255,22 +250,29 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
             f" or give it back with 'scherbelberg destroy -p {prefix}'."
         )
     environment = _remembered(folder, manifest, client)
-    # What was decided stays decided, whatever the catalogue says now.
-    decided = evolve(
-        spec,
-        location=manifest.location,
-        scheduler=manifest.nodes[0].server_type,
-        worker=manifest.nodes[1].server_type,
-    )
-    plan = evolve(_decide(decided, catalog, manifest.identity), spec=spec)
     return Order(
-        plan=plan,
+        plan=_decided(spec, catalog, manifest),
         folder=folder,
         manifest=manifest,
         credentials=folder.credentials(),
         environment=environment,
         held=held,
     )
+
+
+def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest) -> ClusterPlan:
+    """What was decided stays decided, whatever the catalogue says now."""
+    wanted = _with_image(spec, catalog)
+    nodes = tuple(
+        plan_node(
+            node.name,
+            node.role,
+            wanted,
+            place_at(node.server_type, node.location or manifest.location, wanted, catalog),
+        )
+        for node in manifest.nodes
+    )
+    return evolve(_decide(spec, catalog, manifest.identity), nodes=nodes)
 
 
 def _remembered(folder: Folder, manifest: Manifest, client: Client) -> Environment:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from attrs import field, frozen, validators
 
 from scherbelberg.catalog import Catalog, Image, ServerType
-from scherbelberg.choice import Candidate, candidates, pick_image
+from scherbelberg.choice import Candidates, Place, candidates
 from scherbelberg.envlock import PLATFORMS
 from scherbelberg.errors import BadInput
 from scherbelberg.pricing import Bill, Price, Tariff, bill, total
@@ -72,6 +72,7 @@ class NodePlan:
         role: What it does.
         server_name: As the cloud knows it.
         server_type: What is rented.
+        location: Where it is.
         image: What its disk begins with.
         tariffs: What is charged for it: the server, and its IPv4 address.
         workers: Names of the Dask workers on it; none on the scheduler.
@@ -81,6 +82,7 @@ class NodePlan:
     role: NodeRole
     server_name: str
     server_type: ServerType
+    location: str
     image: Image
     tariffs: tuple[Tariff, ...]
     workers: tuple[str, ...] = ()
@@ -98,18 +100,33 @@ class ClusterPlan:
     Args:
         spec: What the user wants.
         identity: Who the cluster is.
-        location: Where all of it is.
-        network_zone: The zone of that location.
+        network_zone: Where all of it is.
         nodes: The scheduler, then the workers.
-        bill: What it costs.
+        currency: Of its prices, ISO 4217 code.
+        candidates: Where nodes can be instead, beginning with where they are planned.
     """
 
     spec: ClusterSpec
     identity: Identity
-    location: str
     network_zone: str
     nodes: tuple[NodePlan, ...]
-    bill: Bill
+    currency: str
+    candidates: Candidates
+
+    @property
+    def location(self) -> str:
+        """Where the scheduler is."""
+        return self.nodes[0].location
+
+    @property
+    def bill(self) -> Bill:
+        """What it costs."""
+        return bill(
+            (node.tariffs for node in self.nodes),
+            currency=self.currency,
+            begin_s=self.identity.created_s,
+            end_s=self.identity.deadline_s,
+        )
 
     def node(self, server_name: str) -> NodePlan | None:
         """The node that the cloud knows by a name, or None."""
@@ -152,24 +169,21 @@ def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> Cluste
     Raises:
         BadInput: The catalogue has not what the user wants, or it would cost more than the user wants.
     """
-    best = candidates(spec, catalog)[0]
-    names = ["scheduler", *(f"worker{number:03d}" for number in range(spec.workers))]
-    nodes = tuple(_node(name, spec, catalog, best) for name in names)
-    costs = bill(
-        (node.tariffs for node in nodes),
-        currency=catalog.currency,
-        begin_s=identity.created_s,
-        end_s=identity.deadline_s,
-    )
-    _check_total(spec, costs)
-    return ClusterPlan(
+    found = candidates(spec, catalog)
+    names = [f"worker{number:03d}" for number in range(spec.workers)]
+    plan = ClusterPlan(
         spec=spec,
         identity=identity,
-        location=best.location,
-        network_zone=catalog.zones[best.location],
-        nodes=nodes,
-        bill=costs,
+        network_zone=catalog.zones[found.worker[0].location],
+        nodes=(
+            plan_node("scheduler", "scheduler", spec, found.scheduler[0]),
+            *(plan_node(name, "worker", spec, found.worker[0]) for name in names),
+        ),
+        currency=catalog.currency,
+        candidates=found,
     )
+    _check_total(spec, plan.bill)
+    return plan
 
 
 def _check_total(spec: ClusterSpec, costs: Bill) -> None:
@@ -184,19 +198,24 @@ def _check_total(spec: ClusterSpec, costs: Bill) -> None:
         )
 
 
-def _node(name: str, spec: ClusterSpec, catalog: Catalog, best: Candidate) -> NodePlan:
-    role: NodeRole = "scheduler" if name == "scheduler" else "worker"
-    server_type = best.scheduler if role == "scheduler" else best.worker
-    offer = server_type.offer(best.location, now_s=catalog.now_s)
-    if offer is None:
-        raise ValueError("a candidate's types are sold in its location")
+def plan_node(name: str, role: NodeRole, spec: ClusterSpec, place: Place) -> NodePlan:
+    """Plan one machine.
+
+    Args:
+        name: As users know it.
+        role: What it does.
+        spec: What the user wants.
+        place: Where it is.
+    """
+    server_type = place.server_type
     return NodePlan(
         name=name,
         role=role,
         server_name=f"{spec.prefix}-{name}",
         server_type=server_type,
-        image=pick_image(spec.image, server_type.architecture, catalog),
-        tariffs=(offer.tariff, _ipv4_tariff(best.location, catalog)),
+        location=place.location,
+        image=place.image,
+        tariffs=place.tariffs,
         workers=() if role == "scheduler" else worker_names(name, processes_on(server_type.cores, spec.processes)),
     )
 
@@ -219,12 +238,6 @@ def processes_on(cores: int, wanted: int | Literal["auto"]) -> int:
 def worker_names(node: str, processes: int) -> tuple[str, ...]:
     """The names of the Dask workers on a node: the node's own, or with a number where there are several."""
     return (node,) if processes == 1 else tuple(f"{node}-{number}" for number in range(processes))
-
-
-def _ipv4_tariff(location: str, catalog: Catalog) -> Tariff:
-    if location not in catalog.ipv4:
-        raise BadInput(f"The cloud names no price of an IPv4 address in {location}; choose another --location.")
-    return catalog.ipv4[location]
 
 
 def node_platform(node: NodePlan) -> str:
@@ -294,7 +307,7 @@ def server_request(plan: ClusterPlan, node: NodePlan, ids: Mapping[str, int], us
     return {
         "name": node.server_name,
         "server_type": node.server_type.name,
-        "location": plan.location,
+        "location": node.location,
         "image": node.image.id,
         "ssh_keys": [ids["ssh_keys"]],
         "networks": [ids["networks"]],

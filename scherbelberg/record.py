@@ -12,7 +12,7 @@ from attrs import asdict, evolve, field, frozen
 
 from scherbelberg.environment import Allowed
 from scherbelberg.keys import Certified, SshPair
-from scherbelberg.plan import ClusterState, Identity, NodeRole
+from scherbelberg.plan import ClusterState, Identity, NodePlan, NodeRole
 from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 SCHEMA = 2
@@ -56,6 +56,7 @@ class NodeRecord:
         name: As users know it.
         role: What it does.
         server_type: What is rented, by name.
+        location: Where, or empty for where the cluster is.
         host_keys: Public host keys that may be met, one line each.
         public_ip: Address for SSH, or None while unknown.
         private_ip: Address in the cluster's network, or None while unknown.
@@ -74,9 +75,28 @@ class NodeRecord:
     private_ip: str | None = None
     hourly_net: str = "0"
     hourly_gross: str = "0"
+    location: str = ""
     lock: str = ""
     script: str = ""
     tool: str = ""
+
+
+def new_record(node: NodePlan, planted: SshPair) -> NodeRecord:
+    """What there is to remember of a node before it is rented.
+
+    Args:
+        node: Its plan.
+        planted: Its first host key.
+    """
+    return NodeRecord(
+        name=node.name,
+        role=node.role,
+        server_type=node.server_type.name,
+        location=node.location,
+        host_keys=(planted.public,),
+        hourly_net=str(node.hourly.net),
+        hourly_gross=str(node.hourly.gross),
+    )
 
 
 @frozen(kw_only=True)
@@ -89,7 +109,7 @@ class Manifest:
         state: How far its making came.
         spec: What the user wanted.
         ssh_port: Port on which its nodes take SSH.
-        location: Where it is.
+        location: Where its scheduler is.
         currency: Of the prices, ISO 4217 code.
         environment: The environment of its nodes.
         nodes: Its nodes.

@@ -235,6 +235,10 @@ def _read_texts(value: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(texts))
 
 
+def _read_names(value: str | Iterable[str] | None) -> tuple[str, ...]:
+    return () if value is None else _read_texts(value)
+
+
 def _check_env(instance: object, attribute: object, value: str | None) -> None:
     if value is not None and not (isinstance(value, str) and value.strip()):
         raise BadInput(f"The environment {value!r} cannot be: write main, science, or the path of a file.")
@@ -271,11 +275,13 @@ class ClusterSpec:
     Args:
         prefix: Its name.
         workers: Number of worker machines, 1 to 99.
-        worker: Server type of the workers, or None for the cheapest that fits.
+        worker: Server types of the workers in the order in which they are tried, or one; the cheapest that fit if none.
         scheduler: Server type of the scheduler, or None for the cheapest that fits.
-        location: Location, such as ``fsn1``, or None for any in network zone eu-central.
+        location: Locations of one network zone, such as ``fsn1``, in the order in which they are tried, or one; any in
+            eu-central if none.
         image: Image name, or None for the pinned one, or the newest Ubuntu LTS where that is gone.
         network_range: IPv4 range of the private network.
+        max_hourly: The most that all of it may cost an hour, gross, in the account's currency, or None for any amount.
         ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
         max_total: The most that it may cost until then, gross, in the account's currency, or None for any amount.
         processes: Dask worker processes on each worker machine, or ``auto`` for Dask's own choice by its cores.
@@ -297,11 +303,12 @@ class ClusterSpec:
 
     prefix: str = field(default="cluster", validator=_check_prefix)
     workers: int = field(default=2, validator=_check_workers)
-    worker: str | None = None
+    worker: tuple[str, ...] = field(default=(), converter=_read_names)
     scheduler: str | None = None
-    location: str | None = None
+    location: tuple[str, ...] = field(default=(), converter=_read_names)
     image: str | None = None
     network_range: str = field(default=DEFAULT_RANGE, converter=check_network_range)
+    max_hourly: Decimal | None = field(default=None, converter=_read_amount)
     ttl_s: int | None = field(default=12 * 3600, validator=_check_ttl)
     max_total: Decimal | None = field(default=None, converter=_read_amount)
     processes: int | Literal["auto"] = field(default=1, validator=_check_processes)

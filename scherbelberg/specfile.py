@@ -26,17 +26,19 @@ _NUMBER: tuple[tuple[type, ...], str] = ((int,), "a whole number")
 _AMOUNT: tuple[tuple[type, ...], str] = ((int, float), "a number")
 _TABLE: tuple[tuple[type, ...], str] = ((dict,), "a table")
 _TEXTS: tuple[tuple[type, ...], str] = ((list,), "a list of texts")
+_TEXT_OR_TEXTS: tuple[tuple[type, ...], str] = ((str, list), "a text in quotation marks or a list of such")
 _YES_NO: tuple[tuple[type, ...], str] = ((bool,), "true or false")
 _MONEY: tuple[tuple[type, ...], str] = ((int, float, str), "an amount of money")
 _EITHER: tuple[tuple[type, ...], str] = ((int, str), "a whole number or a text in quotation marks")
 _KINDS = {
     "prefix": _TEXT,
     "workers": _NUMBER,
-    "worker": _TEXT,
+    "worker": _TEXT_OR_TEXTS,
     "scheduler": _TEXT,
-    "location": _TEXT,
+    "location": _TEXT_OR_TEXTS,
     "image": _TEXT,
     "network_range": _TEXT,
+    "max_hourly": _MONEY,
     "ttl_s": _EITHER,
     "max_total": _MONEY,
     "processes": _EITHER,
@@ -142,7 +144,7 @@ def _check_keys(found: Iterable[str], known: list[str], source: str) -> None:
 def _check_kind(name: str, value: Any, kind: tuple[tuple[type, ...], str], source: str) -> None:
     types, words = kind
     fits = isinstance(value, types) and isinstance(value, bool) == (types == (bool,))
-    if fits and types == (list,):
+    if fits and isinstance(value, list):
         fits = all(isinstance(one, str) for one in value)
     if not fits:
         raise BadInput(f"{name} in {source} is {value!r}, and must be {words}.")
@@ -159,6 +161,8 @@ def write_spec(spec: ClusterSpec) -> str:
     values = asdict(spec) | ({"ttl_s": "none"} if spec.ttl_s is None else {})
     if spec.network_range == DEFAULT_RANGE:
         del values["network_range"]
+    for name in ("worker", "location"):
+        values[name] = values[name] or None
     return write_toml({name: value for name, value in values.items() if value is not None})
 
 

@@ -31,7 +31,12 @@ def surrounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 def _check_spec(cluster: Any) -> None:
     spec = cluster._links.manifest.spec
-    assert (spec.location, spec.ports.scheduler, spec.ports.dashboard, spec.ports.nanny) == ("fsn1", 8796, 8797, 9200)
+    assert (spec.location, spec.ports.scheduler, spec.ports.dashboard, spec.ports.nanny) == (
+        ("fsn1",),
+        8796,
+        8797,
+        9200,
+    )
 
 
 async def test_as_of_old(surrounded: Settings, caplog: pytest.LogCaptureFixture) -> None:

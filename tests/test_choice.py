@@ -9,22 +9,24 @@ from decimal import Decimal
 
 import pytest
 from attrs import evolve
-from catalogues import CALM, CATALOG, CAX11, CCX63, CPX11, CX23, CX33, CX52, IMAGES, offer, server_type
+from catalogues import CALM, CATALOG, CPX11, CX23, IMAGES, offer, server_type
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scherbelberg.catalog import Catalog, ServerType
-from scherbelberg.choice import candidates, find_type, pick_image
+from scherbelberg.choice import DEAREST, MOST_PLACES, candidates, find_type, pick_image, place_at
 from scherbelberg.errors import BadInput
 from scherbelberg.spec import ClusterSpec
 
-_Row = tuple[str, ServerType, ServerType, bool, Decimal]
+
+def _words(spec: ClusterSpec, catalog: Catalog = CATALOG) -> tuple[list[str], list[str]]:
+    """Where the scheduler, and where workers, can be."""
+    found = candidates(spec, catalog)
+    return [one.words for one in found.scheduler], [one.words for one in found.worker]
 
 
-def _rows(spec: ClusterSpec, catalog: Catalog = CATALOG) -> list[_Row]:
-    return [
-        (one.location, one.scheduler, one.worker, one.available, one.hourly.net) for one in candidates(spec, catalog)
-    ]
+def _workers(spec: ClusterSpec, catalog: Catalog = CATALOG) -> list[str]:
+    return _words(spec, catalog)[1]
 
 
 def _refusal(spec: ClusterSpec, catalog: Catalog = CATALOG) -> str:
@@ -34,12 +36,11 @@ def _refusal(spec: ClusterSpec, catalog: Catalog = CATALOG) -> str:
 
 
 def test_cheapest_that_fits() -> None:
-    """Without a wish: the cheapest type of enough cores and memory, in eu-central only, the best place first."""
-    assert _rows(ClusterSpec()) == [
-        ("fsn1", CX23, CX23, True, Decimal("0.0176")),
-        ("nbg1", CX23, CX23, True, Decimal("0.0176")),
-        ("hel1", CAX11, CAX11, True, Decimal("0.0192")),
-    ]
+    """Without a wish: types of enough cores and memory, in eu-central only, in stock and cheap ones first."""
+    expected = ["cx23 in fsn1", "cx23 in nbg1", "cx33 in fsn1", "cx33 in nbg1", "cx23 in hel1"]
+    assert _words(ClusterSpec()) == (expected, expected)
+    best = candidates(ClusterSpec(), CATALOG).worker[0]
+    assert (best.hourly.net, best.available, best.image.name) == (Decimal("0.0096"), True, "ubuntu-26.04")
 
 
 def test_order_of_the_catalogue_does_not_matter() -> None:
@@ -48,34 +49,62 @@ def test_order_of_the_catalogue_does_not_matter() -> None:
     for _ in range(20):
         types = tuple(shuffler.sample(CATALOG.server_types, len(CATALOG.server_types)))
         places = tuple(shuffler.sample(CATALOG.locations, len(CATALOG.locations)))
-        assert _rows(ClusterSpec(), evolve(CATALOG, server_types=types, locations=places)) == _rows(ClusterSpec())
+        assert _words(ClusterSpec(), evolve(CATALOG, server_types=types, locations=places)) == _words(ClusterSpec())
 
 
 def test_named_types() -> None:
-    """Named types are taken wherever both are sold; in other zones only if the location is named."""
-    assert _rows(ClusterSpec(scheduler="cx23", worker="cx33")) == [
-        ("fsn1", CX23, CX33, True, Decimal("0.0224")),
-        ("nbg1", CX23, CX33, True, Decimal("0.0224")),
+    """Named types are taken wherever they are sold, in their order; in other zones only if a location is named."""
+    assert _words(ClusterSpec(scheduler="cx23", worker="cx33")) == (
+        ["cx23 in fsn1", "cx23 in nbg1", "cx23 in hel1"],
+        ["cx33 in fsn1", "cx33 in nbg1"],
+    )
+    assert _words(ClusterSpec(worker="cx33", location="ash")) == (["cpx11 in ash", "cx33 in ash"], ["cx33 in ash"])
+    assert _workers(ClusterSpec(worker=("cx33", "cx23"))) == [
+        *("cx33 in fsn1", "cx33 in nbg1", "cx23 in fsn1", "cx23 in nbg1", "cx23 in hel1"),
     ]
-    assert _rows(ClusterSpec(worker="cx33", location="ash")) == [("ash", CPX11, CX33, True, Decimal("0.0300"))]
 
 
-def test_named_location() -> None:
-    """A named location is the only one looked at, in any zone."""
-    assert _rows(ClusterSpec(location="nbg1")) == [("nbg1", CX23, CX23, True, Decimal("0.0176"))]
-    assert _rows(ClusterSpec(location="sin")) == [("sin", CPX11, CPX11, True, Decimal("0.0300"))]
+def test_named_types_in_named_locations() -> None:
+    """Each type is tried in each location in the order given, whatever the cloud says of stock and price."""
+    assert _workers(ClusterSpec(worker=("cx33", "cx23"), location=("hel1", "nbg1", "fsn1"))) == [
+        *("cx33 in nbg1", "cx33 in fsn1", "cx23 in hel1", "cx23 in nbg1", "cx23 in fsn1"),
+    ]
+
+
+def test_named_locations() -> None:
+    """Of named locations, in any one zone, the best of each comes before the second best of each."""
+    assert _workers(ClusterSpec(location="nbg1")) == ["cx23 in nbg1", "cx33 in nbg1"]
+    assert _workers(ClusterSpec(location="sin")) == ["cpx11 in sin"]
+    assert _workers(ClusterSpec(location=("nbg1", "fsn1"))) == [
+        *("cx23 in nbg1", "cx23 in fsn1", "cx33 in nbg1", "cx33 in fsn1"),
+    ]
+
+
+def test_locations_of_two_zones() -> None:
+    """A network spans one zone, so locations of two are refused."""
+    assert _refusal(ClusterSpec(location=("fsn1", "ash"))) == (
+        "fsn1 is in network zone eu-central and ash in us-east, but the machines of a cluster share one network: name"
+        " locations of one zone."
+    )
+
+
+def test_the_scheduler_is_planned_beside_its_workers() -> None:
+    """The cluster is planned in the first place for workers whose location sells the scheduler's type as well."""
+    found = candidates(ClusterSpec(scheduler="cax11", worker="cx23"), CATALOG)
+    assert (found.scheduler[0].words, found.worker[0].words) == ("cax11 in nbg1", "cx23 in nbg1")
+    assert [one.words for one in found.worker] == ["cx23 in nbg1", "cx23 in fsn1", "cx23 in hel1"]
 
 
 def test_availability_sorts_and_never_filters() -> None:
     """What the cloud says is out of stock comes last, and is still tried, since the cloud is often wrong."""
-    assert _rows(ClusterSpec(worker="cx23")) == [
-        ("fsn1", CX23, CX23, True, Decimal("0.0176")),
-        ("nbg1", CX23, CX23, True, Decimal("0.0176")),
-        ("hel1", CX23, CX23, False, Decimal("0.0176")),
-    ]
-    assert _rows(ClusterSpec(scheduler="ccx63", worker="ccx63")) == [
-        ("hel1", CCX63, CCX63, False, Decimal("2.7356")),
-    ]
+    assert _workers(ClusterSpec(worker="cx23")) == ["cx23 in fsn1", "cx23 in nbg1", "cx23 in hel1"]
+    assert _words(ClusterSpec(scheduler="ccx63", worker="ccx63")) == (["ccx63 in hel1"], ["ccx63 in hel1"])
+    kinds = (server_type("one", offer("fsn1", "0.01", available=False), offer("nbg1", "0.01")), CX23)
+    catalog = evolve(CATALOG, server_types=kinds)
+    assert _words(ClusterSpec(scheduler="one", worker="cx23"), catalog)[1][0] == "cx23 in nbg1"
+    assert _words(ClusterSpec(scheduler="one", worker="cx23", location=("fsn1", "nbg1")), catalog)[1][0] == (
+        "cx23 in fsn1"
+    )
 
 
 @pytest.mark.parametrize(
@@ -83,45 +112,80 @@ def test_availability_sorts_and_never_filters() -> None:
 )
 def test_unnamed_type_is_of_the_named_ones_architecture(spec: ClusterSpec) -> None:
     """Whoever names one type gets no other architecture beside it, however cheap: environments would differ."""
-    assert _rows(spec) == [("nbg1", CAX11, CAX11, True, Decimal("0.0192"))]
+    assert _words(spec) == (["cax11 in nbg1"], ["cax11 in nbg1"])
 
 
-def test_both_named_types_are_taken_as_they_are() -> None:
-    """Whoever names two architectures gets them."""
-    assert _rows(ClusterSpec(scheduler="cx23", worker="cax11")) == [
-        ("nbg1", CX23, CAX11, True, Decimal("0.0184")),
-        ("hel1", CX23, CAX11, False, Decimal("0.0184")),
-    ]
+def test_named_types_are_taken_as_they_are() -> None:
+    """Whoever names several architectures gets them."""
+    assert _words(ClusterSpec(scheduler="cx23", worker="cax11")) == (
+        ["cx23 in nbg1", "cx23 in fsn1", "cx23 in hel1"],
+        ["cax11 in nbg1", "cax11 in hel1"],
+    )
+    assert _workers(ClusterSpec(worker=("cx23", "cax11"), location="nbg1")) == ["cx23 in nbg1", "cax11 in nbg1"]
 
 
 def test_types_without_an_image_are_not_chosen() -> None:
     """An architecture for which the cloud has no image that would do is not chosen, even where it alone is in stock."""
     catalog = evolve(CATALOG, images=tuple(one for one in IMAGES if one.architecture == "x86"))
-    assert _rows(ClusterSpec(location="hel1"), catalog) == [("hel1", CX23, CX23, False, Decimal("0.0176"))]
-    assert _rows(ClusterSpec(location="hel1", image="ubuntu-24.04")) == _rows(ClusterSpec(location="hel1"))
+    assert _workers(ClusterSpec(location="hel1"), catalog) == ["cx23 in hel1"]
+    assert _workers(ClusterSpec(location="hel1", image="ubuntu-24.04")) == ["cax11 in hel1"]
+    assert _workers(ClusterSpec(worker=("cax11", "cx23"), location="hel1"), catalog) == ["cx23 in hel1"]
 
 
 def test_availability_sorts_types_before_prices() -> None:
-    """In one place a type in stock is preferred to a cheaper one that is not."""
-    assert _rows(ClusterSpec(location="hel1")) == [("hel1", CAX11, CAX11, True, Decimal("0.0192"))]
+    """In one place a type in stock is preferred to a cheaper one that is not, and to no type of another processor."""
+    assert _words(ClusterSpec(location="hel1")) == (["cax11 in hel1"], ["cax11 in hel1"])
 
 
 def test_cheaper_places_come_first() -> None:
     """Among places in stock the price decides, then the name."""
     kind = server_type("one", offer("nbg1", "0.03"), offer("fsn1", "0.03"), offer("hel1", "0.02"))
-    found = candidates(ClusterSpec(), evolve(CATALOG, server_types=(kind,)))
-    assert [one.location for one in found] == ["hel1", "fsn1", "nbg1"]
+    found = _workers(ClusterSpec(), evolve(CATALOG, server_types=(kind,)))
+    assert found == ["one in hel1", "one in fsn1", "one in nbg1"]
+
+
+def test_no_surprise_on_the_bill() -> None:
+    """A type that nobody named costs at most twice what was planned; a named one may cost anything."""
+    kinds = [server_type(f"t{net}", offer("fsn1", f"0.0{net}")) for net in (192, 392, 393)]
+    assert _workers(ClusterSpec(), evolve(CATALOG, server_types=tuple(kinds))) == ["t192 in fsn1", "t392 in fsn1"]
+    assert _workers(ClusterSpec(worker=("cx33", "cx52"), location="nbg1")) == ["cx33 in nbg1", "cx52 in nbg1"]
+
+
+def test_bounded_number_of_places() -> None:
+    """However many types there are, no more than some are tried."""
+    kinds = tuple(server_type(f"t{number}", offer("fsn1", "0.01")) for number in range(10, 40))
+    found = candidates(ClusterSpec(), evolve(CATALOG, server_types=kinds))
+    assert (len(found.scheduler), len(found.worker)) == (MOST_PLACES, MOST_PLACES)
+
+
+def test_price_limit() -> None:
+    """The cluster is planned where all of it, with VAT and addresses, is cheap enough, or refused with its price."""
+    # 3 x 0.0144 x 1.2, and 0.0096 instead for the scheduler
+    spec = ClusterSpec(worker=("cx33", "cx23"), location="fsn1", max_hourly="0.04608")
+    assert _words(spec) == (["cx23 in fsn1", "cx33 in fsn1"], ["cx33 in fsn1", "cx23 in fsn1"])
+    assert _workers(evolve(spec, max_hourly="0.04607"))[0] == "cx23 in fsn1"
+    assert _refusal(evolve(spec, max_hourly="0.03")) == (
+        "1 scheduler and 2 workers cost at least 0.0346 EUR an hour gross, more than --max-hourly 0.03: ask for"
+        " fewer or smaller machines, or allow more."
+    )
 
 
 def test_ended_types_are_skipped() -> None:
     """A type that cannot be ordered any more is not chosen, however cheap; one that ends later still is."""
-    assert all(one.worker.name != "cx22" for one in candidates(ClusterSpec(), CATALOG))
-    assert _rows(ClusterSpec(worker="cx52")) == [("nbg1", CX23, CX52, True, Decimal("0.0588"))]
+    assert all(not words.startswith("cx22") for words in _workers(ClusterSpec()))
+    assert _workers(ClusterSpec(worker="cx52")) == ["cx52 in nbg1"]
 
 
 def test_named_type_may_be_small() -> None:
     """The least size is for what nobody named."""
-    assert [one.worker.name for one in candidates(ClusterSpec(worker="cpx12"), CATALOG)] == ["cpx12"]
+    assert _workers(ClusterSpec(worker="cpx12")) == ["cpx12 in fsn1"]
+
+
+def test_decided_places() -> None:
+    """A place that was decided is found again with its price, and one that is gone is named."""
+    assert place_at("cx23", "hel1", ClusterSpec(worker="cx33"), CATALOG).words == "cx23 in hel1"
+    with pytest.raises(BadInput, match=r"^Server type cx22 is not sold in fsn1; it is sold in: nowhere any more\.$"):
+        place_at("cx22", "fsn1", ClusterSpec(worker="cx33"), CATALOG)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +193,8 @@ def test_named_type_may_be_small() -> None:
     [
         (ClusterSpec(worker="cx32"), "There is no server type 'cx32'; did you mean 'cx33'?"),
         (ClusterSpec(scheduler="cax12"), "There is no server type 'cax12'; did you mean 'cax11'?"),
+        (ClusterSpec(worker=("cx33", "cx32")), "There is no server type 'cx32'; did you mean 'cx33'?"),
+        (ClusterSpec(location=("nbg1", "nbg2")), "There is no location 'nbg2'; did you mean 'nbg1'?"),
         (ClusterSpec(location="nbg2"), "There is no location 'nbg2'; did you mean 'nbg1'?"),
         (
             ClusterSpec(location="Falkenstein"),
@@ -141,6 +207,10 @@ def test_named_type_may_be_small() -> None:
         (
             ClusterSpec(worker="cx33", location="hel1"),
             "Server type cx33 is not sold in hel1; it is sold in: fsn1, nbg1, ash.",
+        ),
+        (
+            ClusterSpec(worker=("cpx11", "ccx63"), location=("nbg1", "fsn1")),
+            "Server type cpx11 is not sold in nbg1 or fsn1; it is sold in: ash, sin.",
         ),
         (
             ClusterSpec(scheduler="cpx11"),
@@ -205,13 +275,15 @@ def test_any_catalogue(kinds: tuple[ServerType, ...]) -> None:
     if not sold:
         assert _refusal(ClusterSpec(), catalog)
         return
-    found = candidates(ClusterSpec(), catalog)
-    assert {one.location for one in found} == sold
-    for one in found:
-        here = [choice for kind in fitting if (choice := kind.offer(one.location, now_s=catalog.now_s))]
-        best = min(here, key=lambda choice: (not choice.available, choice.hourly.net))
-        assert one.worker.offer(one.location, now_s=catalog.now_s) == best
-        assert one.available == best.available
+    found = candidates(ClusterSpec(), catalog).worker
+    best = found[0]
+    assert len(found) == len(set(found)) <= MOST_PLACES
+    assert {one.location for one in found} <= sold
+    assert all(one.server_type in fitting and one.hourly.gross <= DEAREST * best.hourly.gross for one in found)
+    offers = [one for kind in fitting for one in kind.offers if one.location != "ash"]
+    assert (best.available, best.hourly.net) == min(
+        ((one.available, one.hourly.net + Decimal("0.0008")) for one in offers), key=lambda row: (not row[0], row[1])
+    )
     assert [one.available for one in found] == sorted((one.available for one in found), reverse=True)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def test_plan(shell: Shell) -> None:
     assert Decimal(hourly["net"]) == sum(Decimal(node["hourly"]["net"]) for node in nodes)
     assert Decimal(document["at_most"]["gross"]) == 2 * Decimal(hourly["gross"])
     assert [node["workers"] for node in nodes] == [[], ["worker000"], ["worker001"]]
+    assert document["instead"]["worker"] == []
+    code, output, _ = shell(*words, "--location", "nbg1", "--worker", "cx23", "--max-hourly", "0.06")
+    assert code == 0
+    instead = output.partition("Where there is none left for a worker (EUR/h gross): ")[2]
+    assert re.sub(r" \([0-9.]+\)", "", instead.splitlines()[0]) == "cx33 in nbg1, cx23 in fsn1, cx23 in nbg1."
+    code, _, complaints = shell(*words, "--max-hourly", "0.04")
+    assert code == 2
+    assert "EUR an hour gross, more than --max-hourly 0.04" in complaints
     assert held(shell.settings) == []
     assert folders(shell.settings) == []
 

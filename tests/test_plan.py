@@ -134,6 +134,7 @@ def test_plan() -> None:
             role="scheduler",
             server_name="cluster-scheduler",
             server_type=CX23,
+            location="fsn1",
             image=ubuntu,
             tariffs=cx23,
         ),
@@ -142,6 +143,7 @@ def test_plan() -> None:
             role="worker",
             server_name="cluster-worker000",
             server_type=CX33,
+            location="fsn1",
             image=ubuntu,
             tariffs=cx33,
             workers=("worker000",),
@@ -151,6 +153,7 @@ def test_plan() -> None:
             role="worker",
             server_name="cluster-worker001",
             server_type=CX33,
+            location="fsn1",
             image=ubuntu,
             tariffs=cx33,
             workers=("worker001",),
@@ -208,7 +211,7 @@ def test_types_follow_the_image(image: str, kind: ServerType, number: int) -> No
 
 def test_place_without_a_price_of_addresses() -> None:
     """A bill that cannot be computed is refused in a sentence, not in a traceback."""
-    with pytest.raises(BadInput, match="names no price of an IPv4 address in fsn1; choose another --location"):
+    with pytest.raises(BadInput, match="price of an IPv4 address in fsn1, nbg1, hel1; choose another --location"):
         make_plan(ClusterSpec(), evolve(CATALOG, ipv4={}), identity())
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -267,11 +268,12 @@ def test_defaults() -> None:
     assert asdict(ClusterSpec()) == {
         "prefix": "cluster",
         "workers": 2,
-        "worker": None,
+        "worker": (),
         "scheduler": None,
-        "location": None,
+        "location": (),
         "image": None,
         "network_range": "10.0.0.0/16",
+        "max_hourly": None,
         "ttl_s": 43200,
         "max_total": None,
         "processes": 1,
@@ -298,6 +300,26 @@ def test_defaults() -> None:
             "logs": 5,
         },
     }
+
+
+def test_one_wish_or_several() -> None:
+    """Types and locations are given as one text or as several in order, each once."""
+    assert ClusterSpec(worker="cx33", location="fsn1") == ClusterSpec(worker=["cx33", "cx33"], location=("fsn1",))
+    assert ClusterSpec(worker=["b", "a"]).worker == ("b", "a")
+    assert ClusterSpec(worker=None, location=[]) == ClusterSpec()
+
+
+@pytest.mark.parametrize("amount", ["0.50", 0.5, Decimal("0.5")])
+def test_prices(amount: Decimal | float | str) -> None:
+    """A price is exact, however it is given."""
+    assert ClusterSpec(max_hourly=amount).max_hourly == Decimal("0.5")
+
+
+@pytest.mark.parametrize("amount", [0, -1, "free", "nan", float("inf"), "0,50", ""])
+def test_bad_prices(amount: float | str) -> None:
+    """What is no amount of money is refused."""
+    with pytest.raises(BadInput, match=r"An amount of .* cannot be: write a number above 0"):
+        ClusterSpec(max_hourly=amount)
 
 
 def test_spec_is_a_value() -> None:

@@ -19,14 +19,16 @@ from scherbelberg.spec import LONGEST_TTL_S, ClusterSpec, Ports, Timeouts
 from scherbelberg.specfile import _KINDS, read_duration, read_resources, read_spec, write_spec, write_toml
 
 _NAMES = st.none() | st.text(max_size=12)
+_WISHES = _NAMES | st.lists(st.text(max_size=12), max_size=3)
 _CIDRS = st.sampled_from(["203.0.113.7/32", "0.0.0.0/0", "::/0", "2001:db8::/32", "198.51.100.0/24"])
 _SPECS = st.builds(
     ClusterSpec,
     prefix=st.sampled_from(["cluster", "a-1"]),
     workers=st.integers(1, 99),
-    worker=_NAMES,
+    worker=_WISHES,
     scheduler=_NAMES,
-    location=_NAMES,
+    location=_WISHES,
+    max_hourly=st.none() | st.decimals("0.0001", 1000, places=4) | st.sampled_from([2, 0.25, "1e-3"]),
     image=_NAMES,
     network_range=st.sampled_from(["10.0.0.0/16", "172.16.0.0/24"]),
     ttl_s=st.none() | st.integers(1, LONGEST_TTL_S),
@@ -72,12 +74,15 @@ def test_what_cannot_be_written() -> None:
 
 def test_written_in_full() -> None:
     """The file as a person sees it: nothing that is left to chance or to the surroundings, tables last."""
-    spec = ClusterSpec(ttl_s=None, worker="cx33", resources={"GPU": 2, "a.b": 0.5}, ssh_from="203.0.113.7")
+    spec = ClusterSpec(
+        ttl_s=None, worker=("cx33", "cx43"), max_hourly=0.5, resources={"GPU": 2, "a.b": 0.5}, ssh_from="203.0.113.7"
+    )
     lines = write_spec(spec).splitlines()
-    assert lines[:16] == [
+    assert lines[:17] == [
         'prefix = "cluster"',
         "workers = 2",
-        'worker = "cx33"',
+        'worker = ["cx33", "cx43"]',
+        'max_hourly = "0.5"',
         'ttl_s = "none"',
         "processes = 1",
         'ssh_from = ["203.0.113.7/32"]',
@@ -113,6 +118,9 @@ def test_every_field_has_a_kind() -> None:
         ("memory_limit = 0.5", "memory_limit in wishes.toml is 0.5, and must be a text in quotation marks."),
         ('ssh_from = "here"', "ssh_from in wishes.toml is 'here', and must be a list of texts."),
         ("ssh_from = [1]", "ssh_from in wishes.toml is [1], and must be a list of texts."),
+        ("worker = 1", "worker in wishes.toml is 1, and must be a text in quotation marks or a list of such."),
+        ("location = [1]", "location in wishes.toml is [1], and must be a text in quotation marks or a list of such."),
+        ("max_hourly = true", "max_hourly in wishes.toml is True, and must be an amount of money."),
         ("ports = 8786", "ports in wishes.toml is 8786, and must be a table."),
         ("[ports]\nscheduler = 8786.5", "ports.scheduler in wishes.toml is 8786.5, and must be a whole number."),
         ("[timeouts]\njoin = 0", "timeouts.join in wishes.toml is 0, and must be above 0."),
@@ -135,8 +143,16 @@ def test_mistakes_in_a_file(text: str, sentence: str) -> None:
 
 def test_only_what_the_file_says() -> None:
     """What the file does not say is not decided by it; tables become values."""
-    text = 'ttl_s = "2d"\nssh_from = ["here"]\n[ports]\nscheduler = 9786\n[timeouts]\njoin = 5.5\n'
-    expected = {"ttl_s": 172800, "ssh_from": ["here"], "ports": Ports(scheduler=9786), "timeouts": Timeouts(join=5.5)}
+    text = 'worker = "cx33"\nmax_hourly = 0.5\nttl_s = "2d"\n'
+    text += 'ssh_from = ["here"]\n[ports]\nscheduler = 9786\n[timeouts]\njoin = 5.5\n'
+    expected = {
+        "worker": "cx33",
+        "max_hourly": 0.5,
+        "ttl_s": 172800,
+        "ssh_from": ["here"],
+        "ports": Ports(scheduler=9786),
+        "timeouts": Timeouts(join=5.5),
+    }
     assert read_spec(text, source="it") == expected
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scherbelberg.choice import Place
 from scherbelberg.cli.environments import environment_document, print_environment
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import words_for
@@ -40,6 +41,10 @@ def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
         "direct": list(spec.direct),
         "ttl_s": spec.ttl_s,
         "nodes": [_node(node) for node in plan.nodes],
+        "instead": {
+            "scheduler": [_place(place) for place in plan.candidates.scheduler[1:]],
+            "worker": [_place(place) for place in plan.candidates.worker[1:]],
+        },
         "environment": environment_document(environment),
         "hourly": {**_price(plan.bill.hourly), "currency": plan.bill.currency},
         "at_most": _price(plan.bill.at_most) if plan.bill.at_most else None,
@@ -52,12 +57,17 @@ def _node(node: NodePlan) -> Json:
         "name": node.name,
         "role": node.role,
         "server_type": kind.name,
+        "location": node.location,
         "cores": kind.cores,
         "memory_bytes": kind.memory_bytes,
         "image": node.image.name or str(node.image.id),
         "workers": list(node.workers),
         "hourly": _price(node.hourly),
     }
+
+
+def _place(place: Place) -> Json:
+    return {"server_type": place.server_type.name, "location": place.location, "hourly": _price(place.hourly)}
 
 
 def _price(price: Price) -> Json:
@@ -86,6 +96,12 @@ def print_plan(document: Json, console: Console) -> None:
     console.print(f"\nSSH is let in from {', '.join(document['ssh_from'])}.", highlight=False)
     if document["direct"]:
         console.print(f"Dask over TLS is let in from {', '.join(document['direct'])}.", highlight=False)
+    for role, places in document["instead"].items():
+        if places:
+            words = ", ".join(
+                f"{one['server_type']} in {one['location']} ({_money(one['hourly'])[1]})" for one in places
+            )
+            console.print(f"Where there is none left for a {role} ({currency}/h gross): {words}.", highlight=False)
     print_environment(document["environment"], console)
     if document["at_most"]:
         net, gross = _money(document["at_most"])

@@ -28,11 +28,23 @@ _RANGES = ("ssh_from", "direct")
 _OPTIONS = (
     prefix_option,
     click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
-    click.option("--worker", metavar="TYPE", help="Server type of the workers.  [default: the cheapest that fits]"),
+    click.option(
+        "--worker",
+        multiple=True,
+        metavar="TYPE",
+        help="Server type of the workers; repeat it for what is tried next.  [default: the cheapest that fits]",
+    ),
     click.option(
         "--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]"
     ),
-    click.option("--location", help="Location, such as fsn1.  [default: the best in eu-central]"),
+    click.option(
+        "--location",
+        multiple=True,
+        help="Location, such as fsn1; repeat it for what is tried next.  [default: the best in eu-central]",
+    ),
+    click.option(
+        "--max-hourly", metavar="AMOUNT", help="Refuse, and never take, what makes all of it cost more an hour, gross."
+    ),
     click.option("--image", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or the newest]"),
     click.option(
         "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes on each machine."
@@ -144,20 +156,9 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 def _from_options(context: click.Context) -> dict[str, Any]:
     """Fields that the command line sets; what it leaves to defaults is the file's or `ClusterSpec`'s business."""
     readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration}
-    names = (
-        "prefix",
-        "workers",
-        "worker",
-        "scheduler",
-        "location",
-        "image",
-        "processes",
-        "threads",
-        "memory_limit",
-        "max_total",
-    )
+    names = ("prefix", "workers", "worker", "scheduler", "location", "max_hourly", "max_total", "image", "processes")
     found = {}
-    for name in (*names, "resources", "ttl", *_RANGES, *ENVIRONMENT_FIELDS):
+    for name in (*names, "threads", "memory_limit", "resources", "ttl", *_RANGES, *ENVIRONMENT_FIELDS):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             value = context.params[name]
             found[_FIELDS.get(name, name)] = readers[name](value) if name in readers else value
