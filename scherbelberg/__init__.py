@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scherbelberg.errors import ScherbelbergError
     from scherbelberg.events import Event, Phase
     from scherbelberg.node import Node
+    from scherbelberg.sharing import import_cluster
     from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 
 _HOMES = {
@@ -26,8 +27,19 @@ _HOMES = {
     "ClusterSpec": "spec",
     "Ports": "spec",
     "Timeouts": "spec",
+    "import_cluster": "sharing",
 }
-__all__ = ["Cluster", "ClusterSpec", "Event", "Node", "Phase", "Ports", "ScherbelbergError", "Timeouts"]
+__all__ = [
+    "Cluster",
+    "ClusterSpec",
+    "Event",
+    "Node",
+    "Phase",
+    "Ports",
+    "ScherbelbergError",
+    "Timeouts",
+    "import_cluster",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -158,6 +158,17 @@ class Resource:
 
 
 @frozen(kw_only=True)
+class Firewall(Resource):
+    """A firewall, as it was when it was read.
+
+    Args:
+        let_in: TCP port as text to the ranges of addresses from which it is open.
+    """
+
+    let_in: Mapping[str, tuple[str, ...]] = field(hash=False)
+
+
+@frozen(kw_only=True)
 class Server(Resource):
     """A server, as it was when it was read.
 
@@ -237,8 +248,11 @@ def read_image(row: Json) -> Image:
 
 
 def read_resource(kind: Kind, row: Json) -> Resource:
-    """Read one of any kind; servers become `Server`."""
+    """Read one of any kind; servers become `Server`, firewalls `Firewall`."""
     common: dict[str, Any] = {"kind": kind, "id": row["id"], "name": row["name"], "labels": dict(row["labels"])}
+    if kind == "firewalls":
+        incoming = [rule for rule in row["rules"] if (rule["direction"], rule["protocol"]) == ("in", "tcp")]
+        return Firewall(**common, let_in={rule["port"]: tuple(rule["source_ips"]) for rule in incoming})
     if kind != "servers":
         return Resource(**common)
     ipv4 = row["public_net"]["ipv4"]

@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from scherbelberg.catalog import Firewall, Resource
 from scherbelberg.errors import BadInput, ClusterBroken, StateMissing
 from scherbelberg.holdings import selector
 from scherbelberg.keeping import find_own, opened
 from scherbelberg.plan import firewall_rules
+from scherbelberg.record import Manifest
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts
 
@@ -38,24 +40,35 @@ async def let_in(
     if kept.folder is None:
         raise StateMissing(f"The keys of cluster '{prefix}' are not on this computer.")
     manifest = kept.folder.read()
-    before = manifest.spec
-    spec = evolve(
-        before,
-        ssh_from=before.ssh_from if ssh_from is None else ssh_from,
-        direct=before.direct if direct is None else direct,
-    )
-    if spec.direct and not before.direct:
-        raise BadInput(
-            f"Cluster '{prefix}' was made without --direct: its scheduler listens to the private network alone,"
-            " whatever a firewall lets in. Make it anew with --direct."
-        )
     async with opened(settings, Timeouts()) as hetzner:
         found = await hetzner.find("firewalls", selector(prefix=prefix, uid=kept.holding.uid))
         if not found:
             raise ClusterBroken(f"The firewall of cluster '{prefix}' is gone.")
+        before = _as_it_is(manifest, *found)
+        spec = evolve(
+            before,
+            ssh_from=before.ssh_from if ssh_from is None else ssh_from,
+            direct=before.direct if direct is None else direct,
+        )
+        if spec.direct and not manifest.spec.direct:
+            raise BadInput(
+                f"Cluster '{prefix}' was made without --direct: its scheduler listens to the private network alone,"
+                " whatever a firewall lets in. Make it anew with --direct."
+            )
         for firewall in found:
             rules = firewall_rules(spec, manifest.ssh_port)
             await hetzner.set_rules(firewall, rules, within_s=spec.timeouts.cloud)
     # Somebody else may have written meanwhile, such as a client that pinned a key.
     kept.folder.save(evolve(kept.folder.read(), spec=spec))
     return spec
+
+
+def _as_it_is(manifest: Manifest, *found: Resource) -> ClusterSpec:
+    """A cluster's wishes with who is let in at present: another computer that uses it may have changed that."""
+    spec = manifest.spec
+    open_to = {port: ranges for one in found if isinstance(one, Firewall) for port, ranges in one.let_in.items()}
+    return evolve(
+        spec,
+        ssh_from=open_to.get(str(manifest.ssh_port), spec.ssh_from),
+        direct=open_to.get(str(spec.ports.scheduler), ()),
+    )

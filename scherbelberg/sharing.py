@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 from scherbelberg.envlock import EnvLock, read_lock, write_lock, write_records
-from scherbelberg.errors import BadInput, BootstrapFailed, ClusterExists, ScherbelbergError
+from scherbelberg.errors import BadInput, BootstrapFailed, ClusterExists, ScherbelbergError, StateDamaged
 from scherbelberg.keeping import find_own
 from scherbelberg.keys import Certified, SshPair, make_client, make_ssh_pair
 from scherbelberg.links import Links
 from scherbelberg.record import Keyring, Manifest, manifest_document, read_manifest
 from scherbelberg.sealing import check_passphrase, seal, unseal
-from scherbelberg.settings import Settings
+from scherbelberg.settings import Settings, home_folder
 from scherbelberg.spec import check_prefix
-from scherbelberg.store import Store, write_private
+from scherbelberg.store import Folder, Store, write_private
 from scherbelberg.waiting import together
 
 _WITHIN_S = 60.0
@@ -85,22 +86,35 @@ def _packed(manifest: Manifest, keyring: Keyring, locks: dict[str, EnvLock]) -> 
     return json.dumps(document).encode()
 
 
-def import_cluster(home: Path, file: Path, *, passphrase: str) -> Manifest:
-    """Take in a file that another computer has exported; nobody is asked.
+async def import_cluster(
+    file: str | os.PathLike[str], *, passphrase: str, home: str | os.PathLike[str] | None = None
+) -> str:
+    """Take in a file that another computer has exported; neither the cloud nor a node is asked.
 
     Args:
-        home: Folder for what is kept on this computer.
         file: The file.
         passphrase: What opens it.
+        home: Folder for what is kept on this computer; the usual one if not given.
 
     Returns:
-        What is now remembered of the cluster.
+        The cluster's prefix, for `Cluster.from_existing`.
 
     Raises:
         BadInput: The file cannot be read, is damaged, is of another version, or is not opened by the passphrase.
-        ClusterExists: This computer knows the cluster already, otherwise than by this file.
+        ClusterExists: This computer has made the cluster, or knows another one by its uid.
         StateDamaged: The folder cannot be written.
     """
+    # The passphrase costs half a second of computing.
+    manifest = await asyncio.to_thread(take_in, _home(home), Path(file), passphrase=passphrase)
+    return manifest.identity.prefix
+
+
+def _home(given: str | os.PathLike[str] | None) -> Path:
+    return home_folder() if given is None else Path(given)
+
+
+def take_in(home: Path, file: Path, *, passphrase: str) -> Manifest:
+    """Do what `import_cluster` does, and tell what is now remembered of the cluster."""
     try:
         sealed = file.read_bytes()
     except OSError as error:
@@ -108,16 +122,34 @@ def import_cluster(home: Path, file: Path, *, passphrase: str) -> Manifest:
     manifest, keyring, locks = _unpacked(json.loads(unseal(sealed, passphrase)))
     store, identity = Store(home), manifest.identity
     for folder in store.folders(prefix=identity.prefix):
-        if folder.uid != identity.uid:
-            continue
-        if folder.is_imported and folder.keyring() == keyring:
-            return manifest
-        raise ClusterExists(
-            f"This computer knows cluster '{identity.prefix}' ({identity.uid}) already, with other keys, in"
-            f" {folder.path}: nothing was changed."
-        )
+        if folder.uid == identity.uid and (kept := _kept(folder, keyring)) is not None:
+            return kept
     store.take_in(manifest, keyring, locks=locks)
     return manifest
+
+
+def _kept(folder: Folder, keyring: Keyring) -> Manifest | None:
+    """What is remembered of a cluster if its folder has these very keys, or None if an import is to replace them.
+
+    Raises:
+        ClusterExists: They are no other export of the same cluster.
+    """
+    if not folder.is_imported:
+        raise ClusterExists(
+            f"Cluster '{folder.prefix}' ({folder.uid}) was made on this computer, which has all its keys in"
+            f" {folder.path}: there is nothing to import."
+        )
+    try:
+        # The manifest may know more by now, such as who is let in.
+        manifest, own = folder.read(), folder.keyring()
+    except StateDamaged:
+        return None
+    if own.authority != keyring.authority:
+        raise ClusterExists(
+            f"This computer knows another cluster '{folder.prefix}' with the uid {folder.uid}, in {folder.path}:"
+            " nothing was changed."
+        )
+    return manifest if own == keyring else None
 
 
 def _unpacked(document: dict[str, Any]) -> tuple[Manifest, Keyring, dict[str, EnvLock]]:

@@ -211,7 +211,7 @@ class Folder:
         """
         try:
             shutil.rmtree(self.path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
             raise StateDamaged(
@@ -262,12 +262,15 @@ class Store:
     def take_in(self, manifest: Manifest, keyring: Keyring, *, locks: Mapping[str, EnvLock]) -> None:
         """Make the folder of a cluster that another computer has exported, as a whole or not at all.
 
+        What was imported of the same cluster before is replaced.
+
         Raises:
             StateDamaged: It cannot be made.
         """
         identity = manifest.identity
-        # No name of a cluster's folder, so nobody takes it for one before it is whole.
-        aside = Folder(self._clusters / f".{identity.uid}.{os.getpid()}")
+        target = self._clusters / f"{identity.prefix}-{identity.uid}"
+        # No names of clusters' folders, so nobody takes them for one before it is whole, or after.
+        aside, former = (Folder(self._clusters / f".{identity.uid}.{os.getpid()}.{what}") for what in ("new", "old"))
         try:
             for path in (self._clusters.parent, self._clusters, aside.path):
                 _private_folder(path)
@@ -276,11 +279,14 @@ class Store:
             aside.save_keyring(keyring)
             aside.save_locks(locks)
             aside.save(manifest)
-            aside.path.rename(self._clusters / f"{identity.prefix}-{identity.uid}")
+            if target.exists():
+                target.rename(former.path)
+            aside.path.rename(target)
         except OSError as error:
             raise StateDamaged(f"A cluster's folder in {self._clusters} cannot be written: {error}.") from None
         finally:
             aside.drop()
+            former.drop()
 
     def folders(self, *, prefix: str | None = None, endpoint: str | None = None) -> tuple[Folder, ...]:
         """List folders, by name.

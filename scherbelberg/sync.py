@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from scherbelberg import cluster, node
+from scherbelberg import cluster, node, sharing
 from scherbelberg.bygone import modern, old_token_variable
 from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.daskconfig import DaskConfig
@@ -28,7 +28,7 @@ from scherbelberg.told import Log
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
 
-__all__ = ["Cluster", "Node", "Operation"]
+__all__ = ["Cluster", "Node", "Operation", "import_cluster"]
 
 T = TypeVar("T")
 
@@ -241,6 +241,11 @@ class Cluster:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def import_cluster(file: str | os.PathLike[str], *, passphrase: str, home: str | os.PathLike[str] | None = None) -> str:
+    """Take in a file that another computer has exported; see `scherbelberg.import_cluster`."""
+    return _wait(sharing.import_cluster(file, passphrase=passphrase, home=home))
 
 
 def _node(inner: node.Node) -> Node:

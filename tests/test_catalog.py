@@ -12,6 +12,7 @@ from catalogues import CX22, NOW_S
 
 from scherbelberg.catalog import (
     KINDS,
+    Firewall,
     Image,
     Offer,
     Resource,
@@ -226,12 +227,25 @@ def test_read_server_without_addresses() -> None:
     assert (server.public_ip, server.private_ip) == (None, None)
 
 
-@pytest.mark.parametrize("kind", ["networks", "firewalls", "ssh_keys"])
+@pytest.mark.parametrize("kind", ["networks", "ssh_keys"])
 def test_read_other_resources(kind: Any) -> None:
     """Of all other kinds number, name and labels are read."""
     resource = read_resource(kind, {"id": 3, "name": "cluster", "labels": {"a": "b"}, "created": "2026-11-18"})
     assert resource == Resource(kind=kind, id=3, name="cluster", labels={"a": "b"})
     assert type(resource) is Resource
+
+
+def test_read_firewall() -> None:
+    """Of a firewall, it is read who is let in by TCP and where, and nothing else that it says."""
+    rules = [
+        {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["192.0.2.0/24", "::/0"]},
+        {"direction": "in", "protocol": "udp", "port": "53", "source_ips": ["0.0.0.0/0"]},
+        {"direction": "in", "protocol": "icmp", "port": None, "source_ips": ["0.0.0.0/0"]},
+        {"direction": "out", "protocol": "tcp", "port": "80", "destination_ips": ["0.0.0.0/0"]},
+    ]
+    firewall = read_resource("firewalls", {"id": 3, "name": "cluster", "labels": {}, "rules": rules})
+    assert isinstance(firewall, Firewall)
+    assert firewall.let_in == {"22": ("192.0.2.0/24", "::/0")}
 
 
 def test_resources_are_hashable() -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from attrs import evolve
 from conftest import TIME_SCALE
 from description import Witness
 from shells import Shell
@@ -308,3 +309,32 @@ def test_firewall_refused(shell: Shell, words: tuple[str, ...], code: int, sente
     ended, _, complaints = shell("firewall", "-p", "nodes", *words)
     assert (ended, sentence in complaints) == (code, True), complaints
     assert _rules(shell.settings) == before
+
+
+# --- on another computer ---
+
+
+def test_imported(around: tuple[SandboxThread, Settings], tmp_path: Path, shell: Shell) -> None:
+    """Where it was imported, the same commands work without the maker's keys; each node knows each key once."""
+    file, there = tmp_path / "handed.over", evolve(around[1], home=tmp_path / "Häuser & Höfe 100%h")
+    with sync.Cluster.from_existing("nodes", settings=around[1]) as cluster:
+        for _ in range(2):
+            cluster.export(file, passphrase="marked-passphrase-7261")
+    for _ in range(2):
+        sync.import_cluster(file, passphrase="marked-passphrase-7261", home=there.home)
+    shell.monkeypatch.setenv("SCHERBELBERG_HOME", str(there.home))
+    shell.monkeypatch.delenv("HCLOUD_TOKEN")
+    code, output, complaints = shell("ssh", "-p", "nodes", "worker000", "cat ~/.ssh/authorized_keys")
+    assert code == 0, complaints
+    keys = output.splitlines()
+    assert (len(set(keys)), len([line for line in keys if " exported-" in line])) == (len(keys), 2)
+    assert shell("put", "-p", "nodes", __file__, "scheduler:put")[0] == 0
+    code, output, complaints = shell("logs", "-p", "nodes", "-n", "1000")
+    assert (code, "Start worker at:" in output) == (0, True), complaints
+    with program(there, "tunnel", "-p", "nodes", HCLOUD_TOKEN="") as process:
+        line = next(line for line in lines_until(process, "DASHBOARD__LINK") if line.startswith("# Client("))
+        from distributed import Client, Security
+
+        with eval(line.removeprefix("# "), {"Client": Client, "Security": Security}) as client:
+            assert client.submit(pow, 3, 2).result(timeout=30) == 9
+        assert end(process) == 0

@@ -17,9 +17,10 @@ import pytest
 from actors import DIGEST, Actor, alone
 from process_node import make_node
 
+from scherbelberg import sharing
 from scherbelberg.keys import make_authority, sign_request
 from scherbelberg.payload import FOLDER, command, unpack_command
-from scherbelberg.sandbox.hosts.played.playing import SCRIPT, UNPACK
+from scherbelberg.sandbox.hosts.played.playing import ADMIT, SCRIPT, UNPACK
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def free_port_of(actor: Actor) -> int:
 
 def test_it_knows_what_the_product_sends() -> None:
     """The command lines are the product's own."""
-    assert unpack_command() == UNPACK
+    assert (unpack_command(), sharing._LET_IN) == (UNPACK, ADMIT)
     assert command("up") == SCRIPT + "up"
 
 
@@ -147,6 +148,16 @@ async def test_archives_that_are_refused(actor: Actor, pushed: bytes, why: str) 
     ended = await actor.run(UNPACK, stdin=pushed)
     assert (ended.code, ended.log.startswith("tar: "), why in ended.log) == (2, True, True)
     assert sorted(actor.root.rglob("*")) == before
+
+
+async def test_keys_that_are_added(actor: Actor) -> None:
+    """A key is added once; without a whole line there is none, and what was there stays."""
+    file = actor.root / "root/.ssh/authorized_keys"
+    before = file.read_bytes()
+    for _ in range(2):
+        assert (await actor.run(ADMIT, stdin=b"ssh-ed25519 AAAA a\n")).code == 0
+    assert (await actor.run(ADMIT, stdin=b"ssh-ed25519 BBBB b")).code == 1
+    assert file.read_bytes() == before + b"ssh-ed25519 AAAA a\n"
 
 
 async def test_host_key(actor: Actor) -> None:

@@ -13,7 +13,7 @@ from scherbelberg.cli.common import json_option, prefix_option, say, token_optio
 from scherbelberg.cli.speaker import SCHEMA, speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import home_folder, passphrase_in
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec import ANYWHERE, check_prefix
 
 _passphrase_option = click.option(
     "--passphrase-file",
@@ -66,15 +66,21 @@ def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
     """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
     passphrase = _passphrase(passphrase_file, confirm=False)
     from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
-    from scherbelberg.sharing import import_cluster  # noqa: PLC0415
+    from scherbelberg.sharing import take_in  # noqa: PLC0415
 
-    manifest = import_cluster(home_folder(), file, passphrase=passphrase)
+    manifest = take_in(home_folder(), file, passphrase=passphrase)
     identity = manifest.identity
     if as_json:
         document = {"schema": SCHEMA, "prefix": identity.prefix, "uid": identity.uid, "endpoint": manifest.endpoint}
-        print_json(document)
-    else:
-        say(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
+        print_json(document | {"ssh_from": list(manifest.spec.ssh_from)})
+        return
+    say(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
+    if manifest.spec.ssh_from != ANYWHERE:
+        others = " ".join(f"--cidr {one}" for one in manifest.spec.ssh_from)
+        say(
+            f"SSH was let in from {', '.join(manifest.spec.ssh_from)} alone when it was last looked at. To add this"
+            f" computer: scherbelberg firewall -p {identity.prefix} {others} --here"
+        )
 
 
 def _passphrase(file: Path | None, *, confirm: bool) -> str:

@@ -18,6 +18,10 @@ from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.played.unpacking import MOST_BYTES, PAYLOAD, unpack
 
 UNPACK = f"umask 077 && mkdir -p {PAYLOAD} && chmod 700 {PAYLOAD} && tar -x -p -f -"
+#: Lets in whoever has the key on standard input.
+ADMIT = """umask 077 && mkdir -p ~/.ssh && touch ~/.ssh/authorized_keys && IFS= read -r line &&
+{ grep -qxF -e "$line" ~/.ssh/authorized_keys ||
+  { [ -z "$(tail -c 1 ~/.ssh/authorized_keys)" ] || echo; printf '%s\\n' "$line"; } >>~/.ssh/authorized_keys; }"""
 SCRIPT = f"env LC_ALL=C.UTF-8 bash {PAYLOAD}/bootstrap.sh "
 
 Command = Callable[[Stage, Conversation], Coroutine[Any, Any, None]]
@@ -37,6 +41,8 @@ async def play(stage: Stage, process: Process) -> int:
     command = _command(line.removeprefix(SCRIPT)) if line.startswith(SCRIPT) else None
     if line == UNPACK:
         return await _unpack(stage, talk, process)
+    if line == ADMIT:
+        return await _admit(stage, process)
     if command is None:
         talk.note(
             f"sandbox: a scripted host does not play {line!r}" if line else "sandbox: a scripted host has no shell"
@@ -64,6 +70,17 @@ async def _unpack(stage: Stage, talk: Conversation, process: Process) -> int:
     except ValueError as error:
         talk.note(f"tar: {error}")
         return 2
+    return 0
+
+
+async def _admit(stage: Stage, process: Process) -> int:
+    line = await process.stdin.readline()
+    if not line.endswith(b"\n"):
+        return 1
+    file = stage.home / ".ssh/authorized_keys"
+    known = file.read_bytes().splitlines()
+    if line[:-1] not in known:
+        file.write_bytes(b"".join(key + b"\n" for key in (*known, line[:-1])))
     return 0
 
 
