@@ -158,6 +158,26 @@ class Hetzner(Transport):
         """Replace the labels of a resource."""
         await self.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
 
+    async def protect(self, server: Resource, *, wanted: bool) -> None:
+        """Let the cloud refuse to delete a server, or allow it again; asking for the same twice changes nothing.
+
+        Args:
+            server: Which.
+            wanted: Whether it is to be protected.
+        """
+        deadline = Deadline(self._patience_s)
+        while True:
+            try:
+                # The cloud wants both to be equal.
+                body = {"delete": wanted, "rebuild": wanted}
+                await self.call("POST", f"/servers/{server.id}/actions/change_protection", body=body)
+            except Passing as fault:
+                if not deadline.left_s:
+                    raise self.unreachable(fault) from fault
+                await pause(1.0)
+            else:
+                return
+
     async def reboot(self, server: Resource) -> int:
         """Ask a server's system to go down and to start again.
 

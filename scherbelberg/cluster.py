@@ -28,6 +28,7 @@ from scherbelberg.links import Links, find_node
 from scherbelberg.making import make
 from scherbelberg.matching import matched
 from scherbelberg.node import Node
+from scherbelberg.protecting import protect
 from scherbelberg.provisions import Provisions
 from scherbelberg.record import NodeRecord
 from scherbelberg.settings import Settings, around
@@ -208,7 +209,8 @@ class Cluster:
 
         async def found() -> Cluster:
             where = around(settings, token=token, endpoint=endpoint, variable=variable)
-            return await private_loop().submit(_existing(prefix, where, told(listen, log))).join()
+            links = await private_loop().submit(attached(where, prefix)).join()
+            return cls(where, links, told(listen, log))
 
         return found()
 
@@ -298,10 +300,15 @@ class Cluster:
         writing = export_cluster(self._settings, self._links, Path(file), passphrase=passphrase)
         await private_loop().submit(writing).join()
 
+    async def protect(self, *, wanted: bool = True) -> None:
+        """Guard it against every deletion, and its servers also against other programs; with False, lift that."""
+        await private_loop().submit(protect(self._settings, self.prefix, wanted=wanted)).join()
+
     async def destroy(self) -> None:
         """Give all of it back, and prove that nothing is left.
 
         Raises:
+            ClusterProtected: It is protected; nothing was deleted.
             LeftOver: Something was still there at the deadline.
         """
         await private_loop().submit(self._end()).join()
@@ -341,7 +348,3 @@ async def _new(
     async with opened(settings, whole.timeouts) as hetzner:
         links = await making(hetzner, settings, whole, heard)
     return Cluster(settings, links, heard)
-
-
-async def _existing(prefix: str, settings: Settings, listen: Listener) -> Cluster:
-    return Cluster(settings, await attached(settings, prefix), listen)

@@ -20,6 +20,7 @@ _MAKING_S = 3600
 class Verdict(Enum):
     """What becomes of a cluster when garbage is collected."""
 
+    PROTECTED = "protected"
     EXPIRED = "expired"
     REMAINS = "remains"
     ORPHAN = "orphan"
@@ -39,9 +40,12 @@ def judge(holding: Holding, now_s: float) -> Verdict:
         now_s: The API's clock, epoch seconds.
 
     Returns:
-        ``EXPIRED`` after its deadline; ``REMAINS`` if it has no machine any more, only what is free of charge;
-        ``ORPHAN`` if it has machines, but cannot be used and is not being made; ``ALIVE`` otherwise.
+        ``PROTECTED`` if it is, whatever else it is; ``EXPIRED`` after its deadline; ``REMAINS`` if it has no machine
+        any more, only what is free of charge; ``ORPHAN`` if it has machines, but cannot be used and is not being made;
+        ``ALIVE`` otherwise.
     """
+    if holding.is_protected:
+        return Verdict.PROTECTED
     if holding.is_overdue(now_s):
         return Verdict.EXPIRED
     if holding.state == "ready" or now_s - holding.created_s < _MAKING_S:
@@ -59,6 +63,7 @@ def reason(holding: Holding, verdict: Verdict, now_s: float) -> str:
     """
     left = left_words(None if holding.deadline_s is None else holding.deadline_s - now_s)
     return {
+        Verdict.PROTECTED: f"{left}; 'scherbelberg unprotect -p {holding.prefix}' allows its deletion",
         Verdict.EXPIRED: left,
         Verdict.REMAINS: "no machine is left of it",
         Verdict.ORPHAN: f"it cannot be used; 'scherbelberg nuke -p {holding.prefix}' deletes it",
@@ -97,7 +102,7 @@ def overdue_line(found: Iterable[Holding], now_s: float) -> str | None:
     late = [
         f"'{one.prefix}' of {one.owner} ({left_words(one.deadline_s - now_s)})"
         for one in found
-        if one.deadline_s is not None and one.is_overdue(now_s)
+        if one.deadline_s is not None and judge(one, now_s) is Verdict.EXPIRED
     ]
     if not late:
         return None
@@ -105,13 +110,13 @@ def overdue_line(found: Iterable[Holding], now_s: float) -> str | None:
 
 
 def soon_s(holding: Holding, now_s: float) -> float | None:
-    """Seconds until a cluster's deadline, if it is near; None if it is not, or has passed.
+    """Seconds until a cluster's deadline, if it is near; None if it is not, has passed, or does not matter.
 
     Args:
         holding: What the cloud holds of it.
         now_s: The API's clock, epoch seconds.
     """
-    if holding.deadline_s is None or not 0 < (left_s := holding.deadline_s - now_s) <= SOON_S:
+    if holding.is_protected or holding.deadline_s is None or not 0 < (left_s := holding.deadline_s - now_s) <= SOON_S:
         return None
     return left_s
 

@@ -33,6 +33,7 @@ class ExitCode(IntEnum):
     NODE = 13
     SANDBOX = 14
     ENVIRONMENT = 15
+    PROTECTED = 16
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -181,6 +182,13 @@ class ClusterBroken(ScherbelbergError):
 
     exit_code = ExitCode.NODE
     code = "cluster_broken"
+
+
+class ClusterProtected(ScherbelbergError):
+    """The cluster is protected: nothing of it was deleted."""
+
+    exit_code = ExitCode.PROTECTED
+    code = "protected"
 
 
 class NodeNotFound(ScherbelbergError):

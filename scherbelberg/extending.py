@@ -23,7 +23,7 @@ from scherbelberg.waiting import together
 
 
 async def find_one(settings: Settings, prefix: str) -> Kept:
-    """Find the cluster of a name: the only one, or the only one that can be used from here.
+    """Find the cluster of a name whose labels are to be changed: the only one, or the only one usable from here.
 
     Args:
         settings: The surroundings.
@@ -31,6 +31,7 @@ async def find_one(settings: Settings, prefix: str) -> Kept:
 
     Raises:
         ClusterNotFound: There is none.
+        ClusterBroken: It is being made, or half made.
         BadInput: There are several, and nothing tells which is meant.
     """
     found = await overview(settings, prefix=prefix)
@@ -40,6 +41,10 @@ async def find_one(settings: Settings, prefix: str) -> Kept:
     if len(meant) != 1:
         names = "; ".join(one.holding.described(one.now_s) for one in found)
         raise BadInput(f"There are several clusters of this name, and it is not clear which is meant: {names}.")
+    if meant[0].holding.state == "creating":
+        # Whoever makes it writes labels, too, and one of two would be lost.
+        name = meant[0].holding.described(meant[0].now_s)
+        raise ClusterBroken(f"Cluster {name}: its labels can be changed when it is ready.")
     return meant[0]
 
 
@@ -63,9 +68,6 @@ async def extend(settings: Settings, prefix: str, ttl_s: int | None, *, may_shor
     found = await find_one(settings, prefix)
     holding = found.holding
     deadline_s = None if ttl_s is None else int(found.now_s) + ttl_s
-    if holding.state == "creating":
-        # Whoever makes it writes labels, too, and one of two would be lost.
-        raise ClusterBroken(f"Cluster {holding.described(found.now_s)}: its deadline can be moved when it is ready.")
     if not may_shorten and _is_earlier(deadline_s, holding):
         lasts = "has no deadline" if holding.deadline_s is None else "lives longer than that anyway"
         more = "" if holding.deadline_s is None else f", for {words_for(holding.deadline_s - found.now_s)}"

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from attrs import frozen
 
 from scherbelberg.catalog import Resource, Server
-from scherbelberg.plan import MANAGED_BY
+from scherbelberg.errors import ClusterProtected
+from scherbelberg.plan import MANAGED_BY, PROTECTED
 
 
 @frozen(kw_only=True)
@@ -23,6 +24,7 @@ class Holding:
         created_s: When, as epoch seconds of the API's clock; 0 if no label says.
         state: ``ready``, ``creating``, or ``broken`` when its network or its scheduler is gone.
         deadline_s: When it counts as forgotten, as epoch seconds of the API's clock; None for never.
+        is_protected: Whether nothing of it may be deleted; any resource that says so speaks for all.
         resources: All of it.
     """
 
@@ -32,6 +34,7 @@ class Holding:
     created_s: int
     state: str
     deadline_s: int | None
+    is_protected: bool
     resources: tuple[Resource, ...]
 
     @property
@@ -64,7 +67,8 @@ class Holding:
         """
         count = len(self.servers)
         machines = "1 machine" if count == 1 else f"{count} machines"
-        return f"'{self.prefix}' of {self.owner}, {self.age(now_s)} old, {machines}, {self.state}"
+        guarded = ", protected" if self.is_protected else ""
+        return f"'{self.prefix}' of {self.owner}, {self.age(now_s)} old, {machines}, {self.state}{guarded}"
 
 
 def selector(*, prefix: str | None = None, uid: str | None = None) -> dict[str, str]:
@@ -93,6 +97,24 @@ def holdings(resources: Iterable[Resource]) -> tuple[Holding, ...]:
     return tuple(sorted(found, key=lambda one: (one.prefix, one.created_s)))
 
 
+def require_unprotected(found: Iterable[Resource], now_s: float) -> None:
+    """Refuse to delete what is protected.
+
+    Args:
+        found: What is about to be deleted.
+        now_s: The API's clock, epoch seconds.
+
+    Raises:
+        ClusterProtected: A cluster in it is protected.
+    """
+    for holding in holdings(found):
+        if holding.is_protected:
+            raise ClusterProtected(
+                f"Cluster {holding.described(now_s)}: nothing was deleted;"
+                f" 'scherbelberg unprotect -p {holding.prefix}' allows it again."
+            )
+
+
 def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
     labels = group[0].labels
     created = labels.get("created", "")
@@ -107,6 +129,7 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
         created_s=int(created) if created.isdecimal() else 0,
         state=states[0] if states else "broken",
         deadline_s=_latest_deadline(group),
+        is_protected=any(PROTECTED in resource.labels for resource in group),
         resources=group,
     )
 

@@ -14,7 +14,7 @@ from scherbelberg.environment import Client
 from scherbelberg.errors import ClusterBroken, ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.fitting import Environment
-from scherbelberg.holdings import selector
+from scherbelberg.holdings import require_unprotected, selector
 from scherbelberg.links import Links
 from scherbelberg.ordering import preview
 from scherbelberg.plan import ClusterPlan
@@ -22,7 +22,7 @@ from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import Kept, survey
-from scherbelberg.teardown import Check, delete_all, whatever
+from scherbelberg.teardown import Check, delete_all, inventory
 from scherbelberg.waiting import finish
 
 
@@ -169,7 +169,7 @@ async def give_back(
     *,
     listener: Listener,
     timeouts: Timeouts,
-    check: Check = whatever,
+    check: Check = require_unprotected,
 ) -> None:
     """Delete clusters by uid, prove that nothing of them is left, and forget them.
 
@@ -179,13 +179,17 @@ async def give_back(
         uids: Which.
         listener: Is told of the deletion.
         timeouts: Deadlines in seconds.
-        check: Looks at what is there of each before its deletion; what it raises is raised.
+        check: Looks at what is there of each before the first deletion; what it raises is raised.
 
     Raises:
+        ClusterProtected: One is protected; nothing was deleted.
         LeftOver: Something was still there at the deadline.
     """
     failure: LeftOver | None = None
     async with opened(settings, timeouts) as hetzner:
+        if len(uids) > 1:  # a single one is looked at right before its deletion anyway
+            found = await inventory(hetzner, selector(prefix=prefix))
+            check(tuple(resource for resource in found if resource.labels["uid"] in uids), hetzner.now_s)
         for uid in uids:
             own = tuple(folder for folder in _folders(settings, prefix) if folder.uid == uid)
             wanted = selector(prefix=prefix, uid=uid)
@@ -222,6 +226,7 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
 
     Raises:
         ClusterNotFound: There is nothing of this name.
+        ClusterProtected: One is protected; nothing was deleted.
         LeftOver: Something was still there at the deadline.
     """
     found = await overview(settings, prefix=prefix)

@@ -54,6 +54,10 @@ class Identity:
         }
 
 
+#: A label of what must not be deleted; its value says nothing.
+PROTECTED = "protected"
+
+
 def deadline_label(deadline_s: int | None) -> str:
     """Write a deadline as a label.
 

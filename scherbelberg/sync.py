@@ -226,6 +226,10 @@ class Cluster:
         """Write an encrypted file for another computer; see `scherbelberg.Cluster.export`."""
         _wait(self._inner.export(file, passphrase=passphrase))
 
+    def protect(self, *, wanted: bool = True) -> None:
+        """Guard it against every deletion, or lift that; see `scherbelberg.Cluster.protect`."""
+        _wait(self._inner.protect(wanted=wanted))
+
     def destroy(self) -> None:
         """Give all of it back, and prove that nothing is left."""
         _wait(self._inner.destroy())

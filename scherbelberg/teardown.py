@@ -17,7 +17,7 @@ from scherbelberg.spec import Timeouts
 from scherbelberg.waiting import Deadline, finish, pause, together, until
 
 #: Is given what is about to be deleted and the API's clock, and raises if it must not be.
-Check = Callable[[tuple[Resource, ...], float], None]
+Check = Callable[[tuple[Resource, ...], float], object]
 #: A deletion that the cloud took on is not asked for again before so many seconds.
 _ASK_AGAIN_S = 20.0
 #: Seconds before the first look at servers that go.

@@ -9,6 +9,7 @@ import random
 
 import pytest
 from attrs import evolve
+from bare_clusters import labels_in, make, now_s
 from catalogues import credentials, manifest
 from sandbox_helpers import Api
 from schemas import read, unpromised
@@ -19,7 +20,6 @@ from scherbelberg import keeping
 from scherbelberg.collecting import collect, sift
 from scherbelberg.deadlines import Verdict
 from scherbelberg.events import Event, ignore
-from scherbelberg.plan import Identity, network_labels
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
@@ -32,39 +32,6 @@ _HOUR = 3600
 def cloud(sandbox: SandboxThread) -> Api:
     """Requests without any code of ours."""
     return Api(sandbox.settings)
-
-
-def now_s(cloud: Api) -> int:
-    """The cloud's clock."""
-    from email.utils import parsedate_to_datetime
-
-    return int(parsedate_to_datetime(cloud("GET", "/locations").headers["Date"]).timestamp())
-
-
-def make(
-    cloud: Api, prefix: str, *, ttl_s: int | None, state: str = "ready", owner: str = "anna_at_laptop"
-) -> Identity:
-    """Make a cluster of two machines as its labels say, without any work on them."""
-    begin_s = now_s(cloud)
-    who = Identity(
-        prefix=prefix,
-        uid=f"{prefix}0",
-        owner=owner,
-        created_s=begin_s,
-        deadline_s=None if ttl_s is None else begin_s + ttl_s,
-    )
-    network_range = cloud.settings.network_range
-    network = {"name": prefix, "ip_range": network_range, "labels": network_labels(who, "ready")}
-    if state == "creating":
-        network["labels"] = network_labels(who, "creating")
-    if state != "broken":
-        assert cloud("POST", "/networks", network).status == 201
-    assert cloud("POST", "/firewalls", {"name": prefix, "labels": who.labels("firewall")}).status == 201
-    for role in ("scheduler", "worker"):
-        order = {"name": f"{prefix}-{role}", "server_type": "cx23", "image": "ubuntu-24.04", "location": "fsn1"}
-        more = {"labels": who.labels(role), "start_after_create": False}
-        assert cloud("POST", "/servers", order | more).status == 201
-    return who
 
 
 def verdicts(output: str) -> dict[str, tuple[str, bool]]:
@@ -182,20 +149,20 @@ def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
     who = make(cloud, "more", ttl_s=_HOUR)
     record = evolve(manifest("more", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
     folder = Store(shell.settings.home).claim(record, credentials())
-    before = _labels(cloud)
+    before = labels_in(cloud)
     code, output, complaints = shell("extend", "2d", "-p", "more", "--json")
     document = read("extend", output)
     assert code == 0, complaints
     assert unpromised("extend", document) == []
     deadline = document["deadline_s"]
     assert 0 <= deadline - 48 * _HOUR - now_s(cloud) + 60 <= 120
-    assert _labels(cloud) == {name: labels | {"deadline": str(deadline)} for name, labels in before.items()}
+    assert labels_in(cloud) == {name: labels | {"deadline": str(deadline)} for name, labels in before.items()}
     assert folder.read().identity.deadline_s == deadline
     code, _, complaints = shell("extend", "-p", "more")
     assert (code, "lives longer than that anyway, for 1 d 23 h; --shorten" in complaints) == (2, True), complaints
     assert shell("extend", "30m", "-p", "more", "--shorten")[0] == 0
     assert shell("extend", "none", "-p", "more")[1] == "Cluster 'more' of anna_at_laptop has no deadline any more.\n"
-    assert {labels["deadline"] for labels in _labels(cloud).values()} == {"none"}
+    assert {labels["deadline"] for labels in labels_in(cloud).values()} == {"none"}
     code, _, complaints = shell("extend", "9d", "-p", "more")
     assert (code, "has no deadline; --shorten" in complaints) == (2, True)
     assert read("extend", shell("extend", "none", "-p", "more", "--json")[1])["left_s"] is None
@@ -216,15 +183,10 @@ def test_overdue_is_extended(sandbox: SandboxThread, shell: Shell, cloud: Api) -
 def test_no_extension_while_it_is_made(shell: Shell, cloud: Api) -> None:
     """Labels of a cluster that is being made are its maker's."""
     make(cloud, "young", ttl_s=_HOUR, state="creating")
-    before = _labels(cloud)
+    before = labels_in(cloud)
     code, _, complaints = shell("extend", "20h", "-p", "young")
-    assert (code, "its deadline can be moved when it is ready" in complaints) == (13, True)
-    assert _labels(cloud) == before
-
-
-def _labels(cloud: Api) -> dict[str, dict[str, str]]:
-    kinds = ("servers", "networks", "firewalls")
-    return {f"{kind}/{row['name']}": row["labels"] for kind in kinds for row in cloud("GET", f"/{kind}").body[kind]}
+    assert (code, "its labels can be changed when it is ready" in complaints) == (13, True)
+    assert labels_in(cloud) == before
 
 
 def test_interrupted_extension(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
@@ -232,7 +194,7 @@ def test_interrupted_extension(sandbox: SandboxThread, shell: Shell, cloud: Api)
     make(cloud, "half", ttl_s=_HOUR)
     sandbox.set_faults(Faults(requests=(RequestFault(number=2, method="PUT"),)))
     assert shell("extend", "20h", "-p", "half")[0] == 3
-    assert len({labels["deadline"] for labels in _labels(cloud).values()}) == 2
+    assert len({labels["deadline"] for labels in labels_in(cloud).values()}) == 2
     sandbox.set_clock(2 * _HOUR)
     assert verdicts(shell("gc", "--json")[1]) == {"half": ("alive", False)}
 

@@ -141,6 +141,19 @@ def test_lines() -> None:
     assert soon_line("x", -1).startswith("The deadline of cluster 'x' is now")
 
 
+def test_protected() -> None:
+    """Nothing protected is garbage nor nagged about; one resource that says so speaks for all."""
+    labels = identity().labels("worker")
+    (found,) = holdings([server("a", labels, 1), server("b", labels | {"protected": ""}, 2)])
+    assert judge(found, NOW_S + 100 * _HOUR) is Verdict.PROTECTED
+    assert not Verdict.PROTECTED.is_doomed
+    assert overdue_line([found], NOW_S + 100 * _HOUR) is None
+    assert soon_s(found, NOW_S + _HOUR / 2) is None
+    assert found.described(NOW_S).endswith("2 machines, broken, protected")
+    words = reason(found, Verdict.PROTECTED, NOW_S + 2 * _HOUR)
+    assert words == "overdue by 1 h; 'scherbelberg unprotect -p cluster' allows its deletion"
+
+
 def test_strays() -> None:
     """What is ours by its label alone is a stray; others' resources are none."""
     whole = identity().labels("worker")

@@ -43,6 +43,7 @@ TABLE = {
     "CloudError": ("cloud", 12),
     "CloudUnreachable": ("cloud_unreachable", 12),
     "ClusterBroken": ("cluster_broken", 13),
+    "ClusterProtected": ("protected", 16),
     "NodeUnreachable": ("node_unreachable", 13),
     "BootstrapFailed": ("bootstrap_failed", 13),
     "TransferFailed": ("transfer_failed", 13),
@@ -88,6 +89,7 @@ def test_exit_codes() -> None:
         "NODE": 13,
         "SANDBOX": 14,
         "ENVIRONMENT": 15,
+        "PROTECTED": 16,
         "INTERRUPTED": 130,
         "TERMINATED": 143,
     }

@@ -60,6 +60,7 @@ def test_holding() -> None:
         created_s=int(NOW_S),
         state="ready",
         deadline_s=int(NOW_S) + 3600,
+        is_protected=False,
         resources=resources,
     )
     assert [machine.id for machine in found.servers] == [1, 2, 3]

@@ -75,7 +75,7 @@ async def test_one_uid_does_not_keep_the_next(settings: Settings, uid: str, api:
     """When something of one cluster cannot go, the next is given back all the same."""
     other = unique("v")
     api("POST", "/firewalls", {"name": f"{other}-0", "labels": identity(uid=other).labels("firewall")})
-    emulated.set_faults(Faults(requests=(RequestFault(number=6, status=403, code="protected"),)))
+    emulated.set_faults(Faults(requests=(RequestFault(method="DELETE", number=2, status=403, code="protected"),)))
     with pytest.raises(LeftOver):
         await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
     assert ours(settings, other) == []

@@ -36,13 +36,22 @@ if TYPE_CHECKING:
 @wish_options
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be made and what it costs; make nothing.")
 @click.option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
+@click.option("--protect", "protected", is_flag=True, help="Guard it against destroy, nuke and gc when it is ready.")
 @token_option
 @json_option
 @progress_option
 @voice_options
 @click.pass_context
 def create(
-    context: click.Context, /, *, only_plan: bool, keep: bool, token_file: Path | None, as_json: bool, **_wishes: Any
+    context: click.Context,
+    /,
+    *,
+    only_plan: bool,
+    keep: bool,
+    protected: bool,
+    token_file: Path | None,
+    as_json: bool,
+    **_wishes: Any,
 ) -> None:
     """Rent machines and start a Dask cluster on them.
 
@@ -65,9 +74,12 @@ def create(
         with told_what_is_kept(prefix, settings, is_kept=keep):
             cluster = story.created(spec, settings, err(), client=client, provisions=wishes.provisions, keep=keep)
         story.left(cluster)
+        if protected:
+            story.guarded(prefix, settings)
         story.described(prefix, settings, out(), as_json=as_json)
     say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
-    say(f"Give it back: scherbelberg destroy -p {prefix}")
+    first = f"scherbelberg unprotect -p {prefix}, then " if protected else ""
+    say(f"Give it back: {first}scherbelberg destroy -p {prefix}")
 
 
 def written(wishes: Wishes, spec: ClusterSpec) -> None:

@@ -41,6 +41,7 @@ def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
         "age_s": int(kept.now_s) - holding.created_s,
         "deadline_s": holding.deadline_s,
         "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
+        "protected": holding.is_protected,
         "keys_here": kept.folder is not None,
         "imported": kept.folder is not None and kept.folder.is_imported,
         "nodes": _nodes(holding, manifest),
@@ -108,7 +109,7 @@ def _hourly(manifest: Manifest | None) -> dict[str, str] | None:
 def print_cluster(document: dict[str, Any], console: Console) -> None:
     """Print a cluster's nodes with prices, then versions and the time that each phase took."""
     currency = document["hourly"]["currency"] if document["hourly"] else ""
-    origin = ", imported" if document["imported"] else ""
+    origin = f"{', protected' if document['protected'] else ''}{', imported' if document['imported'] else ''}"
     age, left = words_for(document["age_s"]), left_words(document["left_s"])
     title = f"Cluster {document['prefix']} ({document['state']}, {age} old, {left}{origin})"
     table = Table(title=title, title_justify="left", pad_edge=False, box=None)
@@ -173,6 +174,7 @@ def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
         age = words_for(document["age_s"])
         keys = "imported" if document["imported"] else "yes" if document["keys_here"] else "no"
         count = str(len(document["nodes"]))
-        cells = [document["prefix"], document["state"], document["owner"], age, left_words(document["left_s"])]
+        state = f"{document['state']}, protected" if document["protected"] else document["state"]
+        cells = [document["prefix"], state, document["owner"], age, left_words(document["left_s"])]
         table.add_row(*cells, count, keys, document["uid"])
     console.print(table)

@@ -56,11 +56,14 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json, returned  # noqa: PLC0415
+    from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
     found = run(overview(settings, prefix=prefix))
     if not found:
         raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+    for kept in found:
+        require_unprotected(kept.holding.resources, kept.now_s)
     for kept in found:
         say(f"To be deleted: {kept.holding.described(kept.now_s)}")
     if not yes and any(kept.folder is None for kept in found):

@@ -35,12 +35,14 @@ _COMMANDS = {
     "logs": "logs",
     "ls": "look",
     "nuke": "giveback",
+    "protect": "protect",
     "put": "files",
     "sandbox": "sandbox",
     "scp": "files",
     "show": "look",
     "ssh": "ssh",
     "tunnel": "tunnel",
+    "unprotect": "protect",
     "with": "within",
 }
 

@@ -19,6 +19,7 @@ from scherbelberg.environment import Client
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Stopwatch
 from scherbelberg.keeping import find_own, give_back, remembered_folder
+from scherbelberg.protecting import protect
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
@@ -95,6 +96,11 @@ def remembered(kept: Kept) -> Manifest | None:
         return kept.folder.read() if kept.folder else None
     except StateDamaged:
         return None
+
+
+def guarded(prefix: str, settings: Settings) -> None:
+    """Protect a cluster that was just made."""
+    run(protect(settings, prefix, wanted=True))
 
 
 def left(cluster: Cluster) -> None:

@@ -1,0 +1,53 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Guards a cluster that lives against deletion, and lifts that; needs nothing on this computer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from scherbelberg.catalog import Resource
+from scherbelberg.cloud import Hetzner
+from scherbelberg.extending import find_one
+from scherbelberg.holdings import Holding
+from scherbelberg.keeping import opened
+from scherbelberg.plan import PROTECTED
+from scherbelberg.settings import Settings
+from scherbelberg.spec import Timeouts
+from scherbelberg.waiting import together
+
+
+async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
+    """Guard a cluster against `destroy`, `nuke` and `gc`, and its servers against everybody; or lift that.
+
+    Firewalls and SSH keys have no protection of the cloud's: a label tells who uses this library.
+
+    Args:
+        settings: The surroundings.
+        prefix: The cluster's name.
+        wanted: Whether it is to be protected.
+
+    Returns:
+        The cluster as it was before.
+
+    Raises:
+        ClusterNotFound: There is none of this name.
+        ClusterBroken: It is being made, or half made.
+        BadInput: It is not clear which cluster is meant.
+    """
+    holding = (await find_one(settings, prefix)).holding
+    async with opened(settings, Timeouts()) as hetzner:
+        # A single label speaks for the whole cluster: interrupted in the middle, it is protected.
+        if wanted:
+            await _label(hetzner, holding.resources, {PROTECTED: "yes"})
+        await together(*(hetzner.protect(server, wanted=wanted) for server in holding.servers))
+        if not wanted:
+            await _label(hetzner, holding.resources, {})
+    return holding
+
+
+async def _label(hetzner: Hetzner, resources: Iterable[Resource], added: Mapping[str, str]) -> None:
+    def labels(resource: Resource) -> dict[str, str]:
+        return {key: value for key, value in resource.labels.items() if key != PROTECTED} | dict(added)
+
+    await together(*(hetzner.set_labels(resource, labels(resource)) for resource in resources))
