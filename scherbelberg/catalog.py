@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Literal
 
 from attrs import field, frozen
 
-from scherbelberg.pricing import Price, Tariff
+from scherbelberg.pricing import Price, Tariff, read_price
 
 Json = Mapping[str, Any]
 Kind = Literal["servers", "firewalls", "networks", "ssh_keys"]
@@ -141,6 +140,21 @@ class Catalog:
 
 
 @frozen(kw_only=True)
+class PriceList:
+    """What the cloud charges for what exists, also where that cannot be ordered any more.
+
+    Args:
+        servers: Server type and location, by name, to what a server alone costs.
+        ipv4: Location to what a public IPv4 address costs.
+        currency: ISO 4217 code of the account's currency.
+    """
+
+    servers: Mapping[tuple[str, str], Tariff]
+    ipv4: Mapping[str, Tariff]
+    currency: str
+
+
+@frozen(kw_only=True)
 class Resource:
     """Anything that is made in the cloud, as it was when it was read.
 
@@ -176,6 +190,7 @@ class Server(Resource):
         status: ``initializing``, ``running``, ...
         server_type: Name of its type.
         location: Name of its location.
+        created_s: When it was made, as epoch seconds of the API's clock.
         public_ip: Public IPv4 address, or None.
         private_ip: Address in our network, or None while it is not attached.
     """
@@ -183,6 +198,7 @@ class Server(Resource):
     status: str
     server_type: str
     location: str
+    created_s: int
     public_ip: str | None
     private_ip: str | None
 
@@ -213,11 +229,6 @@ def _read_offer(name: str, place: Json, tariff: Tariff) -> Offer:
     )
 
 
-def read_price(row: Json) -> Price:
-    """Read a pair of net and gross."""
-    return Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
-
-
 def read_tariff(row: Json) -> Tariff:
     """Read the prices of an hour and a month."""
     return Tariff(hourly=read_price(row["price_hourly"]), monthly=read_price(row["price_monthly"]))
@@ -232,6 +243,19 @@ def read_ipv4_prices(pricing: Json) -> dict[str, Tariff]:
     """Read the prices of a public IPv4 address in each location from ``pricing``."""
     rows = next((row["prices"] for row in pricing["primary_ips"] if row["type"] == "ipv4"), ())
     return {price["location"]: read_tariff(price) for price in rows}
+
+
+def read_price_list(pricing: Json) -> PriceList:
+    """Read ``pricing``."""
+    return PriceList(
+        servers={
+            (kind["name"], price["location"]): read_tariff(price)
+            for kind in pricing["server_types"]
+            for price in kind["prices"]
+        },
+        ipv4=read_ipv4_prices(pricing),
+        currency=pricing["currency"],
+    )
 
 
 def read_image(row: Json) -> Image:
@@ -262,6 +286,7 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         status=row["status"],
         server_type=row["server_type"]["name"],
         location=row["location"]["name"],
+        created_s=int(datetime.fromisoformat(row["created"]).timestamp()),
         public_ip=ipv4["ip"] if ipv4 else None,
         private_ip=attached[0]["ip"] if attached else None,
     )

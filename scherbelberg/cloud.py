@@ -14,10 +14,12 @@ from scherbelberg.catalog import (
     Catalog,
     Json,
     Kind,
+    PriceList,
     Resource,
     read_image,
     read_ipv4_prices,
     read_location,
+    read_price_list,
     read_resource,
     read_server_type,
 )
@@ -68,6 +70,10 @@ class Hetzner(Transport):
             currency=pricing["pricing"]["currency"],
             now_s=self.now_s,
         )
+
+    async def prices(self) -> PriceList:
+        """Read what is charged for what exists."""
+        return read_price_list((await self.call("GET", "/pricing"))["pricing"])
 
     async def find(self, kind: Kind, selector: Mapping[str, str]) -> tuple[Resource, ...]:
         """List all resources of a kind that carry certain labels.

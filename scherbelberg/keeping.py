@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from scherbelberg.catalog import Catalog
+from scherbelberg.billing import billed, known_prices
+from scherbelberg.catalog import Catalog, PriceList, Resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
 from scherbelberg.errors import ClusterBroken, ClusterNotFound, LeftOver, StateDamaged, StateMissing
 from scherbelberg.events import Listener
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import require_unprotected, selector
+from scherbelberg.ledger import Entry
 from scherbelberg.links import Links
 from scherbelberg.ordering import preview
 from scherbelberg.plan import ClusterPlan
@@ -48,6 +50,16 @@ async def overview(settings: Settings, *, prefix: str | None = None) -> tuple[Ke
     async with opened(settings, Timeouts()) as hetzner:
         found = await survey(hetzner, settings)
     return tuple(one for one in found if prefix in {None, one.holding.prefix})
+
+
+async def charges(settings: Settings) -> PriceList | None:
+    """Read what the cloud charges for what exists, or None if it does not tell.
+
+    Args:
+        settings: The surroundings.
+    """
+    async with opened(settings, Timeouts()) as hetzner:
+        return await known_prices(hetzner)
 
 
 async def offered(settings: Settings) -> Catalog:
@@ -170,8 +182,8 @@ async def give_back(
     listener: Listener,
     timeouts: Timeouts,
     check: Check = require_unprotected,
-) -> None:
-    """Delete clusters by uid, prove that nothing of them is left, and forget them.
+) -> tuple[Entry, ...]:
+    """Delete clusters by uid, prove that nothing of them is left, forget them, and note what they have cost.
 
     Args:
         settings: The surroundings.
@@ -181,11 +193,16 @@ async def give_back(
         timeouts: Deadlines in seconds.
         check: Looks at what is there of each before the first deletion; what it raises is raised.
 
+    Returns:
+        What they have cost, as it was noted in this computer's history.
+
     Raises:
         ClusterProtected: One is protected; nothing was deleted.
         LeftOver: Something was still there at the deadline.
+        StateDamaged: All is gone, but a folder of theirs cannot be deleted.
     """
     failure: LeftOver | None = None
+    entries: tuple[Entry, ...] = ()
     async with opened(settings, timeouts) as hetzner:
         if len(uids) > 1:  # a single one is looked at right before its deletion anyway
             found = await inventory(hetzner, selector(prefix=prefix))
@@ -195,25 +212,33 @@ async def give_back(
             wanted = selector(prefix=prefix, uid=uid)
             try:
                 # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
-                await finish(_end(hetzner, wanted, own, listener=listener, timeouts=timeouts, check=check))
+                ending = _end(hetzner, settings, wanted, own, listener=listener, timeouts=timeouts, check=check)
+                entries += await finish(ending)
             except LeftOver as error:
                 failure = error
     if failure is not None:
         raise failure
+    return entries
 
 
 async def _end(
     hetzner: Hetzner,
+    settings: Settings,
     wanted: Mapping[str, str],
     own: Iterable[Folder],
     *,
     listener: Listener,
     timeouts: Timeouts,
     check: Check,
-) -> None:
-    await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, check=check)
-    for folder in own:
-        folder.drop()
+) -> tuple[Entry, ...]:
+    gone: list[Resource] = []
+    try:
+        await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=gone.extend, check=check)
+        for folder in own:
+            folder.drop()
+    finally:
+        entries = await billed(hetzner, settings, gone)
+    return entries
 
 
 async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import evolve
 
+from scherbelberg.billing import billed
 from scherbelberg.bootstrap import Answers, bootstrap
 from scherbelberg.catalog import Json, Kind, Resource, Server
 from scherbelberg.cloud import Created, Hetzner
@@ -77,13 +78,16 @@ async def make(
     making = _Making(
         hetzner, order, watch, provisions=provisions, release=_release(settings), certificates=certificates
     )
+    gone: list[Resource] = []
     try:
-        async with undone_on_failure(hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, keep=keep):
+        async with undone_on_failure(
+            hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, note=gone.extend, keep=keep
+        ):
             watch(Event(phase=Phase.CREDENTIALS, state="done"))
             await making.run()
             order.folder.end_making()
     except BaseException as error:
-        await finish(making.links.close())
+        await finish(_ended(hetzner, settings, making, gone))
         order.folder.end_making()
         if keep and isinstance(error, Exception):
             making.links.save()  # who wants to look around needs the addresses
@@ -91,6 +95,11 @@ async def make(
             order.folder.drop()
         raise
     return making.links
+
+
+async def _ended(hetzner: Hetzner, settings: Settings, making: _Making, gone: list[Resource]) -> None:
+    await making.links.close()
+    await billed(hetzner, settings, gone)
 
 
 class _Making:

@@ -11,7 +11,7 @@ Source: https://docs.hetzner.com/cloud/billing/faq, as of autumn 2026.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -77,6 +77,16 @@ class Bill:
     hourly: Price
     currency: str
     at_most: Price | None
+
+
+def read_price(row: Mapping[str, str]) -> Price:
+    """Read a pair of net and gross."""
+    return Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
+
+
+def write_price(price: Price) -> dict[str, str]:
+    """A price as JSON values: decimal text, never a binary fraction."""
+    return {"net": f"{price.net:f}", "gross": f"{price.gross:f}"}
 
 
 def total(prices: Iterable[Price]) -> Price:

@@ -249,7 +249,7 @@ class Store:
         folder = Folder(self._clusters / f"{manifest.identity.prefix}-{manifest.identity.uid}")
         try:
             for path in (self._clusters.parent, self._clusters, folder.path):
-                _private_folder(path)
+                private_folder(path)
             write_private(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
             folder.begin_making()
             folder.save_credentials(credentials)
@@ -273,7 +273,7 @@ class Store:
         aside, former = (Folder(self._clusters / f".{identity.uid}.{os.getpid()}.{what}") for what in ("new", "old"))
         try:
             for path in (self._clusters.parent, self._clusters, aside.path):
-                _private_folder(path)
+                private_folder(path)
             write_private(aside.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
             write_private(aside.path / IMPORTED, b"Made on another computer.\n")
             aside.save_keyring(keyring)
@@ -302,7 +302,7 @@ class Store:
         return tuple(folder for folder in found if endpoint in {None, folder.endpoint})
 
 
-def _private_folder(path: Path) -> None:
+def private_folder(path: Path) -> None:
     """Make a folder that only its owner can enter.
 
     On Windows the mode says little, but the user's own data folder admits nobody else.

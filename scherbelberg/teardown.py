@@ -22,6 +22,8 @@ Check = Callable[[tuple[Resource, ...], float], object]
 _ASK_AGAIN_S = 20.0
 #: Seconds before the first look at servers that go.
 _FIRST_S = 0.3
+#: Is given what is gone.
+Note = Callable[[tuple[Resource, ...]], None]
 #: What servers use.
 _SHARED = tuple(kind for kind in KINDS if kind != "servers")
 
@@ -50,6 +52,7 @@ async def delete_all(
     *,
     listener: Listener,
     timeouts: Timeouts,
+    note: Note,
     check: Check = whatever,
 ) -> None:
     """Delete everything that carries certain labels, and prove that nothing is left.
@@ -62,6 +65,7 @@ async def delete_all(
         wanted: The labels.
         listener: Is told how much is left; what it raises is ignored.
         timeouts: Deadlines in seconds.
+        note: Is given what is gone, also when something else is not.
         check: Looks at what is there before the first deletion; what it raises is raised, and nothing was deleted.
 
     Raises:
@@ -86,13 +90,16 @@ async def delete_all(
         tell(Event(phase=Phase.DELETE, state="progress", done=max(0, total - deletion.count), total=total))
         return True if deletion.is_over else None
 
-    await deletion.ask()
-    if not deletion.is_clear:
-        await pause(_FIRST_S)  # no server is gone at once
-    with contextlib.suppress(WaitTimeout):
-        await until(ended, every_s=0.6, growth=2.2, longest_s=5, within_s=timeouts.delete, what="The deletion")
-    if deletion.left:
-        await deletion.look_again()
+    try:
+        await deletion.ask()
+        if not deletion.is_clear:
+            await pause(_FIRST_S)  # no server is gone at once
+        with contextlib.suppress(WaitTimeout):
+            await until(ended, every_s=0.6, growth=2.2, longest_s=5, within_s=timeouts.delete, what="The deletion")
+        if deletion.left:
+            await deletion.look_again()
+    finally:
+        note(deletion.gone)
     if deletion.left:
         raise deletion.left_over()
     tell(Event(phase=Phase.DELETE, state="done", done=total, total=total))
@@ -119,6 +126,7 @@ class _Deletion:
     ) -> None:
         self.left = left
         self.count = len(left)
+        self._seen = {(resource.kind, resource.id): resource for resource in left}
         self._hetzner = hetzner
         self._wanted = wanted
         self._unsure = unsure
@@ -135,6 +143,12 @@ class _Deletion:
     def is_clear(self) -> bool:
         """Whether there are no servers any more."""
         return not any(resource.kind == "servers" for resource in self.left)
+
+    @property
+    def gone(self) -> tuple[Resource, ...]:
+        """What was there and is not any more, as it was when it was last seen."""
+        left = {(resource.kind, resource.id) for resource in self.left}
+        return tuple(resource for key, resource in self._seen.items() if key not in left)
 
     def _due(self) -> tuple[Resource, ...]:
         """The servers, or, when there are none any more, what they used."""
@@ -176,6 +190,7 @@ class _Deletion:
     async def _list(self) -> None:
         self.left = await inventory(self._hetzner, self._wanted)
         self.count = len(self.left)
+        self._seen |= {(resource.kind, resource.id): resource for resource in self.left}
         self._unsure = False
         self._fresh = Deadline(_ASK_AGAIN_S)
 
@@ -204,7 +219,13 @@ def _how_to_nuke(wanted: Mapping[str, str]) -> str:
 
 @contextlib.asynccontextmanager
 async def undone_on_failure(
-    hetzner: Hetzner, identity: Identity, *, listener: Listener, timeouts: Timeouts, keep: bool = False
+    hetzner: Hetzner,
+    identity: Identity,
+    *,
+    listener: Listener,
+    timeouts: Timeouts,
+    note: Note,
+    keep: bool = False,
 ) -> AsyncIterator[None]:
     """Give everything back that carries a cluster's uid when what stands inside fails or is interrupted in any way.
 
@@ -213,6 +234,7 @@ async def undone_on_failure(
         identity: Whose resources.
         listener: Is told of the deletion.
         timeouts: Deadlines in seconds.
+        note: Is given what was given back.
         keep: Whether an error leaves them as they are; an interrupt never does.
 
     Raises:
@@ -225,7 +247,7 @@ async def undone_on_failure(
             raise
         wanted = selector(prefix=identity.prefix, uid=identity.uid)
         try:
-            await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts))
+            await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=note))
         except LeftOver as error:
             raise error from cause
         except ScherbelbergError as error:

@@ -15,7 +15,7 @@ import jsonschema  # type: ignore[import-untyped]  # has stubs in a package that
 FOLDER = Path(__file__).parent.parent / "docs" / "schema"
 Json = dict[str, Any]
 #: Maps whose keys are data: any of them may be missing.
-MAPS = ("phases", "versions", "digests", "locks", "environ")
+MAPS = ("phases", "versions", "digests", "locks", "environ", "months")
 
 
 def schema(name: str) -> Json:

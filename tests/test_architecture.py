@@ -63,6 +63,7 @@ FLOORS = {
         "pylock",
         "sealing",
         "deadlines",
+        "ledger",
     },
     "hands": {
         "settings",
@@ -87,6 +88,7 @@ FLOORS = {
         "wheels",
         "lockfiles",
         "openness",
+        "history",
     },
     "work": {
         "links",
@@ -102,6 +104,7 @@ FLOORS = {
         "fetching",
         "checking",
         "refreshing",
+        "billing",
     },
     "story": {
         "collecting",

@@ -20,11 +20,10 @@ from scherbelberg.catalog import (
     ServerType,
     read_image,
     read_ipv4_prices,
-    read_price,
     read_resource,
     read_server_type,
 )
-from scherbelberg.pricing import Price, Tariff
+from scherbelberg.pricing import Price, Tariff, read_price
 
 
 def _price(net: str, gross: str) -> dict[str, str]:
@@ -197,6 +196,7 @@ _SERVER: dict[str, Any] = {
     "id": 42,
     "name": "cluster-scheduler",
     "status": "running",
+    "created": "2026-11-18T09:06:40Z",
     "labels": {"uid": "u"},
     "server_type": {"id": 114, "name": "cx23"},
     "location": {"id": 1, "name": "fsn1", "network_zone": "eu-central"},
@@ -215,6 +215,7 @@ def test_read_server() -> None:
         status="running",
         server_type="cx23",
         location="fsn1",
+        created_s=1794992800,
         public_ip="198.51.100.1",
         private_ip="10.0.0.2",
     )

@@ -8,6 +8,7 @@ import io
 import json
 import shutil
 import socket
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -41,8 +42,12 @@ def test_life(shell: Shell) -> None:
     code, _, complaints = shell("create", "-p", "tour")
     assert (code, "There is a cluster 'tour'" in complaints) == (9, True)
 
-    code, _, complaints = shell("destroy", "-p", "tour")
+    code, output, complaints = shell("destroy", "-p", "tour")
     assert (code, "nothing is left" in complaints) == (0, True)
+    cost = shown["cost"]
+    words = f"{Decimal(cost['net']):.4f} EUR net, {Decimal(cost['gross']):.4f} gross"
+    assert output.startswith("Cluster tour (2 machines, ")
+    assert f"has cost {words}; traffic beyond the included is not counted." in output
     assert held(shell.settings) == []
     assert folders(shell.settings) == []
     assert "There are no clusters." in shell("ls")[1]

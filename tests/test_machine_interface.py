@@ -45,6 +45,9 @@ def test_life(shell: Shell, sandbox: SandboxThread) -> None:
     assert [event["at_s"] for event in events] == sorted(event["at_s"] for event in events)
     assert [unpromised("progress", lines[0]), unpromised("progress", events[0])] == [[], []]
 
+    # Within the first hour all of it costs an hour.
+    assert made["cost"] == made["hourly"]
+
     shown = read("show", shell("show", "-p", "tour", "--json")[1])
     assert shown == made | {"age_s": shown["age_s"], "left_s": shown["left_s"]}
     assert shown["age_s"] + shown["left_s"] == 12 * 3600
@@ -58,6 +61,12 @@ def test_life(shell: Shell, sandbox: SandboxThread) -> None:
     assert (code, gone["uids"], gone["left_over"]) == (0, [made["uid"]], [])
     assert list(gone["phases"]) == ["delete", "empty"]
     assert unpromised("destroy", gone | {"left_over": []}) == []
+    (bill,) = gone["bills"]
+    assert made["cost"] == bill["cost"] | {"currency": bill["currency"]}
+    assert (bill["uid"], [node["name"] for node in bill["nodes"]]) == (made["uid"], ["scheduler", "worker000"])
+    whole = read("bill", shell("bill", "--json")[1])
+    assert (whole["clusters"], whole["totals"], whole["unknown"]) == ([bill], [made["cost"]], [])
+    assert unpromised("bill", whole) == []
     deleted = [line for line in read_lines(complaints) if line.get("phase") == "delete"]
     assert (deleted[0]["state"], deleted[0]["done"], deleted[0]["total"]) == ("start", 0, 5)
 
@@ -74,7 +83,7 @@ def _check_older_records(shell: Shell, shown: Json) -> None:
     assert again == shown | {"age_s": again["age_s"], "left_s": again["left_s"], "api_requests": None}
     path.write_text(json.dumps(record | {"api_requests": f"{requests}"}), encoding="utf-8")
     again = read("show", shell("show", "-p", "tour", "--json")[1])
-    assert (again["hourly"], again["phases"], again["nodes"][0]["hourly"]) == (None, {}, None)
+    assert (again["hourly"], again["phases"]) == (shown["hourly"], {})
     assert (again["environment"], again["nodes"][0]["lock"], again["nodes"][0]["script"]) == (None, None, None)
     record["environment"]["allowed"] = [["numpy", "2.4.6", "-"]]
     record["environment"]["name"] = "main"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from scherbelberg.catalog import Catalog, Location, Offer, ServerType
-    from scherbelberg.pricing import Price, Tariff
+    from scherbelberg.pricing import Tariff
 
 Json = dict[str, Any]
 
@@ -103,11 +103,9 @@ def _location_row(place: Location, catalog: Catalog) -> Json:
 
 
 def _tariff(tariff: Tariff) -> Json:
-    return {"hourly": _price(tariff.hourly), "monthly": _price(tariff.monthly)}
+    from scherbelberg.pricing import write_price  # noqa: PLC0415
 
-
-def _price(price: Price) -> Json:
-    return {"net": str(price.net), "gross": str(price.gross)}
+    return {"hourly": write_price(tariff.hourly), "monthly": write_price(tariff.monthly)}
 
 
 def print_catalog(document: Json, console: Console) -> None:
@@ -128,14 +126,14 @@ def print_catalog(document: Json, console: Console) -> None:
     table.add_column("in stock,\nthe cloud says")
     table.add_column("not in\nstock")
     for row in document["server_types"]:
-        for offers in _by_price(row["offers"]):
+        for offers in _bywrite_price(row["offers"]):
             table.add_row(*_cells(row, offers))
     console.print(table)
     console.print("\nA public IPv4 address is extra, and every node has one:", highlight=False)
     _print_locations(document, console)
 
 
-def _by_price(offers: list[Json]) -> list[list[Json]]:
+def _bywrite_price(offers: list[Json]) -> list[list[Json]]:
     """The offers of a type, those of one price together."""
     groups: dict[str, list[Json]] = {}
     for offer in offers:

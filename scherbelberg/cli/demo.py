@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
+from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.common import err, out, progress_option, say, voice_options
 from scherbelberg.cli.interrupts import raised
 from scherbelberg.errors import ScherbelbergError
@@ -66,7 +67,9 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
     finally:
         story.left(cluster)
         say("Giving everything back ...")
-        story.returned(_PREFIX, (cluster.uid,), settings, err())
+        document = story.returned(_PREFIX, (cluster.uid,), settings, err())
+    for line in bill_lines(document):
+        out().print(line, highlight=False, soft_wrap=True)
     _show_nothing_left(settings)
 
 

@@ -10,28 +10,34 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from scherbelberg.catalog import PriceList
+from scherbelberg.cli.bill import in_words
 from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.deadlines import left_words
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
+from scherbelberg.ledger import NOT_COUNTED, Cost, cost, sum_of
 from scherbelberg.pins import Pins
+from scherbelberg.pricing import write_price
 from scherbelberg.record import EnvRecord, Manifest, NodeRecord
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.survey import Kept
 
 
-def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
+def cluster_document(kept: Kept, manifest: Manifest | None, prices: PriceList | None) -> dict[str, Any]:
     """Describe a cluster.
 
     Args:
         kept: What the cloud holds of it.
         manifest: What this computer remembers of it, or None.
+        prices: What the cloud charges at present, or None if it does not tell.
 
     Returns:
         JSON values; money is decimal text, times are seconds.
     """
     holding = kept.holding
+    costs = [cost(server, prices, now_s=kept.now_s) if prices else None for server in holding.servers]
     return {
         "schema": SCHEMA,
         "prefix": holding.prefix,
@@ -44,8 +50,8 @@ def cluster_document(kept: Kept, manifest: Manifest | None) -> dict[str, Any]:
         "protected": holding.is_protected,
         "keys_here": kept.folder is not None,
         "imported": kept.folder is not None and kept.folder.is_imported,
-        "nodes": _nodes(holding, manifest),
-        "hourly": _hourly(manifest),
+        "nodes": _nodes(holding, manifest, costs),
+        **_prices(sum_of(costs) if prices else None, {"currency": prices.currency} if prices else {}),
         "phases": dict(manifest.phases) if manifest else {},
         "api_requests": manifest.api_requests if manifest else None,
         "versions": dict(manifest.versions) if manifest else {},
@@ -62,12 +68,12 @@ def _environment(record: EnvRecord) -> dict[str, Any]:
     }
 
 
-def _nodes(holding: Holding, manifest: Manifest | None) -> list[dict[str, Any]]:
+def _nodes(holding: Holding, manifest: Manifest | None, costs: list[Cost | None]) -> list[dict[str, Any]]:
     remembered = {node.name: node for node in manifest.nodes} if manifest else {}
     is_shipped = manifest is not None and manifest.environment.name in PROFILES
     pins = shipped_pins()
     rows = []
-    for server in holding.servers:
+    for server, its_cost in zip(holding.servers, costs, strict=True):
         name = server.labels.get("node", server.name)
         record = remembered.get(name)
         row = {
@@ -78,7 +84,7 @@ def _nodes(holding: Holding, manifest: Manifest | None) -> list[dict[str, Any]]:
             "public_ip": server.public_ip,
             "private_ip": server.private_ip,
             "status": server.status,
-            "hourly": _price(record) if record else None,
+            **_prices(its_cost, {}),
             "lock": record.lock or None if record else None,
             "script": record.script or None if record else None,
             "tool": record.tool or None if record else None,
@@ -94,16 +100,11 @@ def _differing(record: NodeRecord, pins: Pins, *, is_shipped: bool) -> list[str]
     return [*found, "script"] if record.script and record.script != pins.script else found
 
 
-def _price(record: NodeRecord) -> dict[str, str]:
-    return {"net": record.hourly_net, "gross": record.hourly_gross}
-
-
-def _hourly(manifest: Manifest | None) -> dict[str, str] | None:
-    if manifest is None:
-        return None
-    net = sum((Decimal(node.hourly_net) for node in manifest.nodes), Decimal(0))
-    gross = sum((Decimal(node.hourly_gross) for node in manifest.nodes), Decimal(0))
-    return {"net": str(net), "gross": str(gross), "currency": manifest.currency}
+def _prices(known: Cost | None, currency: dict[str, str]) -> dict[str, Any]:
+    """Per hour and so far, both with the currency where it is not said elsewhere; None if the price is unknown."""
+    if known is None:
+        return {"hourly": None, "cost": None}
+    return {"hourly": write_price(known.hourly) | currency, "cost": write_price(known.price) | currency}
 
 
 def print_cluster(document: dict[str, Any], console: Console) -> None:
@@ -125,6 +126,7 @@ def print_cluster(document: dict[str, Any], console: Console) -> None:
         total = document["hourly"]
         table.add_row("all", "", "", "", "", "", _money(total["net"]), _money(total["gross"]), style="bold")
     console.print(table)
+    console.print(f"\nCost so far: {in_words(document['cost'])}; {NOT_COUNTED} is not counted.", highlight=False)
     if document["environment"]:
         _print_environment(document, console)
     if document["versions"]:
@@ -168,7 +170,7 @@ def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
         console.print("There are no clusters.")
         return
     table = Table(pad_edge=False, box=None)
-    for column in ("prefix", "state", "owner", "age", "deadline", "machines", "keys here", "uid"):
+    for column in ("prefix", "state", "owner", "age", "deadline", "machines", "cost so far", "keys here", "uid"):
         table.add_column(column, no_wrap=True)
     for document in documents:
         age = words_for(document["age_s"])
@@ -176,5 +178,5 @@ def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
         count = str(len(document["nodes"]))
         state = f"{document['state']}, protected" if document["protected"] else document["state"]
         cells = [document["prefix"], state, document["owner"], age, left_words(document["left_s"])]
-        table.add_row(*cells, count, keys, document["uid"])
+        table.add_row(*cells, count, in_words(document["cost"]), keys, document["uid"])
     console.print(table)

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import click
 
+from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.common import (
     err,
     json_option,
+    out,
     prefix_option,
     progress_option,
     say,
@@ -19,7 +21,7 @@ from scherbelberg.cli.common import (
     voice_options,
     where,
 )
-from scherbelberg.cli.speaker import speaker
+from scherbelberg.cli.speaker import Json, speaker
 from scherbelberg.errors import BadInput, ClusterNotFound
 from scherbelberg.spec import check_prefix
 
@@ -35,12 +37,11 @@ def destroy(prefix: str, token_file: Path | None, as_json: bool) -> None:
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json, returned  # noqa: PLC0415
+    from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.keeping import own_uids  # noqa: PLC0415
 
     document = returned(prefix, run(own_uids(settings, prefix)), settings, err())
-    if as_json:
-        print_json(document)
+    _answer(document, as_json=as_json)
 
 
 @click.command()
@@ -55,7 +56,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json, returned  # noqa: PLC0415
+    from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
@@ -69,8 +70,17 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     if not yes and any(kept.folder is None for kept in found):
         _ask(prefix)
     document = returned(prefix, tuple(kept.holding.uid for kept in found), settings, err())
+    _answer(document, as_json=as_json)
+
+
+def _answer(document: Json, *, as_json: bool) -> None:
+    from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
+
     if as_json:
         print_json(document)
+        return
+    for line in bill_lines(document):
+        out().print(line, highlight=False, soft_wrap=True)
 
 
 def _ask(prefix: str) -> None:

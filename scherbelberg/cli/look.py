@@ -18,14 +18,16 @@ from scherbelberg.spec import check_prefix
 @json_option
 @voice_options
 def ls(token_file: Path | None, as_json: bool) -> None:
-    """List the project's clusters, whoever made them."""
+    """List the project's clusters, whoever made them, and what each has cost so far."""
     settings = where(token_file)
     from scherbelberg.cli.documents import cluster_document, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.story import print_json, remembered  # noqa: PLC0415
-    from scherbelberg.keeping import overview  # noqa: PLC0415
+    from scherbelberg.keeping import charges, overview  # noqa: PLC0415
 
-    documents = [cluster_document(kept, remembered(kept)) for kept in run(overview(settings))]
+    found = run(overview(settings))
+    prices = run(charges(settings)) if found else None
+    documents = [cluster_document(kept, remembered(kept), prices) for kept in found]
     if as_json:
         print_json({"schema": SCHEMA, "clusters": documents})
     else:
@@ -38,7 +40,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
 @json_option
 @voice_options
 def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
-    """Show a cluster's nodes, prices, environment, versions and phases."""
+    """Show a cluster's nodes, prices, cost so far, environment, versions and phases."""
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.story import described  # noqa: PLC0415 - heavy

@@ -19,6 +19,7 @@ from scherbelberg.cli.version import answer_version
 from scherbelberg.errors import ScherbelbergError
 
 _COMMANDS = {
+    "bill": "bill",
     "catalog": "catalog",
     "completion": "completion",
     "create": "create",

@@ -15,7 +15,7 @@ from scherbelberg.cli.environments import environment_document, print_environmen
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import words_for
 from scherbelberg.plan import ClusterPlan, NodePlan
-from scherbelberg.pricing import Price
+from scherbelberg.pricing import write_price
 
 Json = dict[str, Any]
 
@@ -46,8 +46,8 @@ def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
             "worker": [_place(place) for place in plan.candidates.worker[1:]],
         },
         "environment": environment_document(environment),
-        "hourly": {**_price(plan.bill.hourly), "currency": plan.bill.currency},
-        "at_most": _price(plan.bill.at_most) if plan.bill.at_most else None,
+        "hourly": {**write_price(plan.bill.hourly), "currency": plan.bill.currency},
+        "at_most": write_price(plan.bill.at_most) if plan.bill.at_most else None,
     }
 
 
@@ -62,16 +62,12 @@ def _node(node: NodePlan) -> Json:
         "memory_bytes": kind.memory_bytes,
         "image": node.image.name or str(node.image.id),
         "workers": list(node.workers),
-        "hourly": _price(node.hourly),
+        "hourly": write_price(node.hourly),
     }
 
 
 def _place(place: Place) -> Json:
-    return {"server_type": place.server_type.name, "location": place.location, "hourly": _price(place.hourly)}
-
-
-def _price(price: Price) -> Json:
-    return {"net": str(price.net), "gross": str(price.gross)}
+    return {"server_type": place.server_type.name, "location": place.location, "hourly": write_price(place.hourly)}
 
 
 def print_plan(document: Json, console: Console) -> None:

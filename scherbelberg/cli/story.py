@@ -18,7 +18,8 @@ from scherbelberg.cluster import Cluster
 from scherbelberg.environment import Client
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Stopwatch
-from scherbelberg.keeping import find_own, give_back, remembered_folder
+from scherbelberg.keeping import charges, find_own, give_back, remembered_folder
+from scherbelberg.ledger import entry_document
 from scherbelberg.protecting import protect
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
@@ -74,7 +75,7 @@ def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
 def described(prefix: str, settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print a cluster of this computer."""
     kept = run(find_own(settings, prefix))
-    document = cluster_document(kept, remembered(kept))
+    document = cluster_document(kept, remembered(kept), run(charges(settings)))
     if as_json:
         print_json(document)
     else:
@@ -112,12 +113,19 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
     """Give clusters back and show how; returns what there is to say of it."""
     with shown(console) as listen:
         watch = Stopwatch(listen)
-        run(
+        entries = run(
             give_back(settings, prefix, uids, listener=watch, timeouts=Timeouts()),
             on_first="Interrupted: what is being deleted is deleted first ...",
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {prefix}",
         )
-    return {"schema": SCHEMA, "prefix": prefix, "uids": list(uids), "phases": watch.seconds, "left_over": []}
+    return {
+        "schema": SCHEMA,
+        "prefix": prefix,
+        "uids": list(uids),
+        "phases": watch.seconds,
+        "left_over": [],
+        "bills": [entry_document(entry) for entry in entries],
+    }
 
 
 def print_json(document: object) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.choosing import client_in
 from scherbelberg.cli.common import err, progress_option, say, token_option, voice_options, where
 from scherbelberg.cli.create import written
@@ -68,7 +69,9 @@ def _give_back(cluster: Cluster, settings: Settings) -> None:
     story.left(cluster)
     say("Giving everything back ...")
     try:
-        story.returned(cluster.prefix, (cluster.uid,), settings, err())
+        document = story.returned(cluster.prefix, (cluster.uid,), settings, err())
     except ScherbelbergError:
         say(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
         raise
+    for line in bill_lines(document):
+        say(line)
