@@ -7,6 +7,8 @@ Every error carries the exit code of the command line and a stable ``code`` for 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
@@ -74,6 +76,22 @@ def _restored(kind: type[ScherbelbergError], args: tuple[Any, ...], data: dict[s
     error = kind.__new__(kind, *args)
     error.__dict__.update(data)
     return error
+
+
+@contextmanager
+def happening(phase: str, node: str | None = None) -> Iterator[None]:
+    """Let errors of ours say in which phase and on which node they happened, unless they know better.
+
+    Args:
+        phase: Which.
+        node: Name of the node, or None.
+    """
+    try:
+        yield
+    except ScherbelbergError as error:
+        error.phase = error.phase or str(phase)
+        error.node = error.node or node
+        raise
 
 
 class BadInput(ScherbelbergError):

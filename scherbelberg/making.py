@@ -16,7 +16,7 @@ from scherbelberg.bootstrap import Answers, bootstrap
 from scherbelberg.catalog import Json, Kind, Resource, Server
 from scherbelberg.cloud import Created, Hetzner
 from scherbelberg.environment import Client
-from scherbelberg.errors import BadInput, LeftOver, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import BadInput, LeftOver, ScherbelbergError, WaitTimeout, happening
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
 from scherbelberg.keys import sign_request
 from scherbelberg.links import Links
@@ -129,14 +129,15 @@ class _Making:
 
     async def run(self) -> None:
         """Make everything, and prove that it computes."""
-        shared = await self._make_shared()
+        with happening(Phase.NETWORK):
+            shared = await self._make_shared()
         ids: dict[str, int] = {resource.kind: resource.id for resource in shared}
         # Loading Dask takes seconds of this computer's time: while the cloud's machines boot, they cost nothing.
         dask = asyncio.create_task(asyncio.to_thread(importlib.import_module, "scherbelberg.daskclient"))
-        watch = self._roster.watch(within_s=self._timeouts.rent)
-        await together(watch, *(self._make_node(node, ids) for node in self._plan.nodes))
+        await together(self._watch_servers(), *(self._make_node(node, ids) for node in self._plan.nodes))
         await dask
-        await self._prove()
+        with happening(Phase.PROOF):
+            await self._prove()
         await self._hetzner.set_labels(shared[0], network_labels(self._plan.identity, "ready"))
         self.links.manifest = evolve(
             self.links.manifest,
@@ -167,11 +168,16 @@ class _Making:
                 return Created(resource=resource, actions=())
         return await self._hetzner.create(kind, body)
 
+    async def _watch_servers(self) -> None:
+        with happening(Phase.RENT):
+            await self._roster.watch(within_s=self._timeouts.rent)
+
     async def _make_node(self, node: NodePlan, ids: dict[str, int]) -> None:
         """One node's whole way, independent of every other but for the scheduler's address."""
         self._tell(Phase.RENT, "start", node, detail=f"{node.server_type.name} in {node.location}")
         planted = self._order.credentials.planted[node.name]
-        created = await self._ensure("servers", server_request(self._plan, node, ids, user_data(planted)))
+        with happening(Phase.RENT, node.name):
+            created = await self._ensure("servers", server_request(self._plan, node, ids, user_data(planted)))
         self._roster.rented(node.name, created.actions)
         if not isinstance(created.resource, Server):
             raise TypeError("what is made among the servers is a server")
@@ -179,7 +185,8 @@ class _Making:
         self.links.manifest = self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip))
         self._tell(Phase.REACH, "start", node)
         remote = self.links.remote(node.name)
-        await remote.reach(within_s=self._timeouts.reach)
+        with happening(Phase.REACH):
+            await remote.reach(within_s=self._timeouts.reach)
         self._tell(Phase.REACH, "done", node)
         own = await self._roster.private_ip(node.name)
         scheduler = await self._roster.private_ip("scheduler")

@@ -18,12 +18,14 @@ import asyncssh
 from attrs import frozen
 
 from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
-from scherbelberg.waiting import together, until
+from scherbelberg.waiting import Deadline, together, until
 
 _KEEPALIVE_S = 15
 _KEEPALIVES = 4
 _CONNECT_S = 10
 _LOGIN_S = 20
+#: After so many seconds it is worth mentioning that a machine says nothing.
+_SILENT_S = 1.0
 #: How many of the last log lines an error shows.
 TAIL = 20
 
@@ -85,11 +87,16 @@ class Remote:
         """
 
         async def connected() -> bool | None:
+            begun = Deadline(_SILENT_S)
             try:
                 await self._connect()
             except (OSError, asyncssh.Error) as error:
                 self._last = str(error) or type(error).__name__
                 return None
+            except asyncio.CancelledError:
+                # A try that the deadline cuts off: if it was a long one, its silence is the news.
+                self._last = self._last if begun.left_s else "no answer"
+                raise
             return True
 
         try:

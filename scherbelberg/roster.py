@@ -106,8 +106,10 @@ class Roster:
             raise CloudError(f"The cloud could not start node {node}: {reason}.", api_code="action_failed", node=node)
 
     def _timeout(self, within_s: float) -> WaitTimeout:
+        missing = self._missing()
         return WaitTimeout(
             what="The start of all servers in the private network",
             within_s=within_s,
-            last=f"waiting for {', '.join(self._missing())}",
+            last=f"waiting for {', '.join(missing)}",
+            node=missing[0],
         )

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 
 from scherbelberg.catalog import KINDS, Kind, Resource
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, TokenRefused, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import selector
 from scherbelberg.plan import Identity
@@ -94,7 +94,8 @@ async def delete_all(
         await deletion.ask()
         if not deletion.is_clear:
             await pause(_FIRST_S)  # no server is gone at once
-        with contextlib.suppress(WaitTimeout):
+        # A token that is no longer taken may have done half of it: what was seen so far is named.
+        with contextlib.suppress(WaitTimeout, TokenRefused):
             await until(ended, every_s=0.6, growth=2.2, longest_s=5, within_s=timeouts.delete, what="The deletion")
         if deletion.left:
             await deletion.look_again()
@@ -133,6 +134,7 @@ class _Deletion:
         self._fresh = Deadline(_ASK_AGAIN_S)
         self._asked: dict[tuple[str, int], Deadline] = {}
         self._refused: dict[tuple[str, int], str] = {}
+        self._unseen = ""
 
     @property
     def is_over(self) -> bool:
@@ -165,7 +167,7 @@ class _Deletion:
         try:
             if await self._hetzner.delete(resource):
                 self._asked[key] = Deadline(_ASK_AGAIN_S)
-        except CloudError as error:
+        except (CloudError, TokenRefused) as error:
             self._refused[key] = error.message
         except CloudUnreachable:
             return  # asked again until the deadline
@@ -199,18 +201,22 @@ class _Deletion:
 
     async def look_again(self) -> None:
         """Look at everything, as far as the cloud answers."""
-        with contextlib.suppress(CloudError, CloudUnreachable):
-            await self._list()
+        with contextlib.suppress(CloudUnreachable):
+            try:
+                await self._list()
+            except (CloudError, TokenRefused) as error:
+                self._unseen = error.message
 
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
         names = tuple(f"{resource.kind[:-1]} {resource.name}" for resource in self.left)
-        reasons = " ".join(dict.fromkeys(self._refused.values()))
+        reasons = " ".join(dict.fromkeys(reason for reason in (*self._refused.values(), self._unseen) if reason))
         why = f" {reasons}" if reasons else ""
-        return LeftOver(
-            f"The cloud still lists {', '.join(names)}.{why} To try again: {_how_to_nuke(self._wanted)}.",
-            left_over=names,
+        what = ", ".join(names)
+        seen = (
+            f"What was last seen cannot be looked at now: {what}" if self._unseen else f"The cloud still lists {what}"
         )
+        return LeftOver(f"{seen}.{why} To try again: {_how_to_nuke(self._wanted)}.", left_over=names)
 
 
 def _how_to_nuke(wanted: Mapping[str, str]) -> str:

@@ -21,6 +21,7 @@ from scherbelberg.errors import (
     ScherbelbergError,
     VersionMismatch,
     WaitTimeout,
+    happening,
 )
 
 #: Class to its word for programs and the command line's exit code. Scripts rely on both: they do not change.
@@ -165,3 +166,16 @@ def test_wait_timeout(last: str, sentence: str) -> None:
         last,
         "scheduler",
     )
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [({}, ("worker000", "rent")), ({"node": "scheduler", "phase": "tls"}, ("scheduler", "tls"))],
+)
+def test_where_it_happened(own: dict[str, Any], told: tuple[str, str]) -> None:
+    """An error that does not know where it happened is told so; one that does knows better, and others are let be."""
+    with pytest.raises(ScherbelbergError) as caught, happening("rent", "worker000"):
+        raise ScherbelbergError("It broke.", **own)
+    assert (caught.value.node, caught.value.phase) == told
+    with pytest.raises(ValueError, match="other"), happening("rent"):
+        raise ValueError("other")

@@ -177,7 +177,7 @@ def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
 
     shell.monkeypatch.setattr("scherbelberg.keeping.overview", broken)
     code, output, complaints = shell("ls", "--json", "-q")
-    assert (code, complaints) == (kind.exit_code, "  | first\n  | last\nError: It broke. (phase tls)\n")
+    assert (code, complaints) == (kind.exit_code, "  | first\n  | last\nError: It broke. (node worker000, phase tls)\n")
     assert read("error", output) == {
         "schema": 1,
         "error": {

@@ -60,6 +60,31 @@ async def test_one_refusal_does_not_keep_the_others(settings: Settings, uid: str
     assert len(ours(settings, uid)) == len(caught.value.left_over) == 1
 
 
+async def test_token_without_rights(settings: Settings, uid: str, emulated: SandboxThread) -> None:
+    """A token that may no longer delete is said to be the reason, and what stays is named."""
+    wrong = RequestFault(number=COUNT - 1, method="DELETE", status=403, code="forbidden", times=None)
+    emulated.set_faults(Faults(requests=(wrong,)))
+    with pytest.raises(
+        LeftOver, match=r"still lists firewall .*check the token.*scherbelberg nuke -p cluster"
+    ) as caught:
+        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    assert [f"firewalls/{name.split()[1]}" for name in caught.value.left_over] == ours(settings, uid)
+    assert len(caught.value.left_over) == 2
+
+
+async def test_token_that_is_revoked_half_way(settings: Settings, uid: str, emulated: SandboxThread) -> None:
+    """When a token is no longer taken, what was last seen is named, since nobody can look at it any more."""
+    lists = 4
+    wrong = RequestFault(number=lists + 3, status=401, code="unauthorized", times=None)
+    emulated.set_faults(Faults(requests=(wrong,)))
+    with pytest.raises(LeftOver, match=r"cannot be looked at now: firewall .*unauthorized.*nuke -p cluster") as caught:
+        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    emulated.set_faults(Faults())
+    left = ours(settings, uid)
+    assert len(left) == COUNT - 2
+    assert set(left) <= {f"firewalls/{name.split()[1]}" for name in caught.value.left_over}
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
 async def test_listener_does_not_stop_it(settings: Settings, uid: str, error: BaseException) -> None:
     """A listener that raises stops no deletion."""

@@ -150,7 +150,9 @@ class Speaker:
     def _explain(self, failure: Failure) -> None:
         for line in failure.log_tail:
             click.echo(f"  | {line}", err=True)
-        where = f" (phase {failure.phase})" if failure.phase and failure.phase not in failure.message else ""
+        places = {"node": failure.node, "phase": failure.phase}
+        unsaid = [f"{word} {name}" for word, name in places.items() if name and name not in failure.message]
+        where = f" ({', '.join(unsaid)})" if unsaid else ""
         label = "" if failure.code == "cancelled" else "Error: "
         click.echo(f"{label}{failure.message}{where}", err=True)
 

@@ -124,7 +124,7 @@ class ScriptedHost:
         code = _BROKEN
         try:
             code = await play(self._stage, process)
-        except (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
+        except (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged, asyncssh.Error):
             code = _INTERRUPTED
         finally:
             with contextlib.suppress(OSError, asyncssh.Error):

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Requests as moments: something can be done right before the work of one, or right after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from description import Witness
+from tornado.httputil import HTTPServerRequest
+
+from scherbelberg.sandbox.server import SandboxThread
+
+Side = Literal["before", "after"]
+
+
+class _Arrivals(list[tuple[str, str]]):
+    """The sandbox's own list of requests, which tells of each one that arrives."""
+
+    def __init__(self, told: Callable[[], None]) -> None:
+        super().__init__()
+        self._told = told
+
+    def append(self, request: tuple[str, str]) -> None:
+        super().append(request)
+        self._told()
+
+
+class Counter:
+    """Counts the requests of a sandbox, and acts at one of them."""
+
+    def __init__(self) -> None:
+        #: Requests that arrived since the last reset.
+        self.count = 0
+        self.description = Witness()
+        self._worked = 0
+        self._act: tuple[Side, int, Callable[[], None]] | None = None
+
+    def watch(self, sandbox: SandboxThread) -> None:
+        """Begin to count."""
+        door = sandbox.sandbox._door
+        if door is None:
+            raise AssertionError("the sandbox runs")
+        door.requests = _Arrivals(self._arrived)
+
+    def reset(self) -> None:
+        """Begin anew, and act at none."""
+        self.count = self._worked = 0
+        self._act = None
+
+    def at(self, side: Side, number: int, act: Callable[[], None]) -> None:
+        """Act once, at a request to come.
+
+        Args:
+            side: Before its work or after it; there is no answer yet in either case.
+            number: Which, counted from 1 since the last reset.
+            act: Is called on the sandbox's thread.
+        """
+        self._act = (side, number, act)
+
+    def witness(self, request: HTTPServerRequest, status: int, body: Any) -> None:
+        """See a request whose work is done."""
+        self.description(request, status, body)
+        self._worked += 1
+        self._look("after", self._worked)
+
+    def _arrived(self) -> None:
+        self.count += 1
+        self._look("before", self.count)
+
+    def _look(self, side: Side, number: int) -> None:
+        if self._act is not None and self._act[:2] == (side, number):
+            act, self._act = self._act[2], None
+            act()
