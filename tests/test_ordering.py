@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from catalogues import CATALOG, credentials, identity, manifest
+from catalogues import CATALOG, UID, credentials, identity, manifest, server
 
 from scherbelberg.errors import ChannelUnreachable, ClusterExists
-from scherbelberg.ordering import _decide, _resuming
+from scherbelberg.holdings import Holding
+from scherbelberg.ordering import _decide, _resumable, _resuming
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
@@ -61,3 +62,27 @@ def test_other_options_say_it_themselves(folder: Folder) -> None:
     """What refuses to go on, and says what to do, is left as it is."""
     with pytest.raises(ClusterExists, match=r"^It began otherwise\.$"), _resuming(folder):
         raise ClusterExists("It began otherwise.")
+
+
+def _held(state: str, *, servers: bool = True) -> Holding:
+    labels = identity().labels("scheduler")
+    resources = (server("cluster-scheduler", labels),) if servers else ()
+    return Holding(prefix="cluster", uid=UID, owner="o", created_s=1, deadline_s=None, state=state, resources=resources)
+
+
+@pytest.mark.parametrize(("state", "servers"), [("creating", True), ("ready", True), ("broken", False)])
+def test_makings_that_go_on(folder: Folder, state: str, servers: bool) -> None:
+    """What this computer has not finished goes on, also when the cloud knows of its end, or half of it was undone."""
+    held = _held(state, servers=servers)
+    assert _resumable((held,), {UID: folder}, 2.0) is held
+
+
+@pytest.mark.parametrize("state", ["creating", "ready", "broken"])
+def test_makings_that_do_not_go_on(folder: Folder, state: str) -> None:
+    """What is finished, broken with its servers, or somebody else's refuses another one of its name."""
+    with pytest.raises(ClusterExists, match="nuke"):
+        _resumable((_held(state),), {}, 2.0)
+    if state != "broken":
+        folder.save(evolve(folder.read(), state="ready"))
+    with pytest.raises(ClusterExists, match="destroy"):
+        _resumable((_held(state),), {UID: folder}, 2.0)

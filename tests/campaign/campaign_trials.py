@@ -123,6 +123,8 @@ class Place:
 
     def sweep(self) -> None:
         """Delete whatever a trial has left, so that the next one finds nothing of it."""
+        if not self.own():
+            return
         run(self.program("nuke", "-p", PREFIX, "--yes", home="sweeper"), within_s=self.within_s)
 
 
@@ -180,8 +182,7 @@ def attempt(where: Place, trial: Trial) -> Outcome:
     requests = where.counter.count
     where.sandbox.set_faults(NO_FAULTS)
     broken, leaked = _judge(where, trial, home, ended)
-    if where.own():
-        where.sweep()
+    where.sweep()
     shutil.rmtree(where.folder / home)
     return Outcome(trial=trial, ended=ended, took_s=took_s, broken=broken, leaked=leaked, requests=requests)
 
@@ -297,14 +298,14 @@ def given_back(where: Place, *, home: str) -> tuple[str, ...]:
 
 def resumed(where: Place, workers: int, *, home: str) -> tuple[str, ...]:
     """Go on on the computer where a create was killed, then give the cluster back; returns what did not go well."""
-    uids = [name.rpartition("-")[2] for name in folders(where.at(home))]
+    begun = folders(where.at(home)) if where.own() else []
     again = run(where.create(workers, home=home, patient=True), within_s=where.within_s)
     wrong: tuple[str, ...] = ()
     if again.code == ExitCode.EXISTS and _is_ready(where, home):
         pass  # it was killed when all was done
     elif again.code != 0:
         wrong = (f"create was not resumed: {again.code} {again.error or again.text}",)
-    elif uids and uids != [name.rpartition("-")[2] for name in folders(where.at(home))]:
+    elif begun and begun != folders(where.at(home)):
         wrong = ("create made another cluster instead of going on",)
     return (*wrong, *given_back(where, home=home))
 

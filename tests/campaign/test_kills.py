@@ -41,6 +41,7 @@ def killed(where: Place, side: Side, number: int, *, home: str) -> Ended:
     try:
         return run(where.create(1, home=home, patient=True), within_s=where.within_s, act=act)
     finally:
+        where.counter.reset()
         where.sandbox.set_faults(NO_FAULTS)
 
 
@@ -50,6 +51,7 @@ def at_each(where: Place, side: Side, share: int, check: Callable[[str], tuple[s
         home = f"home-{side}-{number}"
         ended = killed(where, side, number, home=home)
         broken = check(home)
+        where.sweep()
         shutil.rmtree(where.folder / home)
         assert broken == (), f"{side} request {number}: {ended}"
         if ended.code == 0:
