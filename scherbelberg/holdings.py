@@ -43,6 +43,15 @@ class Holding:
         servers = [resource for resource in self.resources if isinstance(resource, Server)]
         return tuple(sorted(servers, key=lambda server: server.name))
 
+    @property
+    def may_go_on(self) -> bool:
+        """Whether its making may go on, if this computer has not written down its end.
+
+        The cloud says so, or has said ``ready`` already, or all that is left is what servers need: its undoing was
+        interrupted, too.
+        """
+        return self.state in {"creating", "ready"} or not self.servers
+
     def age(self, now_s: float) -> str:
         """Its age in words.
 

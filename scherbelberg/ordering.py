@@ -194,7 +194,7 @@ def _resumable(found: tuple[Holding, ...], folders: Mapping[str, Folder], now_s:
     """What of this name the cloud holds and this computer began and did not end; None if the name is free."""
     for holding in found:
         folder = folders.get(holding.uid)
-        if folder is None or not _is_unfinished(holding) or folder.read().state != "creating":
+        if folder is None or not holding.may_go_on or folder.read().state != "creating":
             continue
         if folder.maker is not None:
             raise ClusterExists(
@@ -209,15 +209,6 @@ def _resumable(found: tuple[Holding, ...], folders: Mapping[str, Folder], now_s:
             hint = f"choose another prefix with -p; 'scherbelberg nuke -p {prefix}' would delete it, whoever needs it"
         raise ClusterExists(f"There is a cluster {holding.described(now_s)}: {hint}.")
     return None
-
-
-def _is_unfinished(holding: Holding) -> bool:
-    """Whether a making may go on, if its folder says that it has not ended.
-
-    The cloud says so, or has said ``ready`` when the end was not written down here yet, or all that is left is what
-    servers need: a clean-up was interrupted, too.
-    """
-    return holding.state in {"creating", "ready"} or not holding.servers
 
 
 def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, store: Store) -> Order:

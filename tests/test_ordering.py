@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from catalogues import CATALOG, UID, credentials, identity, manifest, server
+from catalogues import CATALOG, UID, credentials, identity, manifest, network, server
 
 from scherbelberg.errors import ChannelUnreachable, ClusterExists
-from scherbelberg.holdings import Holding
+from scherbelberg.holdings import Holding, holdings
 from scherbelberg.ordering import _decide, _resumable, _resuming
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
@@ -65,9 +65,9 @@ def test_other_options_say_it_themselves(folder: Folder) -> None:
 
 
 def _held(state: str, *, servers: bool = True) -> Holding:
-    labels = identity().labels("scheduler")
-    resources = (server("cluster-scheduler", labels),) if servers else ()
-    return Holding(prefix="cluster", uid=UID, owner="o", created_s=1, deadline_s=None, state=state, resources=resources)
+    machine = server("cluster-scheduler", identity().labels("scheduler"))
+    (held,) = holdings([machine if servers else network("cluster", identity().labels("network"))])
+    return evolve(held, state=state)
 
 
 @pytest.mark.parametrize(("state", "servers"), [("creating", True), ("ready", True), ("broken", False)])
