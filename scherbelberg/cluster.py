@@ -28,6 +28,7 @@ from scherbelberg.links import Links, find_node
 from scherbelberg.making import make
 from scherbelberg.matching import matched
 from scherbelberg.node import Node
+from scherbelberg.ordering import Agree, unasked
 from scherbelberg.protecting import protect
 from scherbelberg.provisions import Provisions
 from scherbelberg.record import NodeRecord
@@ -128,6 +129,7 @@ class Cluster:
         dask_config: DaskConfig | None = None,
         client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
+        agree: Agree = unasked,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -149,6 +151,8 @@ class Cluster:
             client: The Python with which the cluster will be used; the running one if not given. The nodes get its
                 versions, and it proves that they have them.
             keep: Whether an error leaves what was made as it is, to be looked at; a cancellation never does.
+            agree: Is awaited with the plan, prices included, on the library's own thread before anything is made; what
+                it raises is raised. The making of a cluster that was interrupted goes on without.
             listen: Is called with each `Event`, on the library's own thread.
             log: A function that is called with a line of text for each event, likewise, or a `logging.Logger`.
             token: The API token, or what returns it.
@@ -168,7 +172,7 @@ class Cluster:
 
         async def made() -> Cluster:
             who = await asyncio.to_thread(client_of, client)
-            making = partial(make, client=who, provisions=provisions, keep=keep)
+            making = partial(make, client=who, provisions=provisions, keep=keep, agree=agree)
             where = around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable)
             work = _new(wanted, making, where, told(listen, log))
             return await private_loop().submit(work, too_late=Cluster._end).join()

@@ -20,7 +20,7 @@ from scherbelberg.errors import BadInput, LeftOver, ScherbelbergError, WaitTimeo
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
 from scherbelberg.keys import sign_request
 from scherbelberg.links import Links
-from scherbelberg.ordering import Order, place
+from scherbelberg.ordering import Agree, Order, place, unasked
 from scherbelberg.payload import Addresses, Release, RemoteFile, command, node_settings, payload, user_data
 from scherbelberg.pins import script_digest
 from scherbelberg.plan import (
@@ -51,6 +51,7 @@ async def make(
     client: Client,
     provisions: Provisions = NOTHING,
     keep: bool = False,
+    agree: Agree = unasked,
 ) -> Links:
     """Make a cluster, or go on making one whose making was interrupted on this computer.
 
@@ -62,6 +63,7 @@ async def make(
         client: With what it will be used.
         provisions: What work finds on the nodes.
         keep: Whether an error leaves what was made as it is; an interrupt never does.
+        agree: Is awaited with the plan before anything is made; what it raises is raised.
 
     Returns:
         Open connections to it, with its manifest.
@@ -74,7 +76,7 @@ async def make(
     """
     watch = Stopwatch(listener)
     certificates = _certificates(settings)
-    order = await place(hetzner, settings, spec, client, watch)
+    order = await place(hetzner, settings, spec, client, watch, agree=agree)
     making = _Making(
         hetzner, order, watch, provisions=provisions, release=_release(settings), certificates=certificates
     )

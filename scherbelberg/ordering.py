@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,6 +32,8 @@ from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import survey
 
+#: Is awaited with a plan, and raises if it is not to be made.
+Agree = Callable[[ClusterPlan], Awaitable[None]]
 _UID_BYTES = 5
 #: For a place of packages to say whether it is open to all.
 _ASK_S = 8.0
@@ -79,7 +81,19 @@ class Order:
         return {f"packages/{file.file_name}": self.sent[file.sha256] for file in files if file.sha256 in self.sent}
 
 
-async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client: Client, listener: Listener) -> Order:
+async def unasked(_plan: ClusterPlan) -> None:
+    """Agree to any plan."""
+
+
+async def place(
+    hetzner: Hetzner,
+    settings: Settings,
+    spec: ClusterSpec,
+    client: Client,
+    listener: Listener,
+    *,
+    agree: Agree = unasked,
+) -> Order:
     """Decide and claim a cluster, or find the claim of one whose making was interrupted.
 
     Args:
@@ -88,6 +102,7 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client:
         spec: What the user wants.
         client: With what it will be used.
         listener: Is told what was decided.
+        agree: Is awaited with the plan of a new cluster before its name is claimed; what it raises is raised.
 
     Raises:
         BadInput: It cannot be made.
@@ -106,6 +121,7 @@ async def place(hetzner: Hetzner, settings: Settings, spec: ClusterSpec, client:
         plan = _decide(spec, catalog, identity)
         listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
         environment = await _environment(plan, client, settings, listener)
+        await agree(plan)
         sent = await _private_files(environment, spec, settings, listener)
         return evolve(_claim(plan, environment, settings, store), sent=sent)
     with _resuming(folders[held.uid]) as folder:

@@ -19,6 +19,7 @@ from surroundings import SHORT, folders, held
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
 from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, NodeUnreachable, TokenRefused, WaitTimeout
+from scherbelberg.history import History
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import Faults, RequestFault
@@ -101,6 +102,8 @@ async def test_listener_that_raises(settings: Settings, error: BaseException) ->
 
     with pytest.raises(type(error)):
         await Cluster.from_new(small(settings), settings=settings, listen=when(Phase.TLS, "start", fail))
+    (entry,) = History(settings.home).read()[0]  # what failed has cost something all the same
+    assert [machine.name for machine in entry.machines] == ["scheduler", "worker000"]
     assert held(settings) == []
     assert folders(settings) == []
 

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 @click.command()
 @wish_options
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be made and what it costs; make nothing.")
+@click.option("--yes", is_flag=True, help="Do not ask, also where a person could answer.")
 @click.option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
 @click.option("--protect", "protected", is_flag=True, help="Guard it against destroy, nuke and gc when it is ready.")
 @token_option
@@ -47,6 +48,7 @@ def create(
     /,
     *,
     only_plan: bool,
+    yes: bool,
     keep: bool,
     protected: bool,
     token_file: Path | None,
@@ -72,7 +74,9 @@ def create(
     prefix = spec.prefix
     with raised(), story.told_if_it_stays(prefix, settings):
         with told_what_is_kept(prefix, settings, is_kept=keep):
-            cluster = story.created(spec, settings, err(), client=client, provisions=wishes.provisions, keep=keep)
+            cluster = story.created(
+                spec, settings, err(), client=client, provisions=wishes.provisions, keep=keep, asks=not yes
+            )
         story.left(cluster)
         if protected:
             story.guarded(prefix, settings)

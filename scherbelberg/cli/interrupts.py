@@ -34,6 +34,7 @@ class Interrupted(Exception):
 
     def __init__(self, number: int) -> None:
         super().__init__(f"Interrupted by {signal.Signals(number).name}.")
+        self.number = number
         self.exit_code = 128 + number
 
 
@@ -66,6 +67,7 @@ def run(
     on_first: str = "Interrupted, stopping ...",
     if_abandoned: str = "Left before the end was proven.",
     too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+    between: Callable[[], object] | None = None,
 ) -> T:
     """Run a coroutine on the private loop; signals cancel it and wait until it has cleaned up.
 
@@ -74,6 +76,7 @@ def run(
         on_first: What is said at the first signal, if anything.
         if_abandoned: What is said when a second Ctrl-C at a terminal ends the program at once.
         too_late: Undoes the work when the signal came after its end.
+        between: Is called in this thread now and then; a signal ends it, too.
 
     Raises:
         Interrupted: A signal came.
@@ -82,11 +85,20 @@ def run(
     watch = _Watch(job, speaker(), on_first, if_abandoned)
     with _handled_by(watch):
         while not job.wait(_GLANCE_S):
-            pass
+            if between is not None and watch.first is None:
+                _do(between, watch)
         if watch.first is None:
             return job.result()
         job.abandon().result()
     raise Interrupted(watch.first)
+
+
+def _do(between: Callable[[], object], watch: _Watch) -> None:
+    try:
+        with raised():
+            between()
+    except Interrupted as end:
+        watch(end.number, None)
 
 
 def run_until_ctrl_c(work: Coroutine[Any, Any, Any]) -> None:

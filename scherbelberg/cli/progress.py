@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from attrs import evolve
 from rich.console import Console, Group
 from rich.live import Live
 from rich.spinner import Spinner
@@ -41,9 +42,28 @@ def shown(console: Console) -> Iterator[Listener]:
         # Verbose: what is logged in between would tear a table apart.
         yield _PlainLines(console, is_verbose=voice.is_verbose)
     else:
-        table = _LiveTable(time.monotonic())
-        with Live(table, console=console, refresh_per_second=8, transient=False):
+        table = _LiveTable(time.monotonic(), console)
+        with table.live:
             yield table
+
+
+@contextmanager
+def paused(listener: Listener) -> Iterator[None]:
+    """Leave the terminal to a question for a while: the live table goes, and comes back below.
+
+    Args:
+        listener: What `shown` returned.
+    """
+    if not isinstance(listener, _LiveTable):
+        yield
+        return
+    listener.live.transient = True
+    listener.live.stop()
+    listener.live.transient = False
+    try:
+        yield
+    finally:
+        listener.live.start(refresh=True)
 
 
 class _JsonLines:
@@ -88,12 +108,17 @@ class _PlainLines:
 class _LiveTable:
     """A row for the cluster and each node, with what it is doing; drawn anew several times a second."""
 
-    def __init__(self, begin_s: float) -> None:
+    def __init__(self, begin_s: float, console: Console) -> None:
+        self.live = Live(self, console=console, refresh_per_second=8, transient=False)
         self._begin_s = begin_s
         self._rows: dict[str, Event] = {}
         self._spinner = Spinner("dots")
 
     def __call__(self, event: Event) -> None:
+        if event.phase is Phase.PLAN and event.state == "done":
+            # What it costs stays in sight, above the table.
+            self.live.console.print(event.detail, highlight=False, markup=False, soft_wrap=True)
+            event = evolve(event, detail="")
         self._rows[event.node or "cluster"] = event
 
     def __rich__(self) -> Group:

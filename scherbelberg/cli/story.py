@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from scherbelberg.cli.common import say
+from scherbelberg.cli.consent import Consent, is_a_person_there
 from scherbelberg.cli.documents import cluster_document, print_cluster
 from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.progress import shown
@@ -20,6 +21,7 @@ from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Stopwatch
 from scherbelberg.keeping import charges, find_own, give_back, remembered_folder
 from scherbelberg.ledger import entry_document
+from scherbelberg.ordering import unasked
 from scherbelberg.protecting import protect
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
@@ -37,9 +39,11 @@ def created(
     client: Client | None = None,
     provisions: Provisions = NOTHING,
     keep: bool = False,
+    asks: bool = False,
 ) -> Cluster:
-    """Make a cluster and show how; the handle that is returned has open connections."""
+    """Make a cluster and show how, if who can be asked agrees; the handle that is returned has open connections."""
     with shown(console) as listen:
+        consent = Consent(listen) if asks and is_a_person_there() else None
         return run(
             Cluster.from_new(
                 spec,
@@ -50,10 +54,12 @@ def created(
                 secrets=provisions.secrets,
                 dask_config=provisions.dask_config,
                 keep=keep,
+                agree=consent.agree if consent else unasked,
             ),
             on_first="Interrupted: giving everything back ...",
             if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {spec.prefix}",
             too_late=Cluster.destroy,
+            between=consent.put if consent else None,
         )
 
 
