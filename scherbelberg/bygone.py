@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve, fields, frozen
 
 from scherbelberg.errors import BadInput
-from scherbelberg.spec import ClusterSpec, Ports
+from scherbelberg.spec import DEFAULT_RANGE, ClusterSpec, Ports
 
 _PORTS = {"dask_ipc": "scheduler", "dask_dash": "dashboard", "dask_nanny": "nanny"}
 _SUCCESSORS = {
@@ -22,7 +22,19 @@ _SUCCESSORS = {
     **{old: f"ports=Ports({new}=...)" for old, new in _PORTS.items()},
 }
 #: What the arguments of the calls themselves are called, for hints.
-_CALLED = ("environ", "secrets", "dask_config", "client", "listen", "log", "token", "endpoint", "settings")
+_CALLED = (
+    "environ",
+    "secrets",
+    "dask_config",
+    "client",
+    "keep",
+    "agree",
+    "listen",
+    "log",
+    "token",
+    "endpoint",
+    "settings",
+)
 
 
 @frozen(kw_only=True)
@@ -38,6 +50,16 @@ class Modern:
     spec: ClusterSpec | None
     fields: Mapping[str, Any]
     token_variable: str | None
+
+    def whole(self, network_range: str) -> ClusterSpec:
+        """Spec and fields together.
+
+        Args:
+            network_range: The surroundings' own. Where they have one, as a sandbox does, no other one is of any use.
+        """
+        spec = self.spec or ClusterSpec()
+        own = {"network_range": network_range} if spec.network_range == DEFAULT_RANGE else {}
+        return evolve(spec, **own | dict(self.fields))
 
 
 def modern(spec: ClusterSpec | str | None, given: Mapping[str, Any], *, call: str) -> Modern:

@@ -15,8 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from attrs import evolve
-
 from scherbelberg.bygone import Modern, modern, old_token_variable
 from scherbelberg.daskconfig import DaskConfig, read_dask_config
 from scherbelberg.daskdoor import Door
@@ -34,7 +32,7 @@ from scherbelberg.provisions import Provisions
 from scherbelberg.record import NodeRecord
 from scherbelberg.settings import Settings, around
 from scherbelberg.sharing import export_cluster
-from scherbelberg.spec import DEFAULT_RANGE, ClusterSpec
+from scherbelberg.spec import ClusterSpec
 from scherbelberg.threadloop import carried, private_loop
 from scherbelberg.told import Log, told
 from scherbelberg.uploads import send
@@ -343,12 +341,7 @@ class Cluster:
 async def _new(
     wanted: Modern, making: partial[Coroutine[Any, Any, Links]], settings: Settings, listen: Listener
 ) -> Cluster:
-    spec, fields = wanted.spec, dict(wanted.fields)
-    # Where the surroundings have a range of their own, as a sandbox does, no other one is of any use.
-    if (spec is None or spec.network_range == DEFAULT_RANGE) and "network_range" not in fields:
-        fields["network_range"] = settings.network_range
-    whole = evolve(spec or ClusterSpec(), **fields)
-    heard = carried(listen)
+    whole, heard = wanted.whole(settings.network_range), carried(listen)
     async with opened(settings, whole.timeouts) as hetzner:
         links = await making(hetzner, settings, whole, heard)
     return Cluster(settings, links, heard)

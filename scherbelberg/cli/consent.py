@@ -11,6 +11,7 @@ import sys
 import click
 
 from scherbelberg.cli.common import say
+from scherbelberg.cli.interrupts import read_line
 from scherbelberg.cli.progress import paused
 from scherbelberg.cli.speaker import speaker
 from scherbelberg.events import Listener
@@ -62,10 +63,8 @@ def is_a_person_there() -> bool:
 def _ask(plan: ClusterPlan) -> bool:
     if speaker().progress == "none":
         say(describe(plan))  # else the plan was shown as an event
-    try:
-        is_wanted = click.confirm("Make it?", default=False, err=True)
-    except click.Abort:  # the end of the input
-        is_wanted = False
+    click.echo("Make it? [y/N]: ", nl=False, err=True)
+    is_wanted = read_line().strip().lower() in {"y", "yes"}
     if not is_wanted:
         say("Nothing was made.")
     return is_wanted

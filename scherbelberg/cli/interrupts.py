@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -99,6 +100,18 @@ def _do(between: Callable[[], object], watch: _Watch) -> None:
             between()
     except Interrupted as end:
         watch(end.number, None)
+
+
+def read_line() -> str:
+    """Read a line that a person types, outside of `run` or in its `between`: a signal ends the wait at once.
+
+    Returns:
+        The line, or nothing at the end of the input.
+    """
+    # Not input(), which writes to stdout, where results go; and a signal right before a long wait would be lost on it.
+    while sys.platform != "win32" and not select.select([sys.stdin], [], [], _GLANCE_S)[0]:
+        pass
+    return sys.stdin.readline()
 
 
 def run_until_ctrl_c(work: Coroutine[Any, Any, Any]) -> None:
