@@ -49,10 +49,12 @@ class ScherbelbergError(Exception):
         node: Name of the node concerned, or None.
         phase: Phase in which it happened, or None.
         log_tail: The last lines of what failed, oldest first.
+        log_file: File on this computer with more of them, or None.
     """
 
     exit_code: ExitCode = ExitCode.FAILURE
     code: str = "failure"
+    log_file: str | None = None
 
     def __init__(
         self, message: str, *, node: str | None = None, phase: str | None = None, log_tail: tuple[str, ...] = ()
@@ -70,6 +72,18 @@ class ScherbelbergError(Exception):
     def message(self) -> str:
         """The one sentence for the user."""
         return str(self.args[0])
+
+    def add_logs(self, tail: tuple[str, ...], file: str | None) -> None:
+        """Add what the nodes concerned have logged.
+
+        Args:
+            tail: The last lines of it.
+            file: Where more of it is, or None.
+        """
+        self.log_tail = tail
+        if file is not None:
+            self.log_file = file
+            self.args = (f"{self.message} What the nodes concerned have logged is kept in {file}.", *self.args[1:])
 
 
 def _restored(kind: type[ScherbelbergError], args: tuple[Any, ...], data: dict[str, Any]) -> ScherbelbergError:

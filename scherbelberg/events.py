@@ -29,6 +29,7 @@ class Phase(StrEnum):
     TLS = "tls"
     SERVICE = "service"
     PROOF = "proof"
+    LOGS = "logs"
     DELETE = "delete"
     EMPTY = "empty"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import evolve
@@ -16,12 +16,14 @@ from scherbelberg.bootstrap import Answers, bootstrap
 from scherbelberg.catalog import Json, Kind, Resource, Server
 from scherbelberg.cloud import Created, Hetzner
 from scherbelberg.environment import Client
-from scherbelberg.errors import BadInput, LeftOver, ScherbelbergError, WaitTimeout, happening
+from scherbelberg.errors import BadInput, LeftOver, ScherbelbergError, happening
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
 from scherbelberg.keys import sign_request
+from scherbelberg.lastwords import add_last_words
 from scherbelberg.links import Links
+from scherbelberg.logbook import concerned
 from scherbelberg.ordering import Agree, Order, place, unasked
-from scherbelberg.payload import Addresses, Release, RemoteFile, command, node_settings, payload, user_data
+from scherbelberg.payload import Addresses, Release, RemoteFile, node_settings, payload, user_data
 from scherbelberg.pins import script_digest
 from scherbelberg.plan import (
     NodePlan,
@@ -78,7 +80,13 @@ async def make(
     certificates = _certificates(settings)
     order = await place(hetzner, settings, spec, client, watch, agree=agree)
     making = _Making(
-        hetzner, order, watch, provisions=provisions, release=_release(settings), certificates=certificates
+        hetzner,
+        order,
+        watch,
+        settings=settings,
+        provisions=provisions,
+        release=_release(settings),
+        certificates=certificates,
     )
     gone: list[Resource] = []
     try:
@@ -86,7 +94,11 @@ async def make(
             hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, note=gone.extend, keep=keep
         ):
             watch(Event(phase=Phase.CREDENTIALS, state="done"))
-            await making.run()
+            try:
+                await making.run()
+            except ScherbelbergError as error:  # an interrupt waits for nothing
+                await making.collect_logs(error)
+                raise
             order.folder.end_making()
     except BaseException as error:
         await finish(_ended(hetzner, settings, making, gone))
@@ -113,6 +125,7 @@ class _Making:
         order: Order,
         watch: Stopwatch,
         *,
+        settings: Settings,
         provisions: Provisions,
         release: Release,
         certificates: Mapping[str, bytes],
@@ -126,6 +139,7 @@ class _Making:
         self._share = shipped_files()
         self._release = release
         self._provisions = provisions
+        self._settings = settings
         self._certificates = certificates
         self._roster = Roster(hetzner, order.plan, self._found)
 
@@ -242,30 +256,23 @@ class _Making:
     async def _prove(self) -> None:
         self._tell(Phase.PROOF, "start")
         workers = tuple(worker for node in self._plan.nodes for worker in node.workers)
-        try:
-            versions = await prove(
-                await self.links.door(),
-                workers=workers,
-                environment=self._order.environment,
-                within_s=self._timeouts.join,
-            )
-        except WaitTimeout as error:
-            error.log_tail = await self._service_logs(node.name for node in self._plan.nodes if node.name in error.last)
-            raise
+        versions = await prove(
+            await self.links.door(), workers=workers, environment=self._order.environment, within_s=self._timeouts.join
+        )
         self.links.manifest = evolve(self.links.manifest, versions=versions)
         self._tell(Phase.PROOF, "done", detail=f"{len(workers)} workers compute")
 
-    async def _service_logs(self, names: Iterable[str]) -> tuple[str, ...]:
-        """The last lines of the services' logs of some nodes, as far as they can be had quickly."""
-        tails = await together(*(self._service_log(name) for name in names))
-        return tuple(line for tail in tails for line in tail)
-
-    async def _service_log(self, name: str) -> tuple[str, ...]:
-        try:
-            result = await self.links.remote(name).run(command("log"), within_s=self._timeouts.logs)
-        except ScherbelbergError as error:
-            return (f"{name}: {error.message}",)
-        return tuple(f"{name}: {line}" for line in result.tail)
+    async def collect_logs(self, error: ScherbelbergError) -> None:
+        """Add to an error what the nodes concerned have logged, as far as that can be had quickly, and keep it."""
+        names = concerned(error, tuple(node.name for node in self._plan.nodes))
+        if not names:
+            return
+        self._tell(Phase.LOGS, "start")
+        hidden = (*self._provisions.secrets.values(), self._settings.access.token)
+        kept = await add_last_words(
+            error, self.links, names, hidden=hidden, home=self._settings.home, within_s=self._timeouts.logs
+        )
+        self._tell(Phase.LOGS, "done", detail=str(kept or "not kept"))
 
     def _tell(self, phase: Phase, state: State, node: NodePlan | None = None, *, detail: str = "") -> None:
         self._watch(Event(phase=phase, state=state, node=node.name if node else None, detail=detail))

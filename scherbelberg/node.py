@@ -20,6 +20,8 @@ from scherbelberg.errors import BootstrapFailed, CloudError, NodeNotFound, NodeU
 from scherbelberg.holdings import selector
 from scherbelberg.keeping import opened
 from scherbelberg.links import Links
+from scherbelberg.logbook import NodeLog, Source, check_sources, usual_sources
+from scherbelberg.nodelogs import read_logs
 from scherbelberg.payload import command
 from scherbelberg.remote import CommandResult, Remote
 from scherbelberg.settings import Settings
@@ -31,6 +33,8 @@ T = TypeVar("T")
 RUN_S = 60.0
 COPY_S = 600.0
 PING_S = 10.0
+#: How many lines of each log, for those who do not say.
+LOG_LINES = 20
 #: Is gone when the system has started again, since that empties the folder; a system that goes down may still answer.
 _STILL_UP = '"$SCHERBELBERG_SYSROOT/run/scherbelberg-still-up"'
 
@@ -128,6 +132,27 @@ class Node:
 
         async def work(remote: Remote) -> float:
             return await remote.ping(within_s=within_s)
+
+        return await self._visit(work)
+
+    async def logs(self, *sources: Source, lines: int = LOG_LINES, within_s: float = RUN_S) -> tuple[NodeLog, ...]:
+        """Read the last lines of the node's logs, as far as there are any.
+
+        Args:
+            sources: ``cloud-init``, ``bootstrap``, ``dask``; without any, Dask's, or all while the node is being made.
+            lines: How many lines of each.
+            within_s: Deadline in seconds.
+
+        Raises:
+            BadInput: There is no such source.
+            NodeUnreachable: The node cannot be reached, or the connection was lost.
+            WaitTimeout: The deadline passed.
+            BootstrapFailed: A log cannot be read.
+        """
+        wanted = check_sources(sources) or usual_sources(is_made=bool(self._links.node(self.name).script))
+
+        async def work(remote: Remote) -> tuple[NodeLog, ...]:
+            return await read_logs(remote, wanted, lines=lines, within_s=within_s)
 
         return await self._visit(work)
 

@@ -18,8 +18,10 @@ PINS = "pins.toml"
 SCRIPT_FILES = (
     "bootstrap.sh",
     "service.sh",
+    "record.sh",
     "environment.sh",
     "downloads.sh",
+    "logs.sh",
     "direct.py",
     "10-scherbelberg.conf",
     "units/scherbelberg-dask@.service",

@@ -155,7 +155,13 @@ class Remote:
         return CommandResult(exit_code=self._status(done), stdout=_text(done.stdout), stderr=_text(done.stderr))
 
     async def converse(
-        self, command: str, *, answer: Callable[[str], str | None], log: Callable[[str], None], within_s: float
+        self,
+        command: str,
+        *,
+        answer: Callable[[str], str | None],
+        log: Callable[[str], None],
+        within_s: float,
+        say: str = "",
     ) -> int:
         """Run a command that asks questions.
 
@@ -164,6 +170,7 @@ class Remote:
             answer: Is given each line of its standard output, and returns a line for its standard input or None.
             log: Is given each line of its standard error.
             within_s: Deadline in seconds.
+            say: What it reads first.
 
         Returns:
             Its exit status.
@@ -174,6 +181,8 @@ class Remote:
         """
         async with self._connected(command, within_s) as connection:
             process = await connection.create_process(command, encoding="utf-8", errors="replace")
+            if say:
+                process.stdin.write(say)
             await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
             done = await process.wait()
         return self._status(done)

@@ -17,7 +17,8 @@ from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.daskconfig import DaskConfig
 from scherbelberg.environment import Client
 from scherbelberg.events import Listener, ignore
-from scherbelberg.node import COPY_S, PING_S, RUN_S
+from scherbelberg.logbook import NodeLog, Source
+from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
 from scherbelberg.operations import Operation
 from scherbelberg.remote import CommandResult
 from scherbelberg.settings import Settings, around
@@ -68,6 +69,10 @@ class Node:
     def ping_ssh(self, *, within_s: float = PING_S) -> float:
         """Measure how long the node takes to answer over SSH; see `scherbelberg.Node.ping_ssh`."""
         return _wait(self._inner.ping_ssh(within_s=within_s))
+
+    def logs(self, *sources: Source, lines: int = LOG_LINES, within_s: float = RUN_S) -> tuple[NodeLog, ...]:
+        """Read the last lines of the node's logs; see `scherbelberg.Node.logs`."""
+        return _wait(self._inner.logs(*sources, lines=lines, within_s=within_s))
 
     def reboot(self) -> None:
         """Let the node go down and start again, and wait until Dask runs; see `scherbelberg.Node.reboot`."""

@@ -255,6 +255,8 @@ async def undone_on_failure(
         try:
             await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=note))
         except LeftOver as error:
+            if isinstance(cause, ScherbelbergError) and cause.log_file:
+                error.add_logs(cause.log_tail, cause.log_file)
             raise error from cause
         except ScherbelbergError as error:
             raise LeftOver(

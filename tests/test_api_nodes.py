@@ -46,6 +46,18 @@ def client(cluster: sync.Cluster) -> Iterator[Client]:
         yield one
 
 
+def test_logs(cluster: sync.Cluster) -> None:
+    """The last lines of a node's logs are values, of Dask's unless one says so; what is missing says why."""
+    node = cluster.node("worker000")
+    (dask,) = node.logs(lines=7)
+    assert (dask.node, dask.source, len(dask.lines), dask.lacks) == ("worker000", "dask", 7, "")
+    first, bootstrap = node.logs("bootstrap", "cloud-init", lines=1)
+    assert (first.source, first.lines, first.lacks) == ("cloud-init", (), "cloud-init has written no log here")
+    assert bootstrap.lines[0].endswith(" up ends with exit code 0 ---")
+    with pytest.raises(BadInput, match="There is no log 'kernel'"):
+        node.logs("kernel")  # type: ignore[arg-type] # which is the point
+
+
 def test_a_node_is_a_value(cluster: sync.Cluster) -> None:
     """A node is found by its name, is equal to itself as listed, and shows nothing but what it is."""
     node = cluster.node("worker000")

@@ -64,6 +64,7 @@ FLOORS = {
         "sealing",
         "deadlines",
         "ledger",
+        "logbook",
     },
     "hands": {
         "settings",
@@ -81,6 +82,7 @@ FLOORS = {
         "tunnel",
         "processes",
         "store",
+        "keptlogs",
         "daskclient",
         "daskconfig",
         "uploads",
@@ -104,6 +106,8 @@ FLOORS = {
         "fetching",
         "checking",
         "refreshing",
+        "nodelogs",
+        "lastwords",
         "billing",
     },
     "story": {

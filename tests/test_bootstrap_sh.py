@@ -41,7 +41,9 @@ def _certificate(pem: bytes) -> str:
     return f"certificate {base64.b64encode(pem).decode()}\n"
 
 
-@pytest.mark.parametrize("name", ["bootstrap.sh", "service.sh", "environment.sh", "downloads.sh"])
+@pytest.mark.parametrize(
+    "name", ["bootstrap.sh", "service.sh", "record.sh", "environment.sh", "downloads.sh", "logs.sh"]
+)
 def test_syntax(name: str, tmp_path: Path) -> None:
     """Bash can read all parts of the script."""
     share = Path(__file__).parent.parent / "scherbelberg" / "share"

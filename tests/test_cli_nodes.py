@@ -137,6 +137,7 @@ def test_scp(offline: Shell, tmp_path: Path) -> None:
         (("put", __file__, "worker000:/nowhere/at/all"), 13, "/nowhere/at/all"),
         (("logs", "worker007"), 10, "has no node 'worker007'"),
         (("logs", "-n", "-1"), 2, "-1 is not in the range"),
+        (("logs", "-s", "kernel"), 2, "'kernel' is not one of"),
         (("logs", "-p", "nobody"), 3, "There is no API token"),
         (("tunnel", "-p", "Nobody"), 2, "for example 'nobody'"),
     ],

@@ -29,9 +29,10 @@ def refused(world: World, lock: Path) -> dict[str, Any]:
     error: dict[str, Any] = json.loads(complaints.splitlines()[-1])["error"]
     assert (error["code"], error["node"] in {"scheduler", "worker000"}) == ("bootstrap_failed", True)
     assert error["message"].startswith(f"Bootstrap of node {error['node']} failed in phase {error['phase']}: ")
-    assert error["log_tail"][-1].startswith("bootstrap.sh: ")
-    assert len(error["log_tail"]) <= 20
-    assert error["message"].endswith(f": {error['log_tail'][-1].removeprefix('bootstrap.sh: ')}.")
+    said = error["log_tail"][-1].removeprefix(f"{error['node']} bootstrap: bootstrap.sh: ")
+    assert 0 < len(error["log_tail"]) <= 20
+    assert error["message"].endswith(f": {said}. What the nodes concerned have logged is kept in {error['log_file']}.")
+    assert f"bootstrap.sh: {said}\n" in Path(error["log_file"]).read_text(encoding="utf-8")
     assert (held(world.settings), folders(world.settings)) == ([], [])
     return error
 

@@ -170,7 +170,13 @@ def _kinds(kind: type[ScherbelbergError]) -> list[type[ScherbelbergError]]:
 @pytest.mark.parametrize("kind", _kinds(ScherbelbergError))
 def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
     """Each class of errors ends a command with its exit code, its word, and all of its data in the document."""
-    data = {"node": "worker000", "phase": "tls", "log_tail": ("first", "last"), "left_over": ("server x",)}
+    data = {
+        "node": "worker000",
+        "phase": "tls",
+        "log_tail": ("first", "last"),
+        "log_file": "/x.log",
+        "left_over": ("server x",),
+    }
 
     def broken(*args: object, **kwargs: object) -> None:
         raise _restored(kind, ("It broke.",), data)
@@ -186,6 +192,7 @@ def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
             "node": "worker000",
             "phase": "tls",
             "log_tail": ["first", "last"],
+            "log_file": "/x.log",
         },
         "left_over": ["server x"] if kind is LeftOver else [],
     }

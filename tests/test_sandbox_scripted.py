@@ -140,7 +140,7 @@ def test_environment_that_is_not_there(around: Settings, monkeypatch: pytest.Mon
         asyncio.run(Cluster.from_new(spec(2), settings=around, client=client))
     assert caught.value.phase == "environment"
     assert caught.value.node in {"scheduler", "worker000", "worker001"}
-    assert any("bootstrap.sh: this machine's image" in line for line in caught.value.log_tail)
+    assert f"{caught.value.node} bootstrap: bootstrap.sh: this machine's image" in caught.value.log_tail[-1]
     assert (held(around), folders(around)) == ([], [])
 
 
@@ -183,7 +183,7 @@ def test_worker_that_never_joins(stage: SandboxThread, around: Settings) -> None
     short = evolve(spec(2), timeouts=evolve(SHORT, join=1))
     with pytest.raises(WaitTimeout, match="missing worker001") as caught:
         sync.Cluster.from_new(short, settings=around)
-    assert any("worker001: worker worker001 looks for tls://10.0" in line for line in caught.value.log_tail)
+    assert any("worker001 dask: worker worker001 looks for tls://10.0" in line for line in caught.value.log_tail)
     assert held(around) == []
 
 

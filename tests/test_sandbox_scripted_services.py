@@ -20,12 +20,14 @@ from distributed import Client, Scheduler, Security, Worker
 from sandbox_helpers import WITHIN_S
 
 from scherbelberg.keys import Certified, make_client
+from scherbelberg.logbook import MISSING, SCRIPT, Source, log_command
 from scherbelberg.payload import command
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
 from scherbelberg.sandbox.hosts.played.scenario import Scenario
 from scherbelberg.sandbox.hosts.played.service import Service
+from scherbelberg.shipped import shipped_files
 from scherbelberg.waiting import pause, until
 
 
@@ -102,14 +104,11 @@ def security(folder: Path, authority: Certified) -> Security:
 
 
 async def test_stop_and_start(actor: Actor) -> None:
-    """The service is stopped and started, and says so; its log tells where it listens."""
+    """The service is stopped and started, and says so."""
     await actor.make()
     listening = actor.hosts._lan.find(0, SCHEDULER_IP, 8786)
     assert listening is not None
     assert (await actor.run(command("status"), born=True)).said == ["running"]
-    for words, lines in (("log",), 1), (("log", "7"), 1), (("log", "0"), 0):
-        said = (await actor.run(command(*words), born=True)).said
-        assert said == [f"scheduler at tls://{SCHEDULER_IP}:8786"] * lines
     assert (await actor.run(command("stop"), born=True)).code == 0
     assert (await actor.run(command("status"), born=True)).said == ["stopped"]
     with pytest.raises(OSError, match=r"."):
@@ -121,6 +120,36 @@ async def test_stop_and_start(actor: Actor) -> None:
     assert actor.hosts._hosts[0]._service._task is task
 
 
+async def read_log(actor: Actor) -> list[str]:
+    """What Dask has logged on a host that has its own host key."""
+    return (await actor.run(log_command("dask", 20), stdin=shipped_files()[SCRIPT], born=True)).said
+
+
+async def test_followed_log(actor: Actor) -> None:
+    """A log is followed as long as somebody listens; where there is none yet, or half a script, that is said."""
+    script = shipped_files()[SCRIPT]
+    await actor.push()
+    source: Source
+    for source in ("dask", "bootstrap", "cloud-init"):
+        ended = await actor.run(log_command(source, 5), stdin=script)
+        assert (ended.code, ended.said, " here" in ended.log) == (MISSING, [], True)
+    ended = await actor.run(log_command("dask", 5), stdin=script[:-3])
+    assert (ended.code, "unexpected end of file" in ended.log) == (2, True)
+    assert (await actor.up()).code == 0
+    async with asyncio.timeout(WITHIN_S), await actor.connect(*actor._keys(born=True)) as connection:
+        process = await connection.create_process(log_command("dask", 1, follow=True))
+        process.stdin.write(script.decode())
+        line = f"scheduler at tls://{SCHEDULER_IP}:8786\n"
+        assert await process.stdout.readline() == line
+        for word in ("stop", "start"):
+            assert (await actor.run(command(word), born=True)).code == 0
+        assert await process.stdout.readline() == line
+        process.stdin.write_eof()
+        assert (await process.wait()).exit_status == 0
+    last = await actor.run(log_command("bootstrap", 9, most_bytes=5), stdin=script, born=True)
+    assert last.said == ["done"]
+
+
 async def test_worker_that_comes_back(tmp_path: Path) -> None:
     """A worker whose scheduler ended is started again, and joins the next one."""
     async with acting(tmp_path / "hosts", "scheduler", "worker000") as (scheduler, worker):
@@ -128,7 +157,7 @@ async def test_worker_that_comes_back(tmp_path: Path) -> None:
         await worker.make()
 
         async def joined(times: int) -> bool | None:
-            log = (await worker.run(command("log"), born=True)).said
+            log = await read_log(worker)
             return log.count("worker worker000 joined") == times or None
 
         await until(lambda: joined(1), every_s=0.01, within_s=WITHIN_S, what="the worker")
@@ -213,7 +242,7 @@ async def test_servers_are_forgotten(tmp_path: Path) -> None:
 
 async def all_joined(actors: list[Actor]) -> bool | None:
     """Whether the scheduler listens and the worker has joined."""
-    logs = [line for host in actors[0].hosts._hosts.values() for line in host._service.log]
+    logs = [line for host in actors[0].hosts._hosts.values() for line in host._service.log.last(100)]
     return "worker worker000 joined" in logs or None
 
 
@@ -248,7 +277,7 @@ async def test_end_in_the_middle_of_a_start(tmp_path: Path, moment: int) -> None
 async def reached(actors: list[Actor], moment: int) -> bool | None:
     """Whether so much of the start has happened."""
     services = [host._service for host in actors[0].hosts._hosts.values()]
-    logs = [line for service in services for line in service.log]
+    logs = [line for service in services for line in service.log.last(100)]
     return sum(service.running for service in services) + len(logs) >= moment or None
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import time
@@ -269,48 +268,6 @@ async def test_long_log_is_set_aside(node: Node) -> None:
     assert (await node.source(script)).code == 0
     logs = "var/log/scherbelberg/scheduler.log"
     assert (node.read(logs), node.read(f"{logs}.1")) == ("new\n", "old\n")
-
-
-async def test_log(node: Node) -> None:
-    """As many of the log's last lines as one wants, 20 if one does not say; anything else is refused."""
-    script = 'install -d "$LOGS" "$BASE/etc"; put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"; '
-    assert (await node.source(script + 'seq 30 >"$(log_file)"')).code == 0
-    assert (await node.run("log")).said == [str(number) for number in range(11, 31)]
-    assert (await node.run("log", "2")).said == ["29", "30"]
-    for words in (("two",), ("-1",), ("2", "forever"), ("2; id",)):
-        ended = await node.run("log", *words)
-        assert (ended.code, ended.said) == (1, []), words
-        assert "log takes a number of lines" in ended.log
-
-
-async def test_followed_log(node: Node) -> None:
-    """A log that is followed goes on also where a new one takes its place."""
-    script = 'install -d "$LOGS" "$BASE/etc"; put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"; '
-    assert (await node.source(script + 'echo old >"$(log_file)"')).code == 0
-    process = await node.start("scherbelberg-payload/bootstrap.sh", "log", "1", "follow")
-    assert process.stdout is not None
-    logs = node.path("var/log/scherbelberg/scheduler.log")
-    async with asyncio.timeout(WITHIN_S):
-        assert await process.stdout.readline() == b"old\n"
-        with logs.open("a", encoding="utf-8") as file:
-            file.write("more\n")
-        assert await process.stdout.readline() == b"more\n"
-        logs.rename(logs.with_suffix(".log.1"))
-        logs.write_text("new\n", encoding="utf-8")
-        assert await process.stdout.readline() == b"new\n"
-        process.kill()
-        await process.communicate()
-
-
-async def test_log_of_systemd(node: Node) -> None:
-    """Where systemd keeps the log, it is asked for as many lines, and to go on."""
-    script = 'journalctl() { echo "$*"; }; systemd_log; systemd_log 5; systemd_log 5 follow'
-    wanted = "--unit scherbelberg-dask@scheduler.service --lines"
-    assert (await node.source(script)).said == [
-        f"{wanted} 20 --no-pager",
-        f"{wanted} 5 --no-pager",
-        f"{wanted} 5 --no-pager --follow",
-    ]
 
 
 async def test_dask_that_does_not_stay_up(node: Node) -> None:

@@ -187,7 +187,7 @@ async def test_worker_that_never_joins(settings: Settings) -> None:
     spec = evolve(small(settings), timeouts=evolve(SHORT, join=0.0))
     with pytest.raises(WaitTimeout, match="missing worker000") as caught:
         await Cluster.from_new(spec, settings=settings)
-    assert any(line.startswith("worker000: ") for line in caught.value.log_tail)
+    assert any(line.startswith("worker000 dask: ") for line in caught.value.log_tail)
     assert held(settings) == []
 
 

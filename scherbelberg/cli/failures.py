@@ -40,6 +40,7 @@ def _described(error: BaseException) -> Failure:
             phase=error.phase,
             log_tail=error.log_tail,
             left_over=error.left_over if isinstance(error, LeftOver) else (),
+            log_file=error.log_file,
         )
     if isinstance(error, Interrupted):
         return Failure(code=CANCELLED, message=str(error), exit_code=error.exit_code)

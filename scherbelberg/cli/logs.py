@@ -4,26 +4,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.common import prefix_option, voice_options
+from scherbelberg.cli.common import json_option, prefix_option, voice_options
 from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.files import chosen, linked
-from scherbelberg.errors import BootstrapFailed
+from scherbelberg.cli.speaker import SCHEMA, Json, Speaker, speaker
+from scherbelberg.errors import BadInput, ScherbelbergError
+from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources
 from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
     from scherbelberg.links import Links
+    from scherbelberg.record import NodeRecord
 
 _WITHIN_S = 60.0
-#: A log that is followed ends when the user has seen enough, or the node is gone.
-_FOLLOW_S = 30 * 86400.0
+_ALL = "all"
+#: Node to its logs.
+_Wanted = dict[str, tuple[Source, ...]]
 
 
 @click.command()
 @prefix_option
+@click.option(
+    "-s",
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Choice([*SOURCES, _ALL]),
+    help="Which log; can be repeated.  [default: dask, or all of a node whose bootstrap has not ended]",
+)
 @click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until Ctrl-C.")
 @click.option(
     "-n",
@@ -31,76 +44,114 @@ _FOLLOW_S = 30 * 86400.0
     type=click.IntRange(0, 999_999_999),
     default=20,
     show_default=True,
-    help="How many of the last lines of each node.",
+    help="How many of the last lines of each log.",
 )
 @click.argument("node", required=False, shell_complete=node_names)
+@json_option
 @voice_options
-def logs(prefix: str, follow: bool, lines: int, node: str | None) -> None:
-    """Show the log of Dask on NODE, or on all nodes; with several nodes each line begins with its node's name."""
+def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, node: str | None, as_json: bool) -> None:
+    """Show the logs of NODE, or of all nodes: cloud-init's, the bootstrap's, Dask's.
+
+    With several logs, each line begins with its node's name, with its source, or with both.
+    """
     check_prefix(prefix)
+    if follow and as_json:
+        raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
     from scherbelberg.cli.interrupts import run, run_until_ctrl_c  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415
-    from scherbelberg.waiting import together  # noqa: PLC0415
 
     folder = folder_of(prefix)
-    names = [record.name for record in chosen(folder.read(), node)]
-    width = max(len(name) for name in names) if len(names) > 1 else None
+    wanted = _wanted(chosen(folder.read(), node), sources)
+    labels = _Labels(wanted, speaker())  # here, since other threads do not know whose command runs
+    if follow:
+        try:
+            run_until_ctrl_c(linked(folder, lambda links: _follow(links, wanted, lines, labels)))
+        except _NobodyReadsError:
+            raise BrokenPipeError from None
+        return
+    found, errors = run(linked(folder, lambda links: _read(links, wanted, lines)))
+    if not as_json:
+        labels.print_all(found)
+    if errors:  # a node that is lost does not hide the others' logs
+        raise errors[0]
+    if as_json:
+        speaker().answer(_document(prefix, found))
 
-    async def show(links: Links) -> None:
-        for name, tail in zip(names, await together(*(_tail(links, one, lines) for one in names)), strict=True):
-            for line in tail:
-                _print(name, line, width)
 
-    async def go_on(links: Links) -> None:
-        await together(*(_follow(links, name, lines, width) for name in names))
+def _wanted(records: Iterable[NodeRecord], sources: tuple[str, ...]) -> _Wanted:
+    named = tuple(source for source in SOURCES if source in sources or _ALL in sources)
+    return {record.name: named or usual_sources(is_made=bool(record.script)) for record in records}
 
-    try:
-        if follow:
-            run_until_ctrl_c(linked(folder, go_on))
-        else:
-            run(linked(folder, show))
-    except _NobodyReadsError:
-        raise BrokenPipeError from None
+
+def _document(prefix: str, found: Iterable[NodeLog]) -> Json:
+    logs = [
+        {"node": log.node, "source": log.source, "lines": list(log.lines), "lacks": log.lacks or None} for log in found
+    ]
+    return {"schema": SCHEMA, "prefix": prefix, "logs": logs}
 
 
 class _NobodyReadsError(Exception):
     """Whoever read our output has left; no OSError, since on the way there that would mean a lost connection."""
 
 
-def _print(name: str, line: str, width: int | None) -> None:
-    click.echo(line if width is None else f"{name:<{width}} | {line}")
+class _Labels:
+    """Says of each line where it is from, as far as that is in question."""
+
+    def __init__(self, wanted: _Wanted, voice: Speaker) -> None:
+        self._voice = voice
+        sources = {source for named in wanted.values() for source in named}
+        self._node_width = max(len(name) for name in wanted) if len(wanted) > 1 else 0
+        self._source_width = max(len(source) for source in sources) if len(sources) > 1 else 0
+
+    def print(self, node: str, source: Source, line: str) -> None:
+        """Print a line."""
+        words = [f"{node:<{self._node_width}}"] if self._node_width else []
+        words += [f"{source:<{self._source_width}}"] if self._source_width else []
+        click.echo(f"{' '.join(words)} | {line}" if words else line)
+
+    def print_all(self, logs: Iterable[NodeLog]) -> None:
+        """Print logs, and say which there are not."""
+        for log in logs:
+            for line in log.lines:
+                self.print(log.node, log.source, line)
+            if log.lacks:
+                self.say_lack(log.node, log.lacks)
+
+    def say_lack(self, node: str, lacks: str) -> None:
+        """Say why there is no log."""
+        self._voice.say(f"{node}: {lacks}.")
 
 
-async def _tail(links: Links, name: str, lines: int) -> list[str]:
-    from scherbelberg.payload import command  # noqa: PLC0415 - heavy
+async def _read(links: Links, wanted: _Wanted, lines: int) -> tuple[list[NodeLog], list[ScherbelbergError]]:
+    from scherbelberg.nodelogs import read_logs  # noqa: PLC0415 - heavy
+    from scherbelberg.waiting import together  # noqa: PLC0415
 
-    async with links.visit(name) as remote:
-        await remote.reach(within_s=_WITHIN_S)
-        result = await remote.run(command("log", str(lines)), within_s=_WITHIN_S)
-    if result.exit_code:
-        raise _unreadable(name, result.tail)
-    return result.stdout.splitlines()
-
-
-async def _follow(links: Links, name: str, lines: int, width: int | None) -> None:
-    from scherbelberg.payload import command  # noqa: PLC0415 - heavy
-
-    complaints: list[str] = []
-
-    def show(line: str) -> None:
+    async def read(name: str) -> tuple[NodeLog, ...] | ScherbelbergError:
         try:
-            _print(name, line, width)
-        except BrokenPipeError:
-            raise _NobodyReadsError from None
+            async with links.visit(name) as remote:
+                await remote.reach(within_s=_WITHIN_S)
+                return await read_logs(remote, wanted[name], lines=lines, within_s=_WITHIN_S)
+        except ScherbelbergError as error:
+            return error
 
-    async with links.visit(name) as remote:
-        await remote.reach(within_s=_WITHIN_S)
-        code = await remote.converse(
-            command("log", str(lines), "follow"), answer=show, log=complaints.append, within_s=_FOLLOW_S
-        )
-    if code:
-        raise _unreadable(name, tuple(complaints[-20:]))
+    answers = await together(*(read(name) for name in wanted))
+    found = [log for answer in answers if isinstance(answer, tuple) for log in answer]
+    return found, [answer for answer in answers if isinstance(answer, ScherbelbergError)]
 
 
-def _unreadable(name: str, tail: tuple[str, ...]) -> BootstrapFailed:
-    return BootstrapFailed(f"The log on node {name} cannot be read.", node=name, log_tail=tail)
+async def _follow(links: Links, wanted: _Wanted, lines: int, labels: _Labels) -> None:
+    from scherbelberg.nodelogs import follow_log  # noqa: PLC0415 - heavy
+    from scherbelberg.waiting import together  # noqa: PLC0415
+
+    async def follow(name: str, source: Source) -> None:
+        def show(line: str) -> None:
+            try:
+                labels.print(name, source, line)
+            except BrokenPipeError:
+                raise _NobodyReadsError from None
+
+        async with links.visit(name) as remote:
+            await remote.reach(within_s=_WITHIN_S)
+            await follow_log(remote, source, lines=lines, show=show, note=lambda text: labels.say_lack(name, text))
+
+    await together(*(follow(name, source) for name, sources in wanted.items() for source in sources))

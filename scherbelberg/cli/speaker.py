@@ -35,6 +35,7 @@ class Failure:
         phase: Phase in which it happened, or None.
         log_tail: The last lines of what failed, oldest first.
         left_over: Kind and name of each resource that is still there.
+        log_file: File on this computer with more of those lines, or None.
     """
 
     code: str
@@ -44,6 +45,7 @@ class Failure:
     phase: str | None = None
     log_tail: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
+    log_file: str | None = None
 
     @property
     def document(self) -> Json:
@@ -54,6 +56,7 @@ class Failure:
             "node": self.node,
             "phase": self.phase,
             "log_tail": list(self.log_tail),
+            "log_file": self.log_file,
         }
         return {"schema": SCHEMA, "error": error, "left_over": list(self.left_over)}
 

@@ -9,7 +9,6 @@
 #   start | stop         starts, or ends for good, the service that `up` installed
 #   ready                waits until Dask answers
 #   status               prints running or stopped
-#   log [LINES [follow]] prints the last lines of the service's log, 20 by default, and goes on with those that come
 #   enter [COMMAND...]   runs a command or a shell inside the cluster's environment
 #   exec ROLE            becomes Dask, in the foreground
 #   supervise ROLE       keeps `exec ROLE` running where there is no systemd
@@ -33,6 +32,8 @@ PHASE=
 # shellcheck source=/dev/null # checked on its own
 source "$PAYLOAD/service.sh"
 # shellcheck source=/dev/null
+source "$PAYLOAD/record.sh"
+# shellcheck source=/dev/null
 source "$PAYLOAD/environment.sh"
 # shellcheck source=/dev/null
 source "$PAYLOAD/downloads.sh"
@@ -45,6 +46,7 @@ speak() {
 
 phase() { # phase NAME [STATE [DETAIL]]
   PHASE=$1
+  [[ ${2:-} == progress ]] || record "phase $PHASE ${2:-start}${3:+ $3}"
   speak "phase $PHASE ${2:-start}${3:+ $3}"
 }
 
@@ -300,7 +302,10 @@ phase_tls() {
 # --- commands ---
 
 up() {
-  exec 3>&1 4<&0 1>&2 </dev/null # no other command may speak, or take the client's answers
+  exec 3>&1 4<&0 </dev/null # no other command may speak, or take the client's answers
+  trap leave EXIT
+  begin_record
+  exec 1>&2
   PHASE=hostkey
   load_settings "$PAYLOAD/node.env"
   verify_script
@@ -313,6 +318,13 @@ up() {
   phase_tls
   phase_service
   sweep
+}
+
+leave() { # leave [COMMAND]: after a run of `up`, whatever ended it
+  local code=$?
+  trap - ERR
+  "$@"
+  end_record "$code"
 }
 
 enter() { # enter [COMMAND...]
@@ -329,7 +341,7 @@ main() {
   trap '((BASH_SUBSHELL)) || fail "${BASH_SOURCE[0]##*/}, line $LINENO failed: $BASH_COMMAND"' ERR
   choose_supervision
   case ${1:-} in
-    up | settle | start | ready | stop | status | log | enter | supervise | fence) "$@" ;;
+    up | settle | start | ready | stop | status | enter | supervise | fence) "$@" ;;
     exec) exec_dask "${2:-}" ;;
     *) fail "unknown command \"${1:-}\"; the first lines of this script list them all" ;;
   esac

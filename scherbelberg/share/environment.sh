@@ -11,7 +11,7 @@ MINIFORGE=$BASE/miniforge
 LOCK=$PAYLOAD/env.lock
 PINS=$PAYLOAD/pins.toml
 HEAD_START_S=5 # for Miniforge's download
-NODE_FILES="bootstrap.sh service.sh environment.sh downloads.sh direct.py 10-scherbelberg.conf units/scherbelberg-dask@.service"
+NODE_FILES="bootstrap.sh service.sh record.sh environment.sh downloads.sh logs.sh direct.py 10-scherbelberg.conf units/scherbelberg-dask@.service"
 
 verify_script() {
   local digest
@@ -182,7 +182,7 @@ install_environment() {
   install -d -m 0700 "$JOBS"
   : >"$JOBS/words"
   exec 6<"$JOBS/words"
-  trap end_jobs EXIT
+  trap 'leave end_jobs' EXIT
   phase download
   spawn fetch_packages
   spawn provide_miniforge
@@ -192,7 +192,7 @@ install_environment() {
   spawn make_environment
   await_jobs
   end_jobs
-  trap - EXIT
+  trap leave EXIT
 }
 
 sweep() { # what only an installation needs, and the environments that nothing runs in any more; a link is not followed
@@ -221,5 +221,6 @@ phase_environment() {
   await_address
   read_machine
   tell_facts
+  record "phase environment $outcome"
   speak "phase environment $outcome"
 }

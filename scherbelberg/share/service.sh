@@ -99,7 +99,7 @@ install_files() { # the script last: it is what calls for the others
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  for part in service.sh environment.sh downloads.sh direct.py; do
+  for part in service.sh record.sh environment.sh downloads.sh direct.py; do
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
@@ -156,12 +156,6 @@ status() {
   if is_node && load_node && "${SUPERVISION}_running"; then echo running; else echo stopped; fi
 }
 
-log() { # log [LINES [follow]]
-  load_node
-  [[ ${1:-20} =~ ^[0-9]{1,9}$ && ${2:-follow} == follow ]] || fail 'log takes a number of lines, and "follow"'
-  "${SUPERVISION}_log" "$@"
-}
-
 # --- supervision by systemd ---
 
 unit() {
@@ -188,10 +182,8 @@ systemd_ends() {
   systemctl show --property NRestarts --value "$(unit)"
 }
 
-systemd_log() { # systemd_log [LINES [follow]]
-  local options=(--unit "$(unit)" --lines "${1:-20}" --no-pager)
-  [[ -z ${2:-} ]] || options+=(--follow)
-  journalctl "${options[@]}"
+systemd_log() { # its last lines
+  journalctl --unit "$(unit)" --lines 20 --no-pager
 }
 
 fence() { # the metadata address tells whoever asks about this machine, user_data included
@@ -265,12 +257,8 @@ plain_ends() {
   cat "$RUN/ends" 2>/dev/null || echo 0
 }
 
-plain_log() { # plain_log [LINES [follow]]: by name, since a long log is set aside
-  if [[ -z ${2:-} ]]; then
-    tail -n "${1:-20}" "$(log_file)"
-  else
-    exec tail -n "$1" -F "$(log_file)"
-  fi
+plain_log() { # its last lines
+  tail -n 20 "$(log_file)"
 }
 
 open_log() {

@@ -19,6 +19,7 @@ from scherbelberg.sandbox.hosts.folders import FolderHosts
 from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.layout import make_root, prepare_boot
 from scherbelberg.sandbox.hosts.played.lan import Lan, Places
+from scherbelberg.sandbox.hosts.played.logs import Log
 from scherbelberg.sandbox.hosts.played.playing import play
 from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
 from scherbelberg.sandbox.hosts.played.service import Dask, Service
@@ -69,6 +70,7 @@ class ScriptedHost:
             health=health,
             lan=lan,
             service=self._service,
+            record=Log(),
             busy=asyncio.Lock(),
             pause=pause,
             die=self._die,

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 
 from scherbelberg.sandbox.hosts.execution import Process
+from scherbelberg.sandbox.hosts.played.logs import Log
 
 
 class Failed(Exception):
@@ -24,6 +25,8 @@ class Conversation:
         self._process = process
         #: What a failure is announced for; before the first phase it is not announced.
         self.phase = ""
+        #: What keeps what is said of the run, if anything does.
+        self.record: Log | None = None
 
     def print(self, line: str) -> None:
         """Write a line to standard output."""
@@ -31,7 +34,12 @@ class Conversation:
 
     def note(self, line: str) -> None:
         """Write a line to standard error."""
+        self._keep(line)
         self._process.stderr.write(f"{line}\n".encode())
+
+    def _keep(self, line: str) -> None:
+        if self.record is not None:
+            self.record.append(line)
 
     def speak(self, line: str) -> None:
         """Tell the client."""
@@ -45,6 +53,7 @@ class Conversation:
             state: What happened to it, and a detail.
         """
         self.phase = phase
+        self._keep(f"phase {phase} {state}")
         self.speak(f"phase {phase} {state}")
 
     def fail(self, sentence: str) -> None:

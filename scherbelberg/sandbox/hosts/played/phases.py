@@ -24,6 +24,8 @@ _LOOK_S = 0.05
 _TAKEN_IN = ("work.env", "work.yaml")
 #: Dask that ended more often than this does not answer any more.
 _MOST_ENDS = 2
+#: How much of its log is shown then.
+_SAID_LINES = 20
 
 
 class Phases:
@@ -192,7 +194,7 @@ class Phases:
                 answers_or_breaks, every_s=_LOOK_S, within_s=self._settings.wait_s, what="Dask's answer"
             )
         if not answers:
-            for line in service.log:
+            for line in service.log.last(_SAID_LINES):
                 self._talk.note(line)
             role = self._settings["NODE_ROLE"]
             port = self._settings["SCHEDULER_PORT" if role == "scheduler" else "NANNY_PORT"]

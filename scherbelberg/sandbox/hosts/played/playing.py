@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import AsyncIterator, Callable, Coroutine
-from functools import partial
 from typing import Any
 
 from scherbelberg.sandbox.hosts.execution import Process
+from scherbelberg.sandbox.hosts.played import logs
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed
 from scherbelberg.sandbox.hosts.played.phases import Phases
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
@@ -38,11 +37,17 @@ async def play(stage: Stage, process: Process) -> int:
         The exit status.
     """
     talk, line = Conversation(process), process.command or ""
-    command = _command(line.removeprefix(SCRIPT)) if line.startswith(SCRIPT) else None
     if line == UNPACK:
         return await _unpack(stage, talk, process)
     if line == ADMIT:
         return await _admit(stage, process)
+    if wanted := logs.read_line(line):
+        return await _show(wanted, stage, process)
+    return await _play_script(line, stage, talk)
+
+
+async def _play_script(line: str, stage: Stage, talk: Conversation) -> int:
+    command = _COMMANDS.get(line.removeprefix(SCRIPT)) if line.startswith(SCRIPT) else None
     if command is None:
         talk.note(
             f"sandbox: a scripted host does not play {line!r}" if line else "sandbox: a scripted host has no shell"
@@ -105,6 +110,7 @@ def _load_node(stage: Stage) -> NodeSettings:
 
 async def _up(stage: Stage, talk: Conversation) -> None:
     talk.phase = "hostkey"
+    talk.record = stage.record
     settings = stage.read_settings(stage.payload / "node.env")
     async with _alone(stage, settings):
         await Phases(stage, talk, settings).run()
@@ -136,25 +142,22 @@ async def _status(stage: Stage, talk: Conversation) -> None:
     talk.print("running" if stage.installed.exists() and stage.service.running else "stopped")
 
 
-async def _log(stage: Stage, talk: Conversation, *, lines: int = 20) -> None:
-    _load_node(stage)
-    for line in list(stage.service.log)[-lines:] if lines else ():
-        talk.print(line)
+async def _show(wanted: logs.Wanted, stage: Stage, process: Process) -> int:
+    if stage.health.ails("no_logs"):
+        await asyncio.Event().wait()  # until the client has no more patience
+    return await logs.print_log(wanted, _log(stage, wanted.source), process)
 
 
-def _command(words: str) -> Command | None:
-    """What a command of the script does; None for one that is not played."""
-    if match := _LOG_OF_LENGTH.fullmatch(words):
-        return partial(_log, lines=int(match.group(1)))
-    return _COMMANDS.get(words)
+def _log(stage: Stage, source: str) -> logs.Log:
+    if source == "cloud-init":
+        return logs.read_file(stage.root / "var/log/cloud-init.log")
+    return stage.service.log if source == "dask" else stage.record
 
 
-_LOG_OF_LENGTH = re.compile(r"log ([0-9]{1,9})")
 _COMMANDS: dict[str, Command] = {
     "up": _up,
     "settle": _settle,
     "start": _start,
     "stop": _stop,
     "status": _status,
-    "log": _log,
 }

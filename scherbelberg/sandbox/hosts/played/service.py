@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 
 from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
+from scherbelberg.sandbox.hosts.played.logs import Log
 from scherbelberg.waiting import together, until
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 Pause = Callable[[], Coroutine[Any, Any, None]]
 
-_LOG_LINES = 20
 _LOOK_S = 0.05
 #: A worker that did not find its scheduler for so long ends, and is started again.
 _PATIENCE_S = 60.0
@@ -98,7 +97,7 @@ class Service:
         self.answers = False
         #: How often it ended by itself.
         self.ends = 0
-        self.log: deque[str] = deque(maxlen=_LOG_LINES)
+        self.log = Log()
         self._number = number
         self._lan = lan
         self._dask = dask

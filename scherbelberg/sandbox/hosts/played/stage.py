@@ -17,6 +17,7 @@ from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.played.conversation import Failed
 from scherbelberg.sandbox.hosts.played.identity import Identity
 from scherbelberg.sandbox.hosts.played.lan import Lan
+from scherbelberg.sandbox.hosts.played.logs import Log
 from scherbelberg.sandbox.hosts.played.scenario import Scenario
 from scherbelberg.sandbox.hosts.played.service import Duty, Service
 from scherbelberg.sandbox.hosts.played.unpacking import PAYLOAD
@@ -108,6 +109,7 @@ class Stage:
         health: What is wrong with it.
         lan: The private networks.
         service: The host's Dask.
+        record: What is kept of the script's runs.
         busy: Held while the script changes anything.
         pause: Waits for so many seconds at time scale 1.
         die: Switches the host off.
@@ -119,6 +121,7 @@ class Stage:
     health: Health
     lan: Lan
     service: Service
+    record: Log
     busy: asyncio.Lock
     pause: Callable[[float], Coroutine[Any, Any, None]]
     die: Callable[[], None]
