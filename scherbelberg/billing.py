@@ -49,6 +49,21 @@ async def billed(hetzner: Hetzner, settings: Settings, gone: Iterable[Resource])
     return entries
 
 
+def noted(settings: Settings, uids: Iterable[str]) -> tuple[Entry, ...]:
+    """What was given back of clusters before, as far as this computer's history can be read.
+
+    Args:
+        settings: The surroundings.
+        uids: Of which.
+    """
+    wanted = set(uids)
+    try:
+        entries, _ = History(settings.home).read()
+    except StateDamaged:
+        return ()
+    return tuple(one for one in entries if one.endpoint == settings.access.endpoint and one.uid in wanted)
+
+
 async def known_prices(hetzner: Hetzner) -> PriceList | None:
     """Read what the cloud charges, or None if it does not tell: who looks or gives back is not kept by that.
 

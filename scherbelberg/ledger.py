@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from scherbelberg.catalog import PriceList, Server
 from scherbelberg.holdings import Holding
-from scherbelberg.pricing import Price, Tariff, begun_hours, charged, read_price, total, write_price
+from scherbelberg.pricing import NOTHING, Price, Tariff, begun_hours, charged, read_price, total, write_price
 
 SCHEMA = 1
 #: What a bill leaves out, since the cloud tells it of each server and not of the account.
@@ -160,6 +160,21 @@ def _added(rows: Iterable[tuple[str, Price]]) -> dict[str, Price]:
     for word, price in rows:
         found.setdefault(word, []).append(price)
     return {word: total(found[word]) for word in sorted(found)}
+
+
+def spent(one: Entry, currency: str) -> Cost | None:
+    """What was given back has cost, and costs no more.
+
+    Args:
+        one: It.
+        currency: In which one counts.
+
+    Returns:
+        None if the price is unknown, or in another currency.
+    """
+    if one.months is None or one.currency != currency:
+        return None
+    return Cost(hourly=NOTHING, months=one.months)
 
 
 def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: float) -> Entry:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from shells import Shell, Terminal
 from surroundings import folders, held
 
 from scherbelberg import shipped
+from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.main import group
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import LeftOver, ScherbelbergError, _restored
@@ -125,9 +127,17 @@ def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
     assert f"server {scheduler['name']}" in failure["left_over"]
     assert unpromised("error", failure) == []
     assert complaints.splitlines()[-1] == f"Error: {failure['error']['message']}"
+    (listed,) = read("ls", shell("ls", "--json")[1])["clusters"]
+    assert [node["name"] for node in listed["nodes"]] == ["scheduler"]
+    assert Decimal(listed["cost"]["net"]) == 2 * Decimal(listed["nodes"][0]["cost"]["net"])
     assert api("POST", protect, {"delete": False, "rebuild": False}).status == 201
     api.close()
-    assert read("nuke", shell("nuke", "-p", "stay", "--json")[1])["left_over"] == []
+    gone = read("nuke", shell("nuke", "-p", "stay", "--json")[1])
+    assert gone["left_over"] == []
+    assert [node["name"] for bill in gone["bills"] for node in bill["nodes"]] == ["worker000", "scheduler"]
+    (line,) = bill_lines(gone)
+    assert line.startswith("Cluster stay (2 machines, ")
+    assert f"has cost {Decimal(listed['cost']['net']):.4f} EUR net" in line
     assert (held(shell.settings), folders(shell.settings)) == ([], [])
 
 

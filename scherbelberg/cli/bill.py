@@ -138,21 +138,26 @@ def in_words(price: Json | None) -> str:
 
 
 def bill_lines(document: Json) -> list[str]:
-    """Tell what clusters have cost that were just given back.
+    """Tell what clusters have cost that were just given back, a line for each.
 
     Args:
         document: As `story.returned` makes it.
     """
-    from scherbelberg.holdings import words_for  # noqa: PLC0415 - heavy
-    from scherbelberg.ledger import NOT_COUNTED  # noqa: PLC0415
-
-    lines = []
+    entries: dict[str, list[Json]] = {}
     for entry in document["bills"]:
-        count = len(entry["nodes"])
-        machines = "1 machine" if count == 1 else f"{count} machines"
-        price = {"currency": entry["currency"]} | entry["cost"] if entry["cost"] else None
-        life = words_for(entry["ended_s"] - entry["created_s"])
-        lines.append(
-            f"Cluster {entry['prefix']} ({machines}, {life}) has cost {in_words(price)}; {NOT_COUNTED} is not counted."
-        )
-    return lines
+        entries.setdefault(entry["uid"], []).append(entry)
+    return [_line(parts) for parts in entries.values()]
+
+
+def _line(parts: list[Json]) -> str:
+    from scherbelberg.holdings import words_for  # noqa: PLC0415 - heavy
+    from scherbelberg.ledger import NOT_COUNTED, read_entry, spent, sum_of  # noqa: PLC0415
+    from scherbelberg.pricing import write_price  # noqa: PLC0415
+
+    currency = parts[-1]["currency"]
+    cost = sum_of(spent(read_entry(part), currency) for part in parts)
+    count = sum(len(part["nodes"]) for part in parts)
+    machines = "1 machine" if count == 1 else f"{count} machines"
+    life = words_for(max(part["ended_s"] for part in parts) - min(part["created_s"] for part in parts))
+    price = in_words(write_price(cost.price) | {"currency": currency} if cost else None)
+    return f"Cluster {parts[0]['prefix']} ({machines}, {life}) has cost {price}; {NOT_COUNTED} is not counted."

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -17,7 +18,7 @@ from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.deadlines import left_words
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
-from scherbelberg.ledger import NOT_COUNTED, Cost, cost, sum_of
+from scherbelberg.ledger import NOT_COUNTED, Cost, Entry, cost, spent, sum_of
 from scherbelberg.pins import Pins
 from scherbelberg.pricing import write_price
 from scherbelberg.record import EnvRecord, Manifest, NodeRecord
@@ -25,13 +26,16 @@ from scherbelberg.shipped import shipped_pins
 from scherbelberg.survey import Kept
 
 
-def cluster_document(kept: Kept, manifest: Manifest | None, prices: PriceList | None) -> dict[str, Any]:
+def cluster_document(
+    kept: Kept, manifest: Manifest | None, prices: PriceList | None, earlier: Iterable[Entry]
+) -> dict[str, Any]:
     """Describe a cluster.
 
     Args:
         kept: What the cloud holds of it.
         manifest: What this computer remembers of it, or None.
         prices: What the cloud charges at present, or None if it does not tell.
+        earlier: What was given back of it before, such as machines that were replaced.
 
     Returns:
         JSON values; money is decimal text, times are seconds.
@@ -51,7 +55,7 @@ def cluster_document(kept: Kept, manifest: Manifest | None, prices: PriceList | 
         "keys_here": kept.folder is not None,
         "imported": kept.folder is not None and kept.folder.is_imported,
         "nodes": _nodes(holding, manifest, costs),
-        **_prices(sum_of(costs) if prices else None, {"currency": prices.currency} if prices else {}),
+        **_all_prices(costs, prices, earlier),
         "phases": dict(manifest.phases) if manifest else {},
         "api_requests": manifest.api_requests if manifest else None,
         "versions": dict(manifest.versions) if manifest else {},
@@ -98,6 +102,13 @@ def _differing(record: NodeRecord, pins: Pins, *, is_shipped: bool) -> list[str]
     """What a node said it has and this tool has not, of scripts and of locks that are shipped."""
     found = ["lock"] if is_shipped and record.lock and record.lock not in pins.locks.values() else []
     return [*found, "script"] if record.script and record.script != pins.script else found
+
+
+def _all_prices(costs: list[Cost | None], prices: PriceList | None, earlier: Iterable[Entry]) -> dict[str, Any]:
+    if prices is None:
+        return _prices(None, {})
+    currency = prices.currency
+    return _prices(sum_of([*costs, *(spent(one, currency) for one in earlier)]), {"currency": currency})
 
 
 def _prices(known: Cost | None, currency: dict[str, str]) -> dict[str, Any]:

@@ -20,14 +20,12 @@ from scherbelberg.spec import check_prefix
 def ls(token_file: Path | None, as_json: bool) -> None:
     """List the project's clusters, whoever made them, and what each has cost so far."""
     settings = where(token_file)
-    from scherbelberg.cli.documents import cluster_document, print_overview  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.documents import print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
-    from scherbelberg.cli.story import print_json, remembered  # noqa: PLC0415
-    from scherbelberg.keeping import charges, overview  # noqa: PLC0415
+    from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
+    from scherbelberg.keeping import overview  # noqa: PLC0415
 
-    found = run(overview(settings))
-    prices = run(charges(settings)) if found else None
-    documents = [cluster_document(kept, remembered(kept), prices) for kept in found]
+    documents = documents_of(run(overview(settings)), settings)
     if as_json:
         print_json({"schema": SCHEMA, "clusters": documents})
     else:

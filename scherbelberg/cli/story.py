@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 
+from scherbelberg.billing import noted
 from scherbelberg.cli.common import say
 from scherbelberg.cli.consent import Consent, is_a_person_there
 from scherbelberg.cli.documents import cluster_document, print_cluster
@@ -80,12 +81,21 @@ def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
 
 def described(prefix: str, settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print a cluster of this computer."""
-    kept = run(find_own(settings, prefix))
-    document = cluster_document(kept, remembered(kept), run(charges(settings)))
+    (document,) = documents_of([run(find_own(settings, prefix))], settings)
     if as_json:
         print_json(document)
     else:
         print_cluster(document, console)
+
+
+def documents_of(found: Collection[Kept], settings: Settings) -> list[Json]:
+    """Describe clusters; what they cost is asked of the cloud and of this computer's history."""
+    prices = run(charges(settings)) if found else None
+    earlier = noted(settings, [kept.holding.uid for kept in found])
+    return [
+        cluster_document(kept, remembered(kept), prices, [one for one in earlier if one.uid == kept.holding.uid])
+        for kept in found
+    ]
 
 
 def folder_of(prefix: str) -> Folder:
@@ -117,6 +127,7 @@ def left(cluster: Cluster) -> None:
 
 def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
+    earlier = noted(settings, uids)
     with shown(console) as listen:
         watch = Stopwatch(listen)
         entries = run(
@@ -130,7 +141,7 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
         "uids": list(uids),
         "phases": watch.seconds,
         "left_over": [],
-        "bills": [entry_document(entry) for entry in entries],
+        "bills": [entry_document(entry) for entry in (*earlier, *entries)],
     }
 
 
