@@ -267,8 +267,8 @@ class Cluster:
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
         if asynchronous:
-            return await daskclient.connect_async(door, ours=ours, allowed=allowed)
-        return await asyncio.to_thread(daskclient.connect, door, ours=ours, allowed=allowed)
+            return await daskclient.connect_async(door, ours=ours, allowed=allowed, listener=self._listener)
+        return await asyncio.to_thread(daskclient.connect, door, ours=ours, allowed=allowed, listener=self._listener)
 
     async def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
         """Put something to import on the scheduler and all workers, those that join or restart later included.
@@ -317,13 +317,8 @@ class Cluster:
 
     async def _end(self) -> None:
         await self._links.close()
-        await give_back(
-            self._settings,
-            self.prefix,
-            (self.uid,),
-            listener=self._listener,
-            timeouts=self._links.manifest.spec.timeouts,
-        )
+        timeouts = self._links.manifest.spec.timeouts
+        await give_back(self._settings, self.prefix, (self.uid,), listener=self._listener, timeouts=timeouts)
 
     async def close(self) -> None:
         """End the connections of this handle; the cluster lives on."""

@@ -19,8 +19,10 @@ from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
 from scherbelberg.daskdoor import Door
+from scherbelberg.disks import TOPIC, disk_event
 from scherbelberg.environment import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
+from scherbelberg.events import Listener, ignore
 from scherbelberg.fitting import Environment
 from scherbelberg.waiting import Deadline, pause, until
 
@@ -42,12 +44,16 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
 
     Args:
         door: Where the scheduler is found.
+        listener: Is told of disks that are full, as long as this is connected.
         asynchronous: Whether it is used with await, on the loop it is made on.
         set_as_default: Whether Dask collections use it unasked.
     """
 
-    def __init__(self, door: Door, *, asynchronous: bool = False, set_as_default: bool = True) -> None:
+    def __init__(
+        self, door: Door, *, listener: Listener = ignore, asynchronous: bool = False, set_as_default: bool = True
+    ) -> None:
         self._door = door
+        self._listener = listener
         super().__init__(
             door.address,
             security=Security(
@@ -80,8 +86,15 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
                 if deadline.left_s == 0:
                     raise ConnectionAbortedError(str(error) or "cut off during the handshake") from error
             else:
+                self.subscribe_topic(TOPIC, self._hear_of_disk)
                 return
             await pause(_AGAIN_S)
+
+    def _hear_of_disk(self, told: tuple[float, Mapping[str, Any]]) -> None:
+        event = disk_event(told[1])
+        if event.state == "failed":
+            _LOG.warning("%s: %s.", event.node, event.detail)
+        self._listener(event)
 
     async def _reconnect(self) -> None:
         if self._door.shut.is_set():
@@ -118,20 +131,21 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         )
 
 
-def connect(door: Door, *, ours: Versions, allowed: Allowed) -> Client:
+def connect(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener = ignore) -> Client:
     """Connect a client for blocking use, with a loop of its own; blocks while it connects.
 
     Args:
         door: Where the scheduler is found.
         ours: The client's versions.
         allowed: In what the nodes may differ from them.
+        listener: Is told what nodes tell.
 
     Raises:
         NodeUnreachable: The scheduler does not answer as it should.
         VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
     with _translated():
-        client = TunnelClient(door)
+        client = TunnelClient(door, listener=listener)
         try:
             compare(ours, _by_node(client.scheduler_info(n_workers=-1), client.get_versions()), allowed=allowed)
         except BaseException:
@@ -140,19 +154,20 @@ def connect(door: Door, *, ours: Versions, allowed: Allowed) -> Client:
         return client
 
 
-async def connect_async(door: Door, *, ours: Versions, allowed: Allowed) -> Client:
+async def connect_async(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener = ignore) -> Client:
     """Connect a client for use with await, on the running loop.
 
     Args:
         door: Where the scheduler is found.
         ours: The client's versions.
         allowed: In what the nodes may differ from them.
+        listener: Is told what nodes tell.
 
     Raises:
         NodeUnreachable: The scheduler does not answer as it should.
         VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
-    client = TunnelClient(door, asynchronous=True)
+    client = TunnelClient(door, listener=listener, asynchronous=True)
     try:
         with _translated():
             await client

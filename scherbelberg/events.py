@@ -30,6 +30,7 @@ class Phase(StrEnum):
     SERVICE = "service"
     PROOF = "proof"
     LOGS = "logs"
+    DISK = "disk"
     DELETE = "delete"
     EMPTY = "empty"
 

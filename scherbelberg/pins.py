@@ -23,6 +23,7 @@ SCRIPT_FILES = (
     "downloads.sh",
     "logs.sh",
     "direct.py",
+    "scratch.py",
     "10-scherbelberg.conf",
     "units/scherbelberg-dask@.service",
 )

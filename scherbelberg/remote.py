@@ -85,13 +85,16 @@ class Remote:
         Raises:
             NodeUnreachable: The deadline passed.
         """
+        is_stranger = False
 
         async def connected() -> bool | None:
+            nonlocal is_stranger
             begun = Deadline(_SILENT_S)
             try:
                 await self._connect()
             except (OSError, asyncssh.Error) as error:
                 self._last = str(error) or type(error).__name__
+                is_stranger = isinstance(error, asyncssh.HostKeyNotVerifiable)
                 return None
             except asyncio.CancelledError:
                 # A try that the deadline cuts off: if it was a long one, its silence is the news.
@@ -111,7 +114,8 @@ class Remote:
                 last=lambda: self._last,
             )
         except WaitTimeout as error:
-            raise NodeUnreachable(error.message, node=self.node) from None
+            warning = " What answers there has another host key than the node, and was told nothing."
+            raise NodeUnreachable(error.message + warning * is_stranger, node=self.node) from None
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:

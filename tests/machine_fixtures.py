@@ -25,6 +25,7 @@ from sandbox_helpers import Api
 from session_lock import alone
 from surroundings import environment_for, held, settings_for
 
+from scherbelberg import shipped
 from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
 from scherbelberg.sandbox.hosts.machines.commands import PROGRAMS
 from scherbelberg.sandbox.hosts.machines.links import GATEWAY, interfaces, namespaces
@@ -37,6 +38,16 @@ from scherbelberg.sync import Cluster
 #: A computer has machines of one sandbox at a time; a module of another session takes minutes.
 _TURN = Path("/run/scherbelberg-machine-tests.lock")
 _TURN_S = 1200
+
+
+_COMMAND = """
+import sys, pathlib
+from scherbelberg import shipped
+share = pathlib.Path(sys.argv.pop(1))
+shipped._share = lambda: share
+from scherbelberg.cli import main
+main()
+"""
 
 
 @pytest.fixture(scope="session")
@@ -84,11 +95,13 @@ class Rented:
     Args:
         settings: Settings with which its client computes.
         api: Requests to its cloud.
+        lock: What its environment is.
         clusters: It, once it is there.
     """
 
     settings: Settings
     api: Api
+    lock: Path
     clusters: list[Cluster] = Factory(list)
 
     @property
@@ -96,10 +109,20 @@ class Rented:
         """The cluster."""
         return self.clusters[0]
 
+    def make(self, **wishes: Any) -> None:
+        """Rent it."""
+        self.clusters.append(Cluster.from_new(env=str(self.lock), settings=self.settings, **wishes))
+
+    def command(self, *words: str) -> tuple[list[str], dict[str, str]]:
+        """A command of the command line, with the pins of this process, and its environment variables."""
+        line = [sys.executable, "-c", _COMMAND, str(shipped._share()), *words]
+        mirrors = {"CHANNEL": self.settings.channel_mirror, "MINIFORGE": self.settings.miniforge_mirror}
+        variables = {f"SCHERBELBERG_{name}_MIRROR": str(url) for name, url in mirrors.items()}
+        return line, environment_for(self.settings) | variables
+
     def shell(self, *words: str) -> str:
         """Run a command of the command line; returns what it printed."""
-        line = [sys.executable, "-m", "scherbelberg", *words]
-        environ = environment_for(self.settings)
+        line, environ = self.command(*words)
         done = subprocess.run(line, env=environ, check=False, capture_output=True, encoding="utf-8", timeout=120)
         assert done.returncode == 0, done
         return done.stdout
@@ -124,8 +147,29 @@ class Rented:
 
 
 @contextmanager
+def prepared(machines: SandboxThread, channel: Channel, folder: Path) -> Iterator[Rented]:
+    """Have all that a cluster on bare machines needs, whose environments come from a mirror at an address they see.
+
+    Args:
+        machines: The cloud.
+        channel: What the mirror has.
+        folder: A new one.
+    """
+    folder.mkdir()
+    copy = borrow(channel, folder / "mirrored")
+    with pytest.MonkeyPatch.context() as patch, Mirror(copy.root, address=str(GATEWAY)) as mirror:
+        there = settings_for(machines, folder / "Häuser & Höfe 100%h")
+        settings = isolated(there, copy, mirror, patch, folder / "share")
+        rented = Rented(settings=settings, api=Api(machines.settings), lock=folder / "mein env.lock")
+        rented.shell("env", "lock", "-o", str(rented.lock), f"--channel-mirror={mirror.url}")
+        yield rented
+        assert held(settings) == []
+        rented.api.close()
+
+
+@contextmanager
 def renting(machines: SandboxThread, channel: Channel, folder: Path, **wishes: Any) -> Iterator[Rented]:
-    """Rent a cluster on bare machines, whose environments come from a mirror at the address that they see.
+    """Rent a cluster on bare machines.
 
     Args:
         machines: The cloud.
@@ -133,19 +177,10 @@ def renting(machines: SandboxThread, channel: Channel, folder: Path, **wishes: A
         folder: A new one.
         wishes: What the cluster shall be.
     """
-    folder.mkdir()
-    copy = borrow(channel, folder / "mirrored")
-    with pytest.MonkeyPatch.context() as patch, Mirror(copy.root, address=str(GATEWAY)) as mirror:
-        there = settings_for(machines, folder / "Häuser & Höfe 100%h")
-        settings = isolated(there, copy, mirror, patch, folder / "share")
-        lock = folder / "mein env.lock"
-        rented = Rented(settings=settings, api=Api(machines.settings))
-        rented.shell("env", "lock", "-o", str(lock), f"--channel-mirror={mirror.url}")
-        rented.clusters.append(Cluster.from_new(env=str(lock), settings=settings, **wishes))
+    with prepared(machines, channel, folder) as rented:
+        rented.make(**wishes)
         yield rented
         rented.cluster.destroy()
-        assert held(settings) == []
-        rented.api.close()
 
 
 @pytest.fixture(scope="module")

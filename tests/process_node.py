@@ -54,7 +54,16 @@ class Ended:
 
 def script_digest(share: Mapping[str, bytes]) -> str:
     """What names the script: the digest of all its parts."""
-    parts = ("bootstrap.sh", "service.sh", "record.sh", "environment.sh", "downloads.sh", "logs.sh", "direct.py")
+    parts = (
+        "bootstrap.sh",
+        "service.sh",
+        "record.sh",
+        "environment.sh",
+        "downloads.sh",
+        "logs.sh",
+        "direct.py",
+        "scratch.py",
+    )
     unit = "units/scherbelberg-dask@.service"
     return hashlib.sha256(b"".join(share[part] for part in (*parts, "10-scherbelberg.conf", unit))).hexdigest()
 

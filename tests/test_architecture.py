@@ -65,6 +65,7 @@ FLOORS = {
         "deadlines",
         "ledger",
         "logbook",
+        "disks",
     },
     "hands": {
         "settings",
@@ -138,7 +139,7 @@ ROOMS = {
     "cloudpickle": {"cli.demo"},
     "cryptography": {"keys", "sealing", "sandbox"},
     "dask": {"daskclient", "cli.demo"},
-    "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.played.daskservers"},
+    "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.played.daskservers", "share"},
     "hcloud": {"transport"},
     "platformdirs": {"settings"},
     "psutil": {"processes", "sandbox"},
@@ -146,7 +147,7 @@ ROOMS = {
     "rattler": {"solve", "lockfiles"},
     "requests": {"transport"},
     "rich": {"cli"},
-    "tornado": {"sandbox"},
+    "tornado": {"sandbox", "share"},
     "uv": {"wheels"},
     "yaml": {"daskconfig", "envfile", "sandbox"},
 }

@@ -34,6 +34,8 @@ def test_phases_are_stable() -> None:
         "tls",
         "service",
         "proof",
+        "logs",
+        "disk",
         "delete",
         "empty",
     ]

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -185,7 +186,7 @@ async def test_worker_command(node: Node) -> None:
         *("scherbelberg=worker000.u1", "-m", "dask", "worker", f"tls://{ADDRESS}:{ports['SCHEDULER_PORT']}"),
         *("--name", "worker000", "--no-dashboard", "--nthreads", "1", "--memory-limit", "850000000"),
         *("--worker-port", ports["WORKER_PORT"], "--nanny-port", ports["NANNY_PORT"]),
-        *("--local-directory", str(node.path("var/lib/scherbelberg"))),
+        *("--local-directory", str(node.path("var/lib/scherbelberg")), "--preload", f"{node.base}/bin/scratch.py"),
     ]
 
 
@@ -195,7 +196,17 @@ async def test_exec_ignores_ambient_settings(node: Node) -> None:
     ended = await node.source(prelude + "exec() { env | grep ^DASK_ | sort; }; exec_dask scheduler")
     folder = f"{node.base}/etc/dask"
     encryption = "DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True"
-    assert ended.said == [f"DASK_CONFIG={folder}", encryption, f"DASK_ROOT_CONFIG={folder}"]
+    *others, spilling = ended.said[:2] + ended.said[3:] + ended.said[2:3]
+    assert others == [f"DASK_CONFIG={folder}", encryption, f"DASK_ROOT_CONFIG={folder}"]
+    assert 0 < int(spilling.removeprefix("DASK_DISTRIBUTED__WORKER__MEMORY__MAX_SPILL=")) < shutil.disk_usage("/").total
+
+
+async def test_spilling_as_the_user_wants_it(node: Node) -> None:
+    """What the user's configuration says of the most that is spilled holds."""
+    show = 'install -d "$WORK" "$BASE/etc/dask"; PROCESSES=2; bound_spilling; env | grep -c MAX_SPILL || true'
+    assert (await node.source(show)).said == ["1"]
+    written = "echo 'distributed: {worker: {memory: {max-spill: 1 GB}}}' >\"$BASE/etc/dask/work.yaml\"; "
+    assert (await node.source('install -d "$BASE/etc/dask"; ' + written + show)).said == ["0"]
 
 
 async def test_exec_of_another_role(node: Node) -> None:
@@ -240,7 +251,9 @@ async def test_stop_kills_what_does_not_listen(node: Node) -> None:
 
 async def test_stop_ends_an_orphan(node: Node) -> None:
     """When the supervisor was killed, Dask is found by its own note and ended."""
-    await node.source(_FAKE.format(body="while :; do sleep 60; done") + "plain_start")
+    await node.source(
+        _FAKE.format(body="while :; do sleep 60; done") + 'plain_start; within 20 test -s "$RUN/dask.pid"'
+    )
     os.kill(node.pid("supervisor"), SIGKILL)
     assert (await node.run("status")).said == ["stopped"]
     assert (await node.run("stop")).code == 0

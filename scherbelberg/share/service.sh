@@ -12,6 +12,7 @@ SERVICE_USER=scherbelberg
 STOP_S=5          # for Dask to end when asked to, before it is made to; a nanny gives its worker 4
 LONGEST_PAUSE=8   # seconds between two runs of a Dask that does not stay up
 STEADY_S=60       # a run this long was a good one: the pauses start small again
+SPILL_PERCENT=80  # of the disk that is free when Dask starts: so much may go there that memory has no room for
 LOG_BYTES=5000000 # a plain log that is longer is set aside before the next run
 
 choose_supervision() {
@@ -35,12 +36,19 @@ dask_command() { # leaves the whole command line in the array COMMAND; a change 
   else
     COMMAND+=("tls://$SCHEDULER_IP:$SCHEDULER_PORT" --name "$NODE_NAME" --no-dashboard --nthreads "$THREADS"
       --memory-limit "$MEMORY_LIMIT" --worker-port "$WORKER_PORT" --nanny-port "$NANNY_PORT"
-      --local-directory "$WORK")
+      --local-directory "$WORK" --preload "$BASE/bin/scratch.py")
     [[ $PROCESSES == 1 ]] || COMMAND+=(--nworkers "$PROCESSES")
     [[ $RESOURCES == none ]] || COMMAND+=(--resources "$RESOURCES")
   fi
   COMMAND+=(--protocol tls --host "$PRIVATE_IP"
     --tls-ca-file "$TLS/ca.pem" --tls-cert "$TLS/node.pem" --tls-key "$TLS/node.pem")
+}
+
+bound_spilling() { # the last part of the disk is for logs, and for work; the user's configuration may say otherwise
+  local bytes
+  ! grep -qs 'max[-_]spill' "$BASE/etc/dask/work.yaml" || return 0
+  bytes=$(python 'import shutil, sys; print(shutil.disk_usage(sys.argv[1]).free)' "$WORK")
+  export DASK_DISTRIBUTED__WORKER__MEMORY__MAX_SPILL=$((bytes * SPILL_PERCENT / 100 / PROCESSES))
 }
 
 exec_dask() { # exec_dask ROLE
@@ -53,6 +61,7 @@ exec_dask() { # exec_dask ROLE
   for name in ${!DASK_*}; do unset "$name"; done # the node's files alone decide
   [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="tls://$DIRECT_HOST:$SCHEDULER_PORT"
   export DASK_CONFIG=$BASE/etc/dask DASK_ROOT_CONFIG=$BASE/etc/dask DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
+  bound_spilling
   export PATH=$ENVS/$ENV_DIGEST/bin:$PATH
   cd "$WORK" || fail "there is no folder $WORK to work in"
   set -- "${COMMAND[@]}" # from here on no name of ours counts, since the user's variables may have the same
@@ -99,7 +108,7 @@ install_files() { # the script last: it is what calls for the others
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  for part in service.sh record.sh environment.sh downloads.sh direct.py; do
+  for part in service.sh record.sh environment.sh downloads.sh direct.py scratch.py; do
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
@@ -110,7 +119,7 @@ fingerprint() { # of what runs: another command line, environment, certificate o
   dask_command
   {
     printf '%s\n' "${COMMAND[@]}" "$ENV_DIGEST"
-    cat "$TLS/ca.pem" "$TLS/node.pem" "$BASE/etc/work.env" "$BASE/etc/dask/work.yaml" "$BASE/bin/direct.py"
+    cat "$TLS/ca.pem" "$TLS/node.pem" "$BASE/etc/work.env" "$BASE/etc/dask/work.yaml" "$BASE"/bin/*.py
     [[ $SUPERVISION == plain ]] || cat "$UNIT_FILE"
   } | cksum
 }

@@ -60,6 +60,36 @@ def test_units(rented: Rented, node: str) -> None:
     assert rented.run(node, "systemctl is-system-running") == "running"
 
 
+def test_memory(rented: Rented) -> None:
+    """Dask's unit may take less memory than the machine has, and its workers less than the unit."""
+    most = int(rented.run("worker000", "systemctl show scherbelberg-dask@worker.service -p MemoryMax --value"))
+    assert most < int(rented.run("worker000", "awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo"))
+    with rented.cluster.get_client() as client:
+        client.wait_for_workers(2, timeout=WITHIN_S)
+        rows = client.scheduler_info()["workers"].values()
+    assert [row["memory_limit"] < most for row in rows] == [True, True]
+    assert all(row["local_directory"].startswith("/var/lib/scherbelberg/") for row in rows)
+
+
+def test_keys_stay_where_they_were_born(rented: Rented) -> None:
+    """A node's key is on no other machine and not on the client's computer, and the authority's is on no node."""
+    (authority,) = rented.settings.home.rglob("ca-key.pem")
+    ours = authority.read_text(encoding="utf-8").splitlines()[1]
+    at_home = "".join(
+        path.read_text(encoding="utf-8", errors="replace") for path in rented.settings.home.rglob("*") if path.is_file()
+    )
+    assert ours in at_home
+    born = {
+        node: rented.run(node, "sed -n 3p /opt/scherbelberg/etc/tls/node.pem") for node in ("scheduler", "worker000")
+    }
+    for node, key in born.items():
+        assert key not in at_home
+        (other,) = born.keys() - {node}
+        for line, count in ((ours, "0"), (born[other], "0"), (key, "1")):
+            words = "grep -rlF --exclude-dir=envs -- LINE /opt/scherbelberg /etc /root /var/lib /tmp | wc -l"
+            assert rented.run(node, words.replace("LINE", f"'{line}'")) == count
+
+
 def test_metadata(rented: Rented) -> None:
     """The metadata address answers root, and refuses Dask's user."""
     url = "http://169.254.169.254/hetzner/v1/metadata/hostname"
