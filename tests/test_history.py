@@ -20,7 +20,7 @@ from scherbelberg.history import Damage, History
 from scherbelberg.holdings import holdings
 from scherbelberg.ledger import Entry, entry
 
-WRITERS, EACH = 3, 40
+WRITERS, EACH = 3, 15
 #: What each process does that writes beside others.
 _WRITE = """
 import sys
