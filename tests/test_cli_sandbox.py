@@ -99,6 +99,7 @@ def test_demo(surroundings: dict[str, str], tmp_path: Path) -> None:
     done = run(plain, "demo", "--workers", "1", "--time-scale", "0.05")
     assert done.returncode == 0, done.stderr
     assert "Cluster demo (ready" in done.stdout
+    assert "Cluster demo (2 machines, " in done.stdout  # and what it would have cost
     assert "The same on client, scheduler and workers: python" in done.stdout
     assert "The cluster's result and this computer's own are equal." in done.stdout
     assert "proof done (1 workers compute)" in done.stderr

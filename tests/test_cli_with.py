@@ -16,6 +16,7 @@ from shells import Shell
 from surroundings import environment_for, folders, held
 
 from scherbelberg.cli.interrupts import run_program
+from scherbelberg.history import History
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings, environment_with
@@ -76,6 +77,7 @@ def test_command_with_a_cluster(shell: Shell) -> None:
     assert output == "42 ['-p', '--help', 'a b']\n"
     assert "Giving everything back ..." in complaints
     assert "nothing is left" in complaints
+    assert complaints.splitlines()[-1].endswith("gross; traffic beyond the included is not counted.")
     assert held(shell.settings) == []
     assert folders(shell.settings) == []
 
@@ -115,6 +117,7 @@ def test_signal_while_giving_back(settings: Settings) -> None:
         assert any("delete start" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=WITHIN_S)
+    assert [len(entry.machines) for entry in History(settings.home).read()[0]] == [2]
     assert held(settings) == []
     assert folders(settings) == []
 
