@@ -27,6 +27,8 @@ MOST_NODES = 8
 _MOST_LINES, _FEW_LINES = 20, 2
 _KEY = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _HIDDEN = "[hidden]"
+#: Between the runs of the bootstrap.
+_MARK = re.compile(r"--- \S+ up (begins|ends with exit code \d+) ---")
 #: Shorter texts are no secret that anybody could tell from other words.
 _LEAST = 3
 
@@ -133,7 +135,8 @@ def tail_of(logs: Sequence[NodeLog], *, main: Source) -> tuple[str, ...]:
 
 
 def _labelled(log: NodeLog) -> list[str]:
-    return [f"{log.node} {log.source}: {line}" for line in log.lines or (f"[{log.lacks}]",)]
+    lines = [line for line in log.lines if not _MARK.fullmatch(line)]
+    return [f"{log.node} {log.source}: {line}" for line in lines or [f"[{log.lacks or 'empty'}]"]]
 
 
 def log_file_text(logs: Iterable[NodeLog], *, head: str) -> str:

@@ -60,7 +60,7 @@ def test_mirror_that_has_something_else(world: World, pattern: str, fault: dict[
     hurry(world)
     error = refused(world, lock)
     assert error["phase"] == "download"
-    assert error["message"].endswith(words.format(toolz=world.channel.packages["toolz"].path.name))
+    assert f"{words.format(toolz=world.channel.packages['toolz'].path.name)} What " in error["message"]
     assert f"package {error['message'].split('package ')[1].split()[0]} from {world.mirror.url}/" in error["message"]
 
 

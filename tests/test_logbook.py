@@ -100,6 +100,12 @@ def test_tail(logs: list[NodeLog], main: str) -> None:
         assert tail[-1] == f"{matter[-1].node} {main}: {last}"
 
 
+def test_tail_without_marks() -> None:
+    """What stands between the runs of a bootstrap is no line that says why."""
+    lines = ("--- 2026-11-28T11:12:11Z up begins ---", "why", "--- 2026-11-28T11:12:16Z up ends with exit code 1 ---")
+    assert tail_of([NodeLog(node="a", source="bootstrap", lines=lines)], main="bootstrap") == ("a bootstrap: why",)
+
+
 def test_what_was_heard() -> None:
     """Where the bootstrap's log cannot be read, what was heard of it stands in for it."""
     logs = (NodeLog(node="a", source="bootstrap", lacks="lost"), NodeLog(node="b", source="bootstrap", lacks="lost"))
