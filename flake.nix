@@ -49,6 +49,8 @@
 
       formatter = eachSystem (pkgs: pkgs.nixfmt);
 
+      nixosModules.default = import ./nix/module.nix { inherit self; };
+
       templates.default = {
         path = ./nix/template;
         description = "A project of one's own that computes on a cluster";

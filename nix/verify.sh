@@ -6,7 +6,9 @@
 set -euo pipefail
 
 # In the order in which they are digested, as scherbelberg/pins.py has it: another order gives another digest.
-SCRIPTS=(bootstrap.sh service.sh record.sh environment.sh downloads.sh logs.sh direct.py scratch.py 10-scherbelberg.conf "units/scherbelberg-dask@.service")
+SCRIPTS=(bootstrap.sh service.sh record.sh watch.sh environment.sh downloads.sh logs.sh direct.py scratch.py activity.py
+  warden.py 10-scherbelberg.conf "units/scherbelberg-dask@.service" units/scherbelberg-watch.service
+  units/scherbelberg-watch.timer)
 
 stop() { # WHAT COMMAND: what is wrong, and what makes it right
   echo "$1: if that is wanted, run 'scherbelberg env $2' in a clone; if not, 'git checkout scherbelberg/share'." >&2

@@ -10,11 +10,13 @@ from scherbelberg.catalog import Resource
 from scherbelberg.deadlines import Verdict, judge, strays
 from scherbelberg.events import Listener
 from scherbelberg.holdings import holdings, selector
+from scherbelberg.idleness import quiet_s
 from scherbelberg.keeping import give_back, opened
 from scherbelberg.settings import Settings
 from scherbelberg.spec import Timeouts, check_prefix
 from scherbelberg.survey import Kept, kept
 from scherbelberg.teardown import inventory
+from scherbelberg.waiting import together
 
 
 @frozen(kw_only=True)
@@ -24,10 +26,12 @@ class Judged:
     Args:
         kept: The cluster.
         verdict: The judgement.
+        quiet_s: For how many seconds nothing was done on it, or None if nobody here knows.
     """
 
     kept: Kept
     verdict: Verdict
+    quiet_s: float | None
 
 
 @frozen(kw_only=True)
@@ -50,6 +54,8 @@ class _Spared(Exception):
 async def sift(settings: Settings, *, owner: str | None = None, prefix: str | None = None) -> Garbage:
     """Look at all clusters of the project and judge them; nothing is deleted.
 
+    Those that may be idle, and those that are overdue, are asked whether they compute, if their keys are here.
+
     Args:
         settings: The surroundings.
         owner: Only the clusters of this owner.
@@ -63,15 +69,22 @@ async def sift(settings: Settings, *, owner: str | None = None, prefix: str | No
     async with opened(settings, Timeouts()) as hetzner:
         found = await inventory(hetzner, selector())
         now_s = hetzner.now_s
-    clusters = tuple(
-        Judged(kept=one, verdict=judge(one.holding, now_s))
+    meant = [
+        one
         for one in kept(found, settings, now_s=now_s)
         if owner in {None, one.holding.owner} and prefix in {None, one.holding.prefix}
-    )
-    return Garbage(clusters=clusters, strays=strays(found))
+    ]
+    return Garbage(clusters=tuple(await together(*(_judge(one) for one in meant))), strays=strays(found))
 
 
-async def collect(settings: Settings, doomed: Kept, *, listener: Listener) -> bool:
+async def _judge(one: Kept) -> Judged:
+    holding = one.holding
+    is_asked = holding.idle_s is not None or holding.is_overdue(one.now_s)
+    silence_s = await quiet_s(one.folder) if is_asked and holding.state == "ready" and one.folder is not None else None
+    return Judged(kept=one, verdict=judge(holding, one.now_s, quiet_s=silence_s), quiet_s=silence_s)
+
+
+async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> bool:
     """Delete a cluster that is garbage, unless it is none any more when it is looked at once more.
 
     Args:
@@ -85,10 +98,12 @@ async def collect(settings: Settings, doomed: Kept, *, listener: Listener) -> bo
     Raises:
         LeftOver: Something was still there at the deadline.
     """
-    holding = doomed.holding
+    holding = doomed.kept.holding
+    # What was quiet a moment ago may have got work while others were deleted.
+    latest = await _judge(doomed.kept) if doomed.verdict is Verdict.IDLE else doomed
 
     def still_doomed(found: tuple[Resource, ...], now_s: float) -> None:
-        if not all(judge(one, now_s).is_doomed for one in holdings(found)):
+        if not all(judge(one, now_s, quiet_s=latest.quiet_s).is_doomed for one in holdings(found)):
             raise _Spared
 
     try:

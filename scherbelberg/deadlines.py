@@ -13,6 +13,8 @@ from scherbelberg.plan import MANAGED_BY
 
 #: From so many seconds before a deadline, those who can move it are told.
 SOON_S = 3600
+#: Nodes look every 10 seconds whether there is something to do.
+BUSY_S = 30
 #: What is not whole after so many seconds is not being made any more.
 _MAKING_S = 3600
 
@@ -22,6 +24,7 @@ class Verdict(Enum):
 
     PROTECTED = "protected"
     EXPIRED = "expired"
+    IDLE = "idle"
     REMAINS = "remains"
     ORPHAN = "orphan"
     ALIVE = "alive"
@@ -29,42 +32,54 @@ class Verdict(Enum):
     @property
     def is_doomed(self) -> bool:
         """Whether it is deleted."""
-        return self in {Verdict.EXPIRED, Verdict.REMAINS}
+        return self in {Verdict.EXPIRED, Verdict.IDLE, Verdict.REMAINS}
 
 
-def judge(holding: Holding, now_s: float) -> Verdict:
+def judge(holding: Holding, now_s: float, *, quiet_s: float | None = None) -> Verdict:
     """Decide what becomes of a cluster.
 
     Args:
         holding: What the cloud holds of it.
         now_s: The API's clock, epoch seconds.
+        quiet_s: For how many seconds nothing was done on it, or None if nobody knows.
 
     Returns:
-        ``PROTECTED`` if it is, whatever else it is; ``EXPIRED`` after its deadline; ``REMAINS`` if it has no machine
-        any more, only what is free of charge; ``ORPHAN`` if it has machines, but cannot be used and is not being made;
-        ``ALIVE`` otherwise.
+        ``PROTECTED`` if it is, whatever else it is; ``EXPIRED`` after its deadline; ``IDLE`` if nothing was done on it
+        for as long as it says; ``REMAINS`` if it has no machine any more, only what is free of charge; ``ORPHAN`` if it
+        has machines, but cannot be used and is not being made; ``ALIVE`` otherwise.
     """
     if holding.is_protected:
         return Verdict.PROTECTED
     if holding.is_overdue(now_s):
         return Verdict.EXPIRED
+    if quiet_s is not None and holding.idle_s is not None and quiet_s >= holding.idle_s:
+        return Verdict.IDLE
     if holding.state == "ready" or now_s - holding.created_s < _MAKING_S:
         return Verdict.ALIVE
     return Verdict.REMAINS if holding.state == "broken" and not holding.servers else Verdict.ORPHAN
 
 
-def reason(holding: Holding, verdict: Verdict, now_s: float) -> str:
-    """Say why a cluster is judged so, in a few words.
+def reason(holding: Holding, verdict: Verdict, now_s: float, *, quiet_s: float | None = None) -> str:
+    """Say why a cluster is judged so, in a few words, and whether it computes.
 
     Args:
         holding: What the cloud holds of it.
         verdict: The judgement.
         now_s: The API's clock, epoch seconds.
+        quiet_s: For how many seconds nothing was done on it, or None if nobody knows.
     """
+    why = _reason(holding, verdict, now_s)
+    if quiet_s is None:
+        return why
+    return f"{why}, idle for {words_for(quiet_s)}" if quiet_s >= BUSY_S else f"{why}, it computes or is used right now"
+
+
+def _reason(holding: Holding, verdict: Verdict, now_s: float) -> str:
     left = left_words(None if holding.deadline_s is None else holding.deadline_s - now_s)
     return {
         Verdict.PROTECTED: f"{left}; 'scherbelberg unprotect -p {holding.prefix}' allows its deletion",
         Verdict.EXPIRED: left,
+        Verdict.IDLE: left,
         Verdict.REMAINS: "no machine is left of it",
         Verdict.ORPHAN: f"it cannot be used; 'scherbelberg nuke -p {holding.prefix}' deletes it",
         Verdict.ALIVE: left,

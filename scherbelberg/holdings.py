@@ -24,6 +24,7 @@ class Holding:
         created_s: When, as epoch seconds of the API's clock; 0 if no label says.
         state: ``ready``, ``creating``, or ``broken`` when its network or its scheduler is gone.
         deadline_s: When it counts as forgotten, as epoch seconds of the API's clock; None for never.
+        idle_s: Seconds without work after which it does, too; None for never.
         is_protected: Whether nothing of it may be deleted; any resource that says so speaks for all.
         resources: All of it.
     """
@@ -34,6 +35,7 @@ class Holding:
     created_s: int
     state: str
     deadline_s: int | None
+    idle_s: int | None
     is_protected: bool
     resources: tuple[Resource, ...]
 
@@ -138,6 +140,7 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
         created_s=int(created) if created.isdecimal() else 0,
         state=states[0] if states else "broken",
         deadline_s=_latest_deadline(group),
+        idle_s=_longest_idle(group),
         is_protected=any(PROTECTED in resource.labels for resource in group),
         resources=group,
     )
@@ -156,6 +159,11 @@ def _latest_deadline(group: tuple[Resource, ...]) -> int | None:
             return None
         found.append(int(deadline))
     return max(found)
+
+
+def _longest_idle(group: tuple[Resource, ...]) -> int | None:
+    texts = [resource.labels.get("idle", "") for resource in group]
+    return (max(map(int, texts)) or None) if all(text.isdecimal() for text in texts) else None
 
 
 def words_for(seconds: float) -> str:

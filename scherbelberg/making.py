@@ -23,7 +23,7 @@ from scherbelberg.lastwords import add_last_words
 from scherbelberg.links import Links
 from scherbelberg.logbook import concerned
 from scherbelberg.ordering import Agree, Order, place, unasked
-from scherbelberg.payload import Addresses, Release, RemoteFile, node_settings, payload, user_data
+from scherbelberg.payload import Addresses, Release, RemoteFile, node_settings, payload, user_data, warden_file
 from scherbelberg.pins import script_digest
 from scherbelberg.plan import (
     NodePlan,
@@ -221,13 +221,17 @@ class _Making:
         self.links.manifest = self.links.manifest.with_node(record)
 
     def _payload(self, node: NodePlan, addresses: Addresses, digest: str) -> tuple[RemoteFile, ...]:
-        return payload(
+        files = payload(
             node_settings(self._plan, node, addresses, digest=digest, release=self._release),
             authority=self._order.credentials.authority.certificate,
             share=self._share,
             environment=self._order.lock_files(node_platform(node)) | dict(self._certificates),
             provisions=self._provisions,
         )
+        if not (self._plan.spec.warden and node.role == "scheduler"):
+            return files
+        access = self._hetzner.access
+        return (*files, warden_file(token=access.token, endpoint=access.endpoint, uid=self._plan.identity.uid))
 
     def _answers(self, node: NodePlan) -> Answers:
         identity = self._plan.identity

@@ -179,6 +179,18 @@ def payload(
     return tuple(files)
 
 
+def warden_file(*, token: str, endpoint: str, uid: str) -> RemoteFile:
+    """Write what lets a scheduler give its cluster back by itself; the script lets root alone read it.
+
+    Args:
+        token: The API token.
+        endpoint: URL of the API.
+        uid: The cluster's.
+    """
+    text = json.dumps({"token": token, "endpoint": endpoint, "uid": uid})
+    return RemoteFile(path=f"{FOLDER}/warden.json", content=text.encode(), mode=0o600)
+
+
 def pack(files: tuple[RemoteFile, ...]) -> bytes:
     """Pack files into a tar archive, with the modes that they get before their content."""
     buffer = io.BytesIO()

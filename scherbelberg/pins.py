@@ -19,13 +19,18 @@ SCRIPT_FILES = (
     "bootstrap.sh",
     "service.sh",
     "record.sh",
+    "watch.sh",
     "environment.sh",
     "downloads.sh",
     "logs.sh",
     "direct.py",
     "scratch.py",
+    "activity.py",
+    "warden.py",
     "10-scherbelberg.conf",
     "units/scherbelberg-dask@.service",
+    "units/scherbelberg-watch.service",
+    "units/scherbelberg-watch.timer",
 )
 
 

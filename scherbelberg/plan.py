@@ -33,6 +33,7 @@ class Identity:
         owner: Who created it, in label syntax.
         created_s: When, as epoch seconds of the API's clock.
         deadline_s: When it counts as forgotten, or None for never.
+        idle_s: Seconds without work after which it does, too, or None for never.
     """
 
     prefix: str
@@ -40,6 +41,7 @@ class Identity:
     owner: str
     created_s: int = field(validator=validators.instance_of(int))
     deadline_s: int | None = field(validator=validators.optional(validators.instance_of(int)))
+    idle_s: int | None = field(default=None, validator=validators.optional(validators.instance_of(int)))
 
     def labels(self, role: str) -> dict[str, str]:
         """Labels of a resource; times are epoch seconds since labels take no colons."""
@@ -51,6 +53,7 @@ class Identity:
             "role": role,
             "created": str(self.created_s),
             "deadline": deadline_label(self.deadline_s),
+            **({} if self.idle_s is None else {"idle": str(self.idle_s)}),
         }
 
 
@@ -159,7 +162,9 @@ def make_identity(spec: ClusterSpec, *, uid: str, owner: str, now_s: float) -> I
     """
     created = int(now_s)
     deadline = None if spec.ttl_s is None else created + spec.ttl_s
-    return Identity(prefix=spec.prefix, uid=uid, owner=owner, created_s=created, deadline_s=deadline)
+    return Identity(
+        prefix=spec.prefix, uid=uid, owner=owner, created_s=created, deadline_s=deadline, idle_s=spec.idle_s
+    )
 
 
 def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:

@@ -10,9 +10,9 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import Attribute, field, frozen
 
 from scherbelberg.access import has_secrets
 from scherbelberg.errors import BadInput
@@ -85,10 +85,11 @@ def _check_workers(instance: object, attribute: object, value: int) -> None:
         )
 
 
-def _check_ttl(instance: object, attribute: object, value: int | None) -> None:
+def _check_time(instance: object, attribute: Attribute[Any], value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or not 0 < value <= LONGEST_TTL_S):
+        what = {"ttl_s": "A time to live", "idle_s": "An idle time"}[attribute.name]
         raise BadInput(
-            f"A time to live of {value} s cannot be: use a whole number of seconds above 0, up to ten years, or none."
+            f"{what} of {value} s cannot be: use a whole number of seconds above 0, up to ten years, or none."
         )
 
 
@@ -283,6 +284,8 @@ class ClusterSpec:
         network_range: IPv4 range of the private network.
         max_hourly: The most that all of it may cost an hour, gross, in the account's currency, or None for any amount.
         ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
+        idle_s: Seconds without work after which it does, too, or None for never.
+        warden: Whether its scheduler gets the API token and gives the cluster back by itself when it is forgotten.
         max_total: The most that it may cost until then, gross, in the account's currency, or None for any amount.
         processes: Dask worker processes on each worker machine, or ``auto`` for Dask's own choice by its cores.
         threads: Threads of each of them, or None for an equal share of the cores.
@@ -309,7 +312,9 @@ class ClusterSpec:
     image: str | None = None
     network_range: str = field(default=DEFAULT_RANGE, converter=check_network_range)
     max_hourly: Decimal | None = field(default=None, converter=_read_amount)
-    ttl_s: int | None = field(default=12 * 3600, validator=_check_ttl)
+    ttl_s: int | None = field(default=12 * 3600, validator=_check_time)
+    idle_s: int | None = field(default=None, validator=_check_time)
+    warden: bool = False
     max_total: Decimal | None = field(default=None, converter=_read_amount)
     processes: int | Literal["auto"] = field(default=1, validator=_check_processes)
     threads: int | None = field(default=None, validator=_check_threads)

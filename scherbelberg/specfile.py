@@ -40,6 +40,8 @@ _KINDS = {
     "network_range": _TEXT,
     "max_hourly": _MONEY,
     "ttl_s": _EITHER,
+    "idle_s": _EITHER,
+    "warden": _YES_NO,
     "max_total": _MONEY,
     "processes": _EITHER,
     "threads": _NUMBER,
@@ -57,7 +59,7 @@ _KINDS = {
 
 
 def read_duration(text: str) -> int | None:
-    """Read a time to live.
+    """Read a time to live, or an idle time.
 
     Args:
         text: Such as ``12h``, ``90m``, ``2d``, ``3600`` or ``none``.
@@ -72,7 +74,7 @@ def read_duration(text: str) -> int | None:
         return None
     match = _DURATION.match(text)
     if match is None:
-        raise BadInput(f"A time to live of '{text}' cannot be: write 12h, 90m, 2d, a number of seconds, or none.")
+        raise BadInput(f"A time of '{text}' cannot be: write 12h, 90m, 2d, a number of seconds, or none.")
     return int(match[1]) * _UNITS_S[match[2]]
 
 
@@ -117,8 +119,9 @@ def read_spec(text: str, *, source: str) -> dict[str, Any]:
     _check_keys(found, [one.name for one in fields(ClusterSpec)], source)
     for name, value in found.items():
         _check_kind(name, value, _KINDS[name], source)
-    if isinstance(found.get("ttl_s"), str):
-        found["ttl_s"] = read_duration(found["ttl_s"])
+    for name in ("ttl_s", "idle_s"):
+        if isinstance(found.get(name), str):
+            found[name] = read_duration(found[name])
     for name, kind in (("ports", Ports), ("timeouts", Timeouts)):
         if name in found:
             found[name] = _read_table(found[name], kind, name, source)

@@ -19,7 +19,13 @@ def now_s(cloud: Api) -> int:
 
 
 def make(
-    cloud: Api, prefix: str, *, ttl_s: int | None, state: str = "ready", owner: str = "anna_at_laptop"
+    cloud: Api,
+    prefix: str,
+    *,
+    ttl_s: int | None,
+    idle_s: int | None = None,
+    state: str = "ready",
+    owner: str = "anna_at_laptop",
 ) -> Identity:
     """Make a cluster of two machines as its labels say, without any work on them."""
     begin_s = now_s(cloud)
@@ -29,6 +35,7 @@ def make(
         owner=owner,
         created_s=begin_s,
         deadline_s=None if ttl_s is None else begin_s + ttl_s,
+        idle_s=idle_s,
     )
     network_range = cloud.settings.network_range
     network = {"name": prefix, "ip_range": network_range, "labels": network_labels(who, "ready")}

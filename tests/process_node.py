@@ -54,18 +54,10 @@ class Ended:
 
 def script_digest(share: Mapping[str, bytes]) -> str:
     """What names the script: the digest of all its parts."""
-    parts = (
-        "bootstrap.sh",
-        "service.sh",
-        "record.sh",
-        "environment.sh",
-        "downloads.sh",
-        "logs.sh",
-        "direct.py",
-        "scratch.py",
-    )
-    unit = "units/scherbelberg-dask@.service"
-    return hashlib.sha256(b"".join(share[part] for part in (*parts, "10-scherbelberg.conf", unit))).hexdigest()
+    parts = [f"{name}.sh" for name in ("bootstrap", "service", "record", "watch", "environment", "downloads", "logs")]
+    parts += ["direct.py", "scratch.py", "activity.py", "warden.py", "10-scherbelberg.conf"]
+    parts += [f"units/scherbelberg-{name}" for name in ("dask@.service", "watch.service", "watch.timer")]
+    return hashlib.sha256(b"".join(share[part] for part in parts)).hexdigest()
 
 
 def free_port() -> int:

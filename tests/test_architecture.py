@@ -98,6 +98,7 @@ FLOORS = {
         "bootstrap",
         "teardown",
         "survey",
+        "idleness",
         "ordering",
         "roster",
         "selecting",
@@ -171,8 +172,8 @@ ONLY_IN: dict[str, set[str]] = {
     "pty": {"sandbox"},
     "termios": {"sandbox"},
     "signal": {"cli.interrupts", "sandbox"},
-    "asyncio.sleep": {"waiting"},
-    "time.sleep": {"waiting"},
+    "asyncio.sleep": {"waiting", "share"},
+    "time.sleep": {"waiting", "share"},
     "logging.basicConfig": {"sandbox"},
 }
 

@@ -101,7 +101,7 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(shell: Shell, tmp_pa
         (("--threads", "0"), "0 threads a worker process cannot be"),
         (("--memory-limit", "lots"), "The memory limit 'lots' cannot be"),
         (("--resources", "GPU"), "The resource 'GPU' cannot be"),
-        (("--ttl", "soon"), "A time to live of 'soon' cannot be"),
+        (("--ttl", "soon"), "A time of 'soon' cannot be"),
         (("--max-total", "much"), "An amount of 'much' cannot be: write a number above 0, such as 2.50."),
         (("--max-total", "0.01"), "could cost 0.4113 EUR gross, more than --max-total 0.01"),
         (("--ttl", "0"), "A time to live of 0 s cannot be"),

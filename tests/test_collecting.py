@@ -122,10 +122,10 @@ async def test_extended_in_the_last_moment(sandbox: SandboxThread, settings: Set
     assert cloud("PUT", f"/servers/{server['id']}", {"labels": labels}).status == 200
     before = held(settings)
     told: list[Event] = []
-    assert not await collect(settings, judged.kept, listener=told.append)
+    assert not await collect(settings, judged, listener=told.append)
     assert (held(settings), told) == (before, [])
     sandbox.set_clock(2 * _HOUR + 61)
-    assert await collect(settings, judged.kept, listener=ignore)
+    assert await collect(settings, judged, listener=ignore)
     assert (held(settings), who.uid) == ([], "hurry0")
 
 
@@ -211,7 +211,7 @@ async def test_strangers_are_never_touched(sandbox: SandboxThread, settings: Set
         assert cloud("POST", "/firewalls", {"name": f"old-{number}", "labels": labels}).status == 201
     sandbox.set_clock(2 * _HOUR)
     for judged in (await sift(settings)).clusters:
-        assert await collect(settings, judged.kept, listener=ignore)
+        assert await collect(settings, judged, listener=ignore)
     assert sorted(held(settings)) == sorted(f"firewalls/old-{number}" for number in range(12))
 
 

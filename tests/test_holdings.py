@@ -60,6 +60,7 @@ def test_holding() -> None:
         created_s=int(NOW_S),
         state="ready",
         deadline_s=int(NOW_S) + 3600,
+        idle_s=None,
         is_protected=False,
         resources=resources,
     )

@@ -275,6 +275,8 @@ def test_defaults() -> None:
         "network_range": "10.0.0.0/16",
         "max_hourly": None,
         "ttl_s": 43200,
+        "idle_s": None,
+        "warden": False,
         "max_total": None,
         "processes": 1,
         "threads": None,

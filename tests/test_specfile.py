@@ -32,6 +32,8 @@ _SPECS = st.builds(
     image=_NAMES,
     network_range=st.sampled_from(["10.0.0.0/16", "172.16.0.0/24"]),
     ttl_s=st.none() | st.integers(1, LONGEST_TTL_S),
+    idle_s=st.none() | st.integers(1, LONGEST_TTL_S),
+    warden=st.booleans(),
     max_total=st.none() | st.decimals(min_value="0.01", max_value=10**6),
     processes=st.sampled_from(["auto"]) | st.integers(1, 64),
     threads=st.none() | st.integers(1, 1024),
@@ -78,12 +80,13 @@ def test_written_in_full() -> None:
         ttl_s=None, worker=("cx33", "cx43"), max_hourly=0.5, resources={"GPU": 2, "a.b": 0.5}, ssh_from="203.0.113.7"
     )
     lines = write_spec(spec).splitlines()
-    assert lines[:17] == [
+    assert lines[:18] == [
         'prefix = "cluster"',
         "workers = 2",
         'worker = ["cx33", "cx43"]',
         'max_hourly = "0.5"',
         'ttl_s = "none"',
+        "warden = false",
         "processes = 1",
         'ssh_from = ["203.0.113.7/32"]',
         "direct = []",
@@ -131,7 +134,7 @@ def test_every_field_has_a_kind() -> None:
         ('allow_mismatch = "yes"', "allow_mismatch in wishes.toml is 'yes', and must be true or false."),
         ("allow_mismatch = 1", "allow_mismatch in wishes.toml is 1, and must be true or false."),
         ("max_total = true", "max_total in wishes.toml is True, and must be an amount of money."),
-        ('ttl_s = "soon"', "A time to live of 'soon' cannot be"),
+        ('ttl_s = "soon"', "A time of 'soon' cannot be"),
     ],
 )
 def test_mistakes_in_a_file(text: str, sentence: str) -> None:

@@ -51,6 +51,7 @@ def cluster_document(
         "age_s": int(kept.now_s) - holding.created_s,
         "deadline_s": holding.deadline_s,
         "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
+        "idle_limit_s": holding.idle_s,
         "protected": holding.is_protected,
         "keys_here": kept.folder is not None,
         "imported": kept.folder is not None and kept.folder.is_imported,

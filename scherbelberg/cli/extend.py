@@ -10,8 +10,7 @@ import click
 
 from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.speaker import SCHEMA
-from scherbelberg.errors import BadInput
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec import ClusterSpec, check_prefix
 from scherbelberg.specfile import read_duration
 
 
@@ -26,8 +25,7 @@ def extend(*, ttl: str, prefix: str, shorten: bool, token_file: Path | None, as_
     """Move a cluster's deadline to TTL from now on: 12h (the default), 90m, 2d, seconds, or none."""
     check_prefix(prefix)
     ttl_s = read_duration(ttl)
-    if ttl_s == 0:
-        raise BadInput(f"A deadline right now cannot be: 'scherbelberg destroy -p {prefix}' gives the cluster back.")
+    ClusterSpec(ttl_s=ttl_s)  # which knows what cannot be
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415

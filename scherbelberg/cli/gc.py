@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     """Delete the clusters whose deadline has passed, whoever made them; needs nothing on this computer.
 
-    What cannot be used and is not overdue is reported, and stays.
+    Whether a cluster is idle can only be found out where its keys are. What cannot be used and is not overdue is
+    reported, and stays.
     """
     if prefix is not None:
         check_prefix(prefix)
@@ -78,7 +79,7 @@ def _delete(judged: Judged, settings: Settings) -> tuple[bool, LeftOver | None]:
 
     try:
         with shown(err()) as listen:
-            return run(collect(settings, judged.kept, listener=listen)), None
+            return run(collect(settings, judged, listener=listen)), None
     except LeftOver as error:
         return False, error
 
@@ -99,6 +100,8 @@ def _row(judged: Judged, *, is_deleted: bool) -> dict[str, Any]:
         "state": holding.state,
         "age_s": int(now_s) - holding.created_s,
         "deadline_s": holding.deadline_s,
+        "idle_limit_s": holding.idle_s,
+        "quiet_s": judged.quiet_s,
         "machines": len(holding.servers),
         "verdict": judged.verdict.value,
         "deleted": is_deleted,
@@ -117,5 +120,5 @@ def _tell(judged: Judged, *, is_deleted: bool, dry_run: bool) -> None:
     if judged.verdict.is_doomed:
         would_be = "would be deleted" if dry_run else "stays: somebody needs it again, or not all could be deleted"
         end = f" -> {'deleted' if is_deleted else would_be}"
-    text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s)}{end}"
+    text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{end}"
     out().print(text, highlight=False, markup=False, soft_wrap=True)

@@ -40,6 +40,8 @@ def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
         "ssh_from": list(spec.ssh_from),
         "direct": list(spec.direct),
         "ttl_s": spec.ttl_s,
+        "idle_s": spec.idle_s,
+        "warden": spec.warden,
         "nodes": [_node(node) for node in plan.nodes],
         "instead": {
             "scheduler": [_place(place) for place in plan.candidates.scheduler[1:]],

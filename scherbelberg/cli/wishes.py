@@ -23,7 +23,7 @@ from scherbelberg.whereabouts import HERE, resolved
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 #: Options that are fields of the wishes, and the field's name where it is another.
-_FIELDS = {"ttl": "ttl_s"}
+_FIELDS = {"ttl": "ttl_s", "idle": "idle_s"}
 _RANGES = ("ssh_from", "direct")
 _OPTIONS = (
     prefix_option,
@@ -59,6 +59,8 @@ _OPTIONS = (
         "--resources", multiple=True, metavar="K=V", help="Abstract resources of each process, such as GPU=2."
     ),
     click.option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
+    click.option("--idle", default="none", show_default=True, help="The same, counted from the last work on it."),
+    click.option("--warden", is_flag=True, help="Let its scheduler have the API token, and give it back by itself."),
     click.option("--max-total", metavar="AMOUNT", help="Refuse what could cost more, gross, within its time to live."),
     click.option(
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
@@ -155,10 +157,20 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 def _from_options(context: click.Context) -> dict[str, Any]:
     """Fields that the command line sets; what it leaves to defaults is the file's or `ClusterSpec`'s business."""
-    readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration}
+    readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration, "idle": read_duration}
     names = ("prefix", "workers", "worker", "scheduler", "location", "max_hourly", "max_total", "image", "processes")
     found = {}
-    for name in (*names, "threads", "memory_limit", "resources", "ttl", *_RANGES, *ENVIRONMENT_FIELDS):
+    for name in (
+        *names,
+        "threads",
+        "memory_limit",
+        "resources",
+        "ttl",
+        "idle",
+        "warden",
+        *_RANGES,
+        *ENVIRONMENT_FIELDS,
+    ):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             value = context.params[name]
             found[_FIELDS.get(name, name)] = readers[name](value) if name in readers else value

@@ -12,6 +12,8 @@
 #   enter [COMMAND...]   runs a command or a shell inside the cluster's environment
 #   exec ROLE            becomes Dask, in the foreground
 #   supervise ROLE       keeps `exec ROLE` running where there is no systemd
+#   idle                 prints for how many seconds nothing was done here, or unknown
+#   watch                notes who is logged in, and wakes the warden, if there is one
 #   fence                cuts Dask's user off from the cloud's metadata
 #
 # Bash 3.2 and what Linux and macOS have in common are enough. Source it to call its functions one by one.
@@ -33,6 +35,8 @@ PHASE=
 source "$PAYLOAD/service.sh"
 # shellcheck source=/dev/null
 source "$PAYLOAD/record.sh"
+# shellcheck source=/dev/null
+source "$PAYLOAD/watch.sh"
 # shellcheck source=/dev/null
 source "$PAYLOAD/environment.sh"
 # shellcheck source=/dev/null
@@ -341,7 +345,7 @@ main() {
   trap '((BASH_SUBSHELL)) || fail "${BASH_SOURCE[0]##*/}, line $LINENO failed: $BASH_COMMAND"' ERR
   choose_supervision
   case ${1:-} in
-    up | settle | start | ready | stop | status | enter | supervise | fence) "$@" ;;
+    up | settle | start | ready | stop | status | enter | supervise | idle | watch | fence) "$@" ;;
     exec) exec_dask "${2:-}" ;;
     *) fail "unknown command \"${1:-}\"; the first lines of this script list them all" ;;
   esac

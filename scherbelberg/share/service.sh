@@ -30,6 +30,7 @@ make_user() {
 
 dask_command() { # leaves the whole command line in the array COMMAND; a change of environments does not touch it
   COMMAND=("$ENVS/$ENV_DIGEST/bin/python3" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
+  COMMAND+=(--preload "$BASE/bin/activity.py")
   if [[ $NODE_ROLE == scheduler ]]; then
     COMMAND+=(--port "$SCHEDULER_PORT" --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
     [[ $DIRECT_HOST == none ]] || COMMAND+=(--preload "$BASE/bin/direct.py")
@@ -62,7 +63,7 @@ exec_dask() { # exec_dask ROLE
   [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="tls://$DIRECT_HOST:$SCHEDULER_PORT"
   export DASK_CONFIG=$BASE/etc/dask DASK_ROOT_CONFIG=$BASE/etc/dask DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
   bound_spilling
-  export PATH=$ENVS/$ENV_DIGEST/bin:$PATH
+  export PATH=$ENVS/$ENV_DIGEST/bin:$PATH SCHERBELBERG_SESSION=$SESSION
   cd "$WORK" || fail "there is no folder $WORK to work in"
   set -- "${COMMAND[@]}" # from here on no name of ours counts, since the user's variables may have the same
   unset COMMAND          # as an array it could not become one of them
@@ -108,7 +109,7 @@ install_files() { # the script last: it is what calls for the others
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  for part in service.sh record.sh environment.sh downloads.sh direct.py scratch.py; do
+  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py activity.py warden.py; do
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
@@ -139,6 +140,7 @@ phase_service() {
     put "$BASE/etc/running" 0600 <<<"$wanted"
     "${SUPERVISION}_start"
   fi
+  start_watch
   await_service
   phase service "$outcome"
 }

@@ -12,6 +12,11 @@ rec {
   makeBinPath = packages: concatStringsSep ":" (map (package: "${package}/bin") packages);
   optionalAttrs = condition: attrs: if condition then attrs else { };
   optionals = condition: list: if condition then list else [ ];
+  escapeShellArgs = words: concatStringsSep " " (map (word: "'${builtins.replaceStrings [ "'" ] [ "'\\''" ] (toString word)}'") words);
+  mkEnableOption = description: mkOption { inherit description; default = false; type = types.bool; };
+  mkIf = condition: content: assert builtins.isBool condition; { inherit condition content; };
+  mkOption = { type, description, default ? null, defaultText ? null, example ? null }: { inherit type default; };
+  types = { bool = "bool"; package = "package"; str = "str"; nullOr = type: "null or ${type}"; };
   licenses.bsd3.spdxId = "BSD-3-Clause";
 
   # A set of files: which of them it takes, and which folders lead to some.

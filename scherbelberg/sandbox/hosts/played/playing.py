@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
@@ -16,6 +18,8 @@ from scherbelberg.sandbox.hosts.played.phases import Phases
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.played.unpacking import MOST_BYTES, PAYLOAD, unpack
 
+#: Notes that are older say nothing.
+_STALE_S = 180
 UNPACK = f"umask 077 && mkdir -p {PAYLOAD} && chmod 700 {PAYLOAD} && tar -x -p -f -"
 #: Lets in whoever has the key on standard input.
 ADMIT = """umask 077 && mkdir -p ~/.ssh && touch ~/.ssh/authorized_keys && IFS= read -r line &&
@@ -154,10 +158,20 @@ def _log(stage: Stage, source: str) -> logs.Log:
     return stage.service.log if source == "dask" else stage.record
 
 
+async def _idle(stage: Stage, talk: Conversation) -> None:
+    _load_node(stage)
+    try:
+        looked, since = (time.time() - float(word) for word in stage.activity.read_text(encoding="utf-8").split())
+    except (OSError, ValueError):
+        looked, since = math.inf, 0.0
+    talk.print("unknown" if looked > _STALE_S else str(max(0, int(since))))
+
+
 _COMMANDS: dict[str, Command] = {
     "up": _up,
     "settle": _settle,
     "start": _start,
     "stop": _stop,
     "status": _status,
+    "idle": _idle,
 }

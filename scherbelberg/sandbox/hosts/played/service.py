@@ -68,6 +68,7 @@ class Duty:
         direct: Another address where the scheduler listens, one of this computer's, or None.
         resources: What each worker has.
         joins: Tells whether a worker finds its scheduler at all.
+        watch: Notes when the scheduler has something to do, for as long as it runs.
     """
 
     role: str
@@ -79,6 +80,7 @@ class Duty:
     direct: str | None = None
     resources: Mapping[str, float] = field(factory=dict)
     joins: Callable[[], bool] = lambda: True
+    watch: Callable[[object], Coroutine[Any, Any, None]] | None = None
 
 
 class Service:
@@ -156,7 +158,13 @@ class Service:
             self._lan.open(self._number, *duty.dashboard, pages)
             self.log.append(f"scheduler at tls://{duty.scheduler[0]}:{duty.scheduler[1]}")
             self.answers = True
-            await scheduler.finished()
+            watch = asyncio.create_task(duty.watch(scheduler)) if duty.watch else None
+            try:
+                await scheduler.finished()
+            finally:
+                if watch is not None:
+                    watch.cancel()
+                    await asyncio.gather(watch, return_exceptions=True)
 
     async def _work(self, duty: Duty, name: str) -> None:
         self.answers = True  # a nanny listens whether the scheduler is there or not
