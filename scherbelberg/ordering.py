@@ -243,7 +243,6 @@ def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, stor
         spec=plan.spec,
         ssh_port=settings.ssh_port,
         location=plan.location,
-        currency=plan.currency,
         environment=EnvRecord(
             name=environment.name,
             digests=environment.digests,

@@ -60,8 +60,6 @@ class NodeRecord:
         host_keys: Public host keys that may be met, one line each.
         public_ip: Address for SSH, or None while unknown.
         private_ip: Address in the cluster's network, or None while unknown.
-        hourly_net: Price per hour without VAT, IPv4 included, as decimal text.
-        hourly_gross: The same with VAT.
         lock: Digest of the environment that it said it has.
         script: Digest of the scripts that it said it runs.
         tool: Version of the tool that made it, as it said.
@@ -73,8 +71,6 @@ class NodeRecord:
     host_keys: tuple[str, ...]
     public_ip: str | None = None
     private_ip: str | None = None
-    hourly_net: str = "0"
-    hourly_gross: str = "0"
     location: str = ""
     lock: str = ""
     script: str = ""
@@ -94,8 +90,6 @@ def new_record(node: NodePlan, planted: SshPair) -> NodeRecord:
         server_type=node.server_type.name,
         location=node.location,
         host_keys=(planted.public,),
-        hourly_net=str(node.hourly.net),
-        hourly_gross=str(node.hourly.gross),
     )
 
 
@@ -110,7 +104,6 @@ class Manifest:
         spec: What the user wanted.
         ssh_port: Port on which its nodes take SSH.
         location: Where its scheduler is.
-        currency: Of the prices, ISO 4217 code.
         environment: The environment of its nodes.
         nodes: Its nodes.
         phases: Phase to seconds that it took.
@@ -124,7 +117,6 @@ class Manifest:
     spec: ClusterSpec
     ssh_port: int
     location: str
-    currency: str
     environment: EnvRecord
     nodes: tuple[NodeRecord, ...]
     phases: Mapping[str, float] = field(factory=dict, hash=False)

@@ -163,8 +163,6 @@ def manifest(prefix: str = "cluster", uid: str = UID, *, endpoint: str = "https:
             host_keys=(ssh_pair().public,),
             public_ip="198.51.100.1",
             private_ip="10.0.0.2",
-            hourly_net="0.0096",
-            hourly_gross="0.01152",
         ),
         NodeRecord(name="worker000", role="worker", server_type="cx33", host_keys=("ssh-ed25519 AA", "ssh-ed25519 BB")),
     )
@@ -175,7 +173,6 @@ def manifest(prefix: str = "cluster", uid: str = UID, *, endpoint: str = "https:
         spec=ClusterSpec(prefix=prefix, workers=1, worker="cx33"),
         ssh_port=22,
         location="fsn1",
-        currency="EUR",
         environment=EnvRecord(
             name="main",
             digests={"linux-64": "ab" * 32},

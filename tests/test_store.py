@@ -94,8 +94,6 @@ _RECORDS = st.builds(
     host_keys=st.lists(_TEXT, max_size=3).map(tuple),
     public_ip=st.none() | _TEXT,
     private_ip=st.none() | _TEXT,
-    hourly_net=_TEXT,
-    hourly_gross=_TEXT,
 )
 _SPECS = st.builds(
     ClusterSpec,
@@ -116,7 +114,6 @@ _MANIFESTS = st.builds(
     spec=_SPECS,
     ssh_port=st.integers(1, 65535),
     location=_TEXT,
-    currency=_TEXT,
     environment=st.builds(
         EnvRecord,
         name=_TEXT,
