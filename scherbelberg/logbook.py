@@ -101,9 +101,9 @@ def concerned(error: ScherbelbergError, names: Sequence[str]) -> tuple[str, ...]
         return ()  # the cloud's own doing, or this computer's
     last = error.last if isinstance(error, WaitTimeout) else ""
     found = [name for name in names if name == error.node or name in last]
-    if not found or main_source(error) == "bootstrap":
+    if main_source(error) == "bootstrap":
         return tuple(found[:MOST_NODES])
-    # Whoever does not come to the scheduler may have been turned away there.
+    # Whoever does not come to the scheduler may have been turned away there; and it is what the proof talks to.
     return (*[name for name in found if name != names[0]][: MOST_NODES - 1], names[0])
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -12,22 +13,28 @@ from schemas import read, unpromised
 from shells import Shell
 from surroundings import settings_for
 
-from scherbelberg import sync
+from scherbelberg import Event, Phase, sync
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 60
 
 
 @pytest.fixture(scope="module")
-def around(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings that lead to a cloud with one living cluster, called nodes."""
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxThread]:
+    """A cloud of scripted hosts."""
     folder = tmp_path_factory.mktemp("logs")
     with SandboxThread(folder / "cloud", Options(hosts="scripted", time_scale=0.02)) as running:
-        settings = settings_for(running, folder / "Häuser & Höfe 100%h")
-        sync.Cluster.from_new(prefix="nodes", workers=1, settings=settings).close()
-        yield settings
+        yield running
+
+
+@pytest.fixture(scope="module")
+def around(stage: SandboxThread, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings that lead to one living cluster there, called nodes."""
+    settings = settings_for(stage, tmp_path_factory.mktemp("home") / "Häuser & Höfe 100%h")
+    sync.Cluster.from_new(prefix="nodes", workers=1, settings=settings).close()
+    return settings
 
 
 @pytest.fixture
@@ -77,3 +84,25 @@ def test_node_that_is_not_made(offline: Shell) -> None:
         ["scheduler", "dask"],
     ]
     assert (code, complaints.splitlines()[-1]) == (13, "Error: Node worker000 has no public address yet.")
+
+
+def test_while_it_is_made(stage: SandboxThread, offline: Shell) -> None:
+    """In a second shell one sees what a node does that is still being made."""
+    begun = threading.Event()
+
+    def listen(event: Event) -> None:
+        if (event.phase, event.state, event.node) == (Phase.ENVIRONMENT, "start", "worker000"):
+            begun.set()
+
+    stage.set_faults(Faults(hosts=(HostFault(server="made-worker000", how="hangs", phase="environment"),)))
+    making = sync.Cluster.begin_new(prefix="made", workers=1, settings=offline.settings, listen=listen)
+    try:
+        assert begun.wait(60)
+        code, output, complaints = offline("logs", "-p", "made", "worker000", "-n", "1")
+    finally:
+        making.cancel()
+        stage.set_faults(Faults())
+    assert (code, output) == (0, "bootstrap  | phase environment start\n")
+    assert complaints == (
+        "worker000: cloud-init has written no log here.\nworker000: Dask has not been started here.\n"
+    )

@@ -69,6 +69,8 @@ def test_concerned_in_the_proof() -> None:
     error = WaitTimeout(what="x", within_s=1, last="missing worker002, worker010")
     error.phase = "proof"
     assert (concerned(error, NAMES), main_source(error)) == (("worker002", "worker010", "scheduler"), "dask")
+    error.last = "nothing"
+    assert concerned(error, NAMES) == ("scheduler",)
     error.last = f"missing {', '.join(NAMES[1:])}"
     assert concerned(error, NAMES) == (*NAMES[1:MOST_NODES], "scheduler")
 

@@ -157,13 +157,13 @@ async def test_record_is_bounded(node: Node) -> None:
     assert stat.S_IMODE(node.path(f"{_RECORD}.1").stat().st_mode) == 0o600
 
 
+async def _recording(node: Node, snippet: str) -> asyncio.subprocess.Process:
+    return await node.start("-c", f"source scherbelberg-payload/bootstrap.sh; set -e; begin_record; {snippet}")
+
+
 async def test_record_goes_on_without_a_client(node: Node) -> None:
     """What is said after the connection was lost is kept all the same."""
-    process = await node.start(
-        "-c",
-        "source scherbelberg-payload/bootstrap.sh; set -e; begin_record; echo first >&2; read -r; echo second >&2; "
-        "end_record 0",
-    )
+    process = await _recording(node, "echo first >&2; read -r; echo second >&2; end_record 0")
     assert process.stderr is not None
     assert process.stdin is not None
     async with asyncio.timeout(WITHIN_S):
@@ -176,11 +176,7 @@ async def test_record_goes_on_without_a_client(node: Node) -> None:
 
 async def test_record_waits_for_nobody(node: Node) -> None:
     """What still holds stderr at the end of a run does not keep it."""
-    process = await node.start(
-        "-c",
-        "source scherbelberg-payload/bootstrap.sh; RECORD_END_S=1; begin_record; sleep 60 >/dev/null & "
-        "end_record 0; echo over",
-    )
+    process = await _recording(node, "RECORD_END_S=1; sleep 60 >/dev/null & end_record 0; echo over")
     assert process.stdout is not None
     async with asyncio.timeout(WITHIN_S):
         assert await process.stdout.read() == b"over\n"
