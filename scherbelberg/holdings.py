@@ -94,17 +94,17 @@ def selector(*, prefix: str | None = None, uid: str | None = None) -> dict[str, 
 
 
 def holdings(resources: Iterable[Resource]) -> tuple[Holding, ...]:
-    """Group resources by uid.
+    """Group resources by uid and prefix.
 
     Args:
         resources: Any; those without our labels are left out.
     """
-    groups: dict[str, list[Resource]] = {}
+    groups: dict[tuple[str, str], list[Resource]] = {}
     for resource in resources:
         labels = resource.labels
         if labels.get("managed-by") == MANAGED_BY and "uid" in labels and "prefix" in labels:
-            groups.setdefault(labels["uid"], []).append(resource)
-    found = (_holding(uid, tuple(group)) for uid, group in groups.items())
+            groups.setdefault((labels["uid"], labels["prefix"]), []).append(resource)
+    found = (_holding(uid, tuple(group)) for (uid, _), group in groups.items())
     return tuple(sorted(found, key=lambda one: (one.prefix, one.created_s)))
 
 

@@ -101,12 +101,14 @@ async def make(
                 raise
             order.folder.end_making()
     except BaseException as error:
-        await finish(_ended(hetzner, settings, making, gone))
-        order.folder.end_making()
-        if keep and isinstance(error, Exception):
-            making.links.save()  # who wants to look around needs the addresses
-        elif not isinstance(error, LeftOver):
-            order.folder.drop()
+        try:
+            await finish(_ended(hetzner, settings, making, gone))
+        finally:  # an interrupt may come now, too
+            order.folder.end_making()
+            if keep and isinstance(error, Exception):
+                making.links.save()  # who wants to look around needs the addresses
+            elif not isinstance(error, LeftOver):
+                order.folder.drop()
         raise
     return making.links
 

@@ -256,7 +256,7 @@ class Transport:
             return TokenRefused(f"{place}; check the token from {source} and that it may read and write.")
         if verdict is Verdict.QUOTA:
             limits = (error.details or {}).get("limits") or []
-            names = ", ".join(str(limit.get("name")) for limit in limits)
+            names = ", ".join(str(limit.get("name")) for limit in limits) or "of something"
             return QuotaReached(f"{place}; the account's limit {names} is reached, ask Hetzner to raise it.", **data)
         if verdict is Verdict.CAPACITY:
             return NoCapacity(f"{place}; try another --location or server type.", **data)

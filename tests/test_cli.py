@@ -27,7 +27,7 @@ def test_life(shell: Shell) -> None:
     code, output, _ = shell("ls", "--json")
     (listed,) = json.loads(output)["clusters"]
     assert (code, listed["prefix"], listed["state"], listed["keys_here"]) == (0, "tour", "ready", True)
-    assert shell("ls")[1].splitlines()[2].split()[:2] == ["tour", "ready"]
+    assert shell("ls")[1].splitlines()[1].split()[:2] == ["tour", "ready"]
 
     shown = json.loads(shell("show", "-p", "tour", "--json")[1])
     assert [node["name"] for node in shown["nodes"]] == ["scheduler", "worker000"]

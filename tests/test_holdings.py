@@ -140,8 +140,9 @@ def test_uids_never_mix(rows: list[tuple[str, str | None, str | None, bool]]) ->
         resources.append((server if kind == "servers" else network)("x", present, number))
     found = holdings(resources)
     for one in found:
-        assert {resource.labels["uid"] for resource in one.resources} == {one.uid}
-    assert len({one.uid for one in found}) == len(found)
+        names = {(resource.labels["uid"], resource.labels["prefix"]) for resource in one.resources}
+        assert names == {(one.uid, one.prefix)}
+    assert len({(one.uid, one.prefix) for one in found}) == len(found)
     assert {resource.id for one in found for resource in one.resources} == {
         number for number, (_, uid, prefix, ours) in enumerate(rows) if ours and uid and prefix
     }

@@ -18,6 +18,7 @@ from schemas import read, read_lines, unpromised
 from shells import Shell
 from surroundings import environment_for, folders, held
 
+from scherbelberg.cli.speaker import Failure, Speaker
 from scherbelberg.settings import Settings
 
 WITHIN_S = 60
@@ -118,6 +119,25 @@ def test_between(shell: Shell, name: str, code: int) -> None:
     ended, output, complaints = shell("ls", "--json")
     assert (ended, read("error", output)["error"]["code"]) == (code, "cancelled")
     assert complaints == f"Interrupted by {name}.\n"
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_again_while_it_is_told(shell: Shell, name: str) -> None:
+    """Who is impatient and interrupts again while the end is told hears it all the same."""
+
+    def interrupted(token_file: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    def told(speaker: Speaker, failure: Failure) -> None:
+        signal.raise_signal(getattr(signal, name))
+        fail(speaker, failure)
+
+    fail = Speaker.fail
+    shell.monkeypatch.setattr("scherbelberg.cli.look.where", interrupted)
+    shell.monkeypatch.setattr(Speaker, "fail", told)
+    ended, output, complaints = shell("ls", "--json")
+    assert (ended, read("error", output)["error"]["code"]) == (130, "cancelled")
+    assert complaints == "Interrupted by SIGINT.\n"
 
 
 def test_interrupted_after_the_making(shell: Shell) -> None:

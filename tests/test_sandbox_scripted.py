@@ -23,10 +23,12 @@ from surroundings import SHORT, folders, held, settings_for
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
 from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import BootstrapFailed, NodeUnreachable, SandboxFailed, ScherbelbergError, WaitTimeout
+from scherbelberg.links import Links
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Ailment, Faults, HostFault, Options
 from scherbelberg.settings import Settings
+from scherbelberg.waiting import until
 
 #: Fast, but slow enough that things still happen one after the other.
 SCRIPTED = Options(hosts="scripted", time_scale=0.02)
@@ -174,6 +176,30 @@ def test_hosts_that_go_wrong(
         sync.Cluster.from_new(short, settings=around)
     assert (caught.value.node, caught.value.phase) == ("worker001", phase)
     assert "worker001" in caught.value.message
+    assert (held(around), folders(around)) == ([], [])
+
+
+async def test_cancelled_after_a_failure(
+    stage: SandboxThread, around: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who cancels when a create has failed and all is given back already leaves no folder behind."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    close = Links.close
+
+    async def closed(links: Links) -> None:
+        if task is not None:
+            loop.call_soon_threadsafe(task.cancel)
+
+        async def is_cancelled() -> bool | None:
+            return any(one.cancelling() for one in asyncio.all_tasks()) or None
+
+        await until(is_cancelled, every_s=0.01, within_s=20, what="the cancellation")
+        await close(links)
+
+    monkeypatch.setattr(Links, "close", closed)
+    stage.set_faults(Faults(hosts=(HostFault(server="*-worker000", how="fails"),)))
+    with pytest.raises(asyncio.CancelledError):
+        await Cluster.from_new(spec(1), settings=around)
     assert (held(around), folders(around)) == ([], [])
 
 

@@ -4,16 +4,22 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+
+import hypothesis
 import pytest
 from catalogues import identity
-from sandbox_helpers import Api, unique
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import strategies as st
+from sandbox_helpers import Api, Json, new_key, order, public, unique
 from surroundings import SHORT, held, settings_for
 
 from scherbelberg import Event
-from scherbelberg.errors import LeftOver
+from scherbelberg.errors import ClusterNotFound, LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.holdings import selector
-from scherbelberg.keeping import give_back
+from scherbelberg.keeping import give_back, give_back_all
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
@@ -105,3 +111,72 @@ async def test_one_uid_does_not_keep_the_next(settings: Settings, uid: str, api:
         await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
     assert ours(settings, other) == []
     assert selector(uid=other)["uid"] == other
+
+
+#: How a label of a neighbour differs from ours; None for one that it lacks.
+_OTHERWISE: tuple[Callable[[str], str | None], ...] = (
+    lambda value: None,
+    lambda value: "",
+    lambda value: f"{value}2",
+    lambda value: f"{value}-2",
+    lambda value: value[:-1],
+    lambda value: value.upper(),
+)
+_change = st.fixed_dictionaries(
+    {}, optional={name: st.sampled_from(_OTHERWISE) for name in ("managed-by", "prefix", "uid")}
+)
+_kind = st.sampled_from(("firewalls", "networks", "ssh_keys", "firewalls", "networks", "servers"))
+
+
+@given(things=st.lists(st.tuples(_kind, _change), min_size=1, max_size=7), by_uid=st.booleans())
+@hypothesis.settings(
+    max_examples=20,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # an example takes a second: making it smaller would take minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_neighbours_are_never_touched(
+    settings: Settings, api: Api, things: list[tuple[str, dict[str, Callable[[str], str | None]]]], by_uid: bool
+) -> None:
+    """Whatever stands beside a cluster, with a name that begins alike and with nearly its labels, stays there."""
+    prefix, uid = unique("cluster"), unique("u")
+    own, others = list[tuple[str, Json]](), list[tuple[str, Json]]()
+    for number, (kind, change) in enumerate(things):
+        labels = dict(identity(prefix, uid).labels("any"))
+        for name, otherwise in change.items():
+            value = otherwise(labels.pop(name))
+            labels |= {} if value is None else {name: value}
+        row = _thing(api, kind, f"{prefix}-worker{number:03d}", labels)
+        wanted = identity(prefix, labels.get("uid", "") if not by_uid else uid).labels("any")
+        ours = "uid" in labels and all(labels.get(key) == wanted[key] for key in ("managed-by", "prefix", "uid"))
+        (own if ours else others).append((kind, row))
+    asyncio.run(_end(settings, prefix, uid, by_uid=by_uid, is_there=bool(own)))
+    left = [name for name in held(settings) if f"/{prefix}-" in name]
+    for kind, row in others:
+        assert api("DELETE", f"/{kind}/{row['id']}").status in (200, 204)
+    assert sorted(left) == sorted(f"{kind}/{row['name']}" for kind, row in others)
+
+
+async def _end(settings: Settings, prefix: str, uid: str, *, by_uid: bool, is_there: bool) -> None:
+    if by_uid:
+        await give_back(settings, prefix, (uid,), listener=ignore, timeouts=SHORT)
+    elif is_there:
+        await give_back_all(settings, prefix, listener=ignore)
+    else:
+        with pytest.raises(ClusterNotFound):
+            await give_back_all(settings, prefix, listener=ignore)
+
+
+def _thing(api: Api, kind: str, name: str, labels: dict[str, str]) -> Json:
+    fields: dict[str, Json] = {
+        "firewalls": {},
+        "networks": {"ip_range": api.settings.network_range},
+        "ssh_keys": {"public_key": public(new_key())},
+        "servers": {key: value for key, value in order(start_after_create=False).items() if key != "name"},
+    }
+    reply = api("POST", f"/{kind}", {"name": name, "labels": labels} | fields[kind])
+    assert reply.status == 201, reply.body
+    if "action" in reply.body:
+        api.done(reply.body["action"])
+    return dict(reply.body[kind[:-1]])

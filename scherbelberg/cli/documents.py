@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scherbelberg.catalog import PriceList
-from scherbelberg.cli.bill import UNKNOWN, in_words
+from scherbelberg.cli.bill import in_words
 from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.deadlines import left_words
@@ -172,8 +172,8 @@ def _print_environment(document: dict[str, Any], console: Console) -> None:
     print_allowed(record["allowed"], console)
 
 
-def _money(text: str | None, otherwise: str = "-") -> str:
-    return f"{Decimal(text):.4f}" if text else otherwise
+def _money(text: str | None) -> str:
+    return f"{Decimal(text):.4f}" if text else "-"
 
 
 def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
@@ -182,17 +182,13 @@ def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
         console.print("There are no clusters.")
         return
     table = Table(pad_edge=False, box=None)
-    currency = next((document["cost"]["currency"] for document in documents if document["cost"]), "")
-    costs = (f"so far\n{currency} net".rstrip(), "\ngross")
-    for column in ("prefix", "state", "owner", "age", "deadline", "machines", *costs, "keys here", "uid"):
-        table.add_column(column, no_wrap=True, justify="right" if column in costs else "left")
+    for column in ("prefix", "state", "owner", "age", "deadline", "machines", "cost so far", "keys here", "uid"):
+        table.add_column(column, no_wrap=True)
     for document in documents:
         age = words_for(document["age_s"])
         keys = "imported" if document["imported"] else "yes" if document["keys_here"] else "no"
         count = str(len(document["nodes"]))
         state = f"{document['state']}, protected" if document["protected"] else document["state"]
         cells = [document["prefix"], state, document["owner"], age, left_words(document["left_s"])]
-        price = document["cost"] or {"net": None, "gross": None}
-        money = [_money(price[kind], UNKNOWN) for kind in ("net", "gross")]
-        table.add_row(*cells, count, *money, keys, document["uid"])
+        table.add_row(*cells, count, in_words(document["cost"]), keys, document["uid"])
     console.print(table)

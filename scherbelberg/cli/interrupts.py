@@ -130,15 +130,28 @@ def run_until_ctrl_c(work: Coroutine[Any, Any, Any]) -> None:
             raise
 
 
+class Ears:
+    """What hears signals outside of `run`: each is an exception, until they are closed."""
+
+    def __init__(self) -> None:
+        self._closed = False
+
+    def close(self) -> None:
+        """Ignore all signals from now on: the last words are not to be interrupted."""
+        self._closed = True
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Hear one."""
+        if not self._closed:
+            raise Interrupted(number)
+
+
 @contextmanager
-def raised() -> Iterator[None]:
+def raised() -> Iterator[Ears]:
     """Outside of `run`: a signal becomes the exception `Interrupted` in this thread."""
-
-    def interrupt(number: int, frame: object) -> None:
-        raise Interrupted(number)
-
-    with _handled_by(interrupt):
-        yield
+    ears = Ears()
+    with _handled_by(ears):
+        yield ears
 
 
 def run_program(line: list[str], environ: dict[str, str], *, patience_s: float = _PATIENCE_S) -> int:

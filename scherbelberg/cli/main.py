@@ -84,28 +84,30 @@ def main(arguments: list[str] | None = None) -> None:
     notices = speaker.tell_notices()
     # Dask compares more than has to be equal; what has to be, and what was allowed, is compared by us.
     warnings.filterwarnings("ignore", message=r"\s*Mismatched versions found")
-    try:
-        # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one.
-        with raised():
+    # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one; but the last.
+    with raised() as ears:
+        try:
             # Without click's own ending, a command's Exit comes back as its exit code.
             code = group.main(args=arguments, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
-    except click.ClickException as error:
-        sys.exit(_refuse(error, words, speaker))
-    except (click.Abort, Interrupted, ScherbelbergError) as error:
-        failure = failure_of(error, remains=speaker.remains)
-        speaker.fail(failure)
-        sys.exit(failure.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output has left
-        sys.exit(1)
-    except Exception as error:
-        failure = failure_of(error, remains=speaker.remains)
-        if speaker.writes_lines:
+        except click.ClickException as error:
+            ears.close()
+            sys.exit(_refuse(error, words, speaker))
+        except (click.Abort, Interrupted, ScherbelbergError) as error:
+            ears.close()
+            failure = failure_of(error, remains=speaker.remains)
             speaker.fail(failure)
-        speaker.answer_failure(failure)
-        raise
-    finally:
-        speaker.forget_notices(notices)
+            sys.exit(failure.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()  # whoever read our output has left
+            sys.exit(1)
+        except Exception as error:
+            failure = failure_of(error, remains=speaker.remains)
+            if speaker.writes_lines:
+                speaker.fail(failure)
+            speaker.answer_failure(failure)
+            raise
+        finally:
+            speaker.forget_notices(notices)
     if isinstance(code, int):
         sys.exit(code)
 

@@ -74,8 +74,8 @@ class Trial:
     @property
     def holds_on(self) -> bool:
         """Whether what goes wrong may keep things in the cloud however long one tries: they are named then."""
-        deaf = any(fault.times is None for fault in self.faults.requests)
-        return deaf or any((one.command, one.how) == ("delete_server", "error") for one in self.faults.actions)
+        deaf = any(one.times is None or (one.status, one.code) in _REFUSALS for one in self.faults.requests)
+        return deaf or any(one.command == "delete_server" for one in self.faults.actions)
 
 
 def draw(seed: int, *, hosts: Hosts = "scripted") -> Trial:

@@ -32,8 +32,8 @@ TIME_SCALE = 0.01
 #: What is added to the product's own deadlines, in seconds: a busy computer takes its time.
 _SLACK_S = 60.0
 _NODE = re.compile(r"\b(scheduler|worker\d+)\b")
-#: Of failures that are those of a node: no room or quota for it, a deadline, a machine that fails.
-_AT_NODES = (ExitCode.QUOTA, ExitCode.CAPACITY, ExitCode.TIMEOUT, ExitCode.NODE)
+#: Of failures that are those of a node.
+_AT_NODES = (ExitCode.TIMEOUT, ExitCode.NODE)
 _SIGNALS = {"sigint": signal.SIGINT, "sigterm": signal.SIGTERM, "kill": signal.SIGKILL}
 
 
@@ -223,15 +223,16 @@ def _judge(where: Place, trial: Trial, home: str, ended: Ended) -> tuple[tuple[s
     left, kept = where.own(), folders(where.at(home))
     if ended.is_late:
         return (f"it did not end within {where.within_s:g} s",), tuple(left)
+    is_made = (ended.document or {}).get("state") == "ready"  # a signal may come when all is said
     if ended.code == -signal.SIGKILL:
         broken = resumed(where, trial.workers, home=home) if trial.seed % 2 else nuked(where)
-    elif ended.code == 0:
+    elif ended.code == 0 or is_made:
         broken = (*_whole(trial, left), *given_back(where, home=home))
     else:
         broken = (*unsaid(ended), *_unexpected(trial, ended, left, kept))
         if left or kept:
             broken += given_back(where, home=home)
-    untold = [] if ended.code <= 0 or _was_told(ended, left) else left
+    untold = [] if ended.code <= 0 or is_made or _was_told(ended, left) else left
     return broken, (*untold, *where.own())
 
 
@@ -251,7 +252,7 @@ def _unexpected(trial: Trial, ended: Ended, left: list[str], kept: list[str]) ->
         return
     if left and not trial.holds_on:
         yield f"{', '.join(left)} left although nothing held it"
-    if kept and not left:
+    if kept and not left and ended.code != ExitCode.LEFTOVERS:
         yield "the folder stayed when the cluster was gone"
     if left and not kept:
         yield "the folder went and the cluster stayed"
@@ -283,7 +284,8 @@ def unsaid(ended: Ended) -> Iterator[str]:
         yield "it ended in a way that nobody thought of"
     if "\n" in message or not message:
         yield f"it did not say in a sentence what happened: {message!r}"
-    if ended.code in _AT_NODES and not (error.get("phase") and (error.get("node") or _NODE.search(message))):
+    is_of_node = ended.code in _AT_NODES or "POST /servers:" in message
+    if is_of_node and not (error.get("phase") and (error.get("node") or _NODE.search(message))):
         yield "it did not name node and phase"
     if code == "bootstrap_failed" and not error.get("log_tail"):
         yield "it did not show the last lines of the log"

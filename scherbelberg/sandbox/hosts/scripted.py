@@ -125,8 +125,9 @@ class ScriptedHost:
     async def _serve(self, process: Process) -> None:
         code = _BROKEN
         try:
-            code = await play(self._stage, process)
-        except (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged, asyncssh.Error):
+            with contextlib.suppress(OSError, asyncssh.Error):  # the connection is lost
+                code = await play(self._stage, process)
+        except (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
             code = _INTERRUPTED
         finally:
             with contextlib.suppress(OSError, asyncssh.Error):
