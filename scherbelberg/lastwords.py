@@ -10,7 +10,7 @@ from pathlib import Path
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.keptlogs import keep_log
 from scherbelberg.links import Links
-from scherbelberg.logbook import SOURCES, NodeLog, log_file_text, main_source, redacted, tail_of, with_heard
+from scherbelberg.logbook import SOURCES, NodeLog, hide, log_file_text, main_source, redacted, tail_of, with_heard
 from scherbelberg.nodelogs import read_logs
 from scherbelberg.waiting import together
 
@@ -44,7 +44,7 @@ async def add_last_words(
     secrets = tuple(hidden)
     logs = [redacted(log, secrets) for log in with_heard(read, error)]
     identity = links.manifest.identity
-    head = f"Cluster '{identity.prefix}' ({identity.uid}): {error.message}"
+    head = f"Cluster '{identity.prefix}' ({identity.uid}): {hide(error.message, secrets)}"
     kept = keep_log(home, f"{identity.prefix}-{identity.uid}", log_file_text(logs, head=head))
     error.add_logs(tail_of(logs, main=main_source(error)), str(kept) if kept else None)
     return kept

@@ -107,17 +107,27 @@ def concerned(error: ScherbelbergError, names: Sequence[str]) -> tuple[str, ...]
     return (*[name for name in found if name != names[0]][: MOST_NODES - 1], names[0])
 
 
+def hide(text: str, hidden: Iterable[str]) -> str:
+    """Take out of a text what nobody may read: secrets, whole or line by line, and private keys.
+
+    Args:
+        text: The text.
+        hidden: Texts that are secret.
+    """
+    parts = {part for whole in hidden for part in (whole, *whole.splitlines()) if len(part) >= _LEAST}
+    for secret in sorted(parts, key=len, reverse=True):
+        text = text.replace(secret, _HIDDEN)
+    return _KEY.sub(_HIDDEN, text)
+
+
 def redacted(log: NodeLog, hidden: Iterable[str]) -> NodeLog:
-    """Take out of a log what nobody may read.
+    """A log without what nobody may read.
 
     Args:
         log: The log.
         hidden: Texts that are secret.
     """
-    text = "\n".join(log.lines)
-    for secret in sorted(filter(None, {part for whole in hidden for part in (whole, *whole.splitlines())}), key=len):
-        text = text.replace(secret, _HIDDEN) if len(secret) >= _LEAST else text
-    return evolve(log, lines=tuple(_KEY.sub(_HIDDEN, text).splitlines()))
+    return evolve(log, lines=tuple(hide("\n".join(log.lines), hidden).splitlines()))
 
 
 def tail_of(logs: Sequence[NodeLog], *, main: Source) -> tuple[str, ...]:

@@ -77,6 +77,7 @@ async def test_bootstrap_that_fails(stage: SandboxThread, around: Settings) -> N
     assert "phase tls start\nbootstrap.sh: the sandbox was [hidden] fail here\n" in text
     assert "===== worker000, dask =====\n[Dask has not been started here]\n" in text
     assert "scheduler" not in text
+    assert "told to" not in text
     assert modes(around.home / "failures") == [0o700, 0o600]
 
 
