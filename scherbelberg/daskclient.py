@@ -256,18 +256,22 @@ async def _joined(client: Client, workers: tuple[str, ...], within_s: float) -> 
         seen = {str(row["name"]): address for address, row in identity["workers"].items()}
         return dict(seen) if set(seen) == set(workers) else None
 
-    return await until(
-        all_there,
-        every_s=0.1,
-        growth=1.3,
-        longest_s=2,
-        within_s=within_s,
-        what=f"The joining of {len(workers)} workers",
-        last=lambda: (
-            f"missing {', '.join(sorted(set(workers) - set(seen))) or 'none'}, unplanned"
-            f" {', '.join(sorted(set(seen) - set(workers))) or 'none'}"
-        ),
-    )
+    try:
+        return await until(
+            all_there,
+            every_s=0.1,
+            growth=1.3,
+            longest_s=2,
+            within_s=within_s,
+            what=f"The joining of {len(workers)} workers",
+            last=lambda: (
+                f"missing {', '.join(sorted(set(workers) - set(seen))) or 'none'}, unplanned"
+                f" {', '.join(sorted(set(seen) - set(workers))) or 'none'}"
+            ),
+        )
+    except WaitTimeout as error:
+        error.missing = tuple(sorted(set(workers) - set(seen)))
+        raise
 
 
 def _by_node(identity: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[str, Versions]:

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from enum import IntEnum
 from typing import Any
 
+from scherbelberg.tried import Tried
+
 #: Of a table of differences.
 _MOST_ROWS = 19
 
@@ -50,11 +52,13 @@ class ScherbelbergError(Exception):
         phase: Phase in which it happened, or None.
         log_tail: The last lines of what failed, oldest first.
         log_file: File on this computer with more of them, or None.
+        tried: What was tried in vain for the nodes of the cluster, in order.
     """
 
     exit_code: ExitCode = ExitCode.FAILURE
     code: str = "failure"
     log_file: str | None = None
+    tried: tuple[Tried, ...] = ()
 
     def __init__(
         self, message: str, *, node: str | None = None, phase: str | None = None, log_tail: tuple[str, ...] = ()
@@ -135,15 +139,23 @@ class CloudError(ScherbelbergError):
     Attributes:
         api_code: The API's own error code, such as ``invalid_input``.
         correlation_id: What Hetzner's support asks for, or None.
+        said: The API's own words, if it said any.
     """
 
     exit_code = ExitCode.CLOUD
     code = "cloud"
 
     def __init__(
-        self, message: str, *, api_code: str, correlation_id: str | None = None, node: str | None = None
+        self,
+        message: str,
+        *,
+        api_code: str,
+        correlation_id: str | None = None,
+        node: str | None = None,
+        said: str = "",
     ) -> None:
         super().__init__(message, node=node)
+        self.said = said
         self.api_code = api_code
         self.correlation_id = correlation_id
 
@@ -182,17 +194,28 @@ class WaitTimeout(ScherbelbergError):
     Attributes:
         what: What was waited for.
         within_s: The deadline in seconds.
+        last: What was seen last.
+        missing: Names of the Dask workers that were waited for in vain.
     """
 
     exit_code = ExitCode.TIMEOUT
     code = "timeout"
 
-    def __init__(self, *, what: str, within_s: float, last: str = "", node: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        what: str,
+        within_s: float,
+        last: str = "",
+        node: str | None = None,
+        missing: tuple[str, ...] = (),
+    ) -> None:
         tail = f" (last seen: {last})" if last else ""
         super().__init__(f"{what} did not happen within {within_s:g} s{tail}.", node=node)
         self.what = what
         self.within_s = within_s
         self.last = last
+        self.missing = missing
 
 
 class ClusterExists(ScherbelbergError):

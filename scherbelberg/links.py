@@ -122,6 +122,12 @@ class Links:
         self._tunnels.append(tunnel)
         return await tunnel.listen()
 
+    async def forget(self, name: str) -> None:
+        """End the connection to a node whose machine is given back; the next one goes to the address of the next."""
+        remote = self._remotes.pop(name, None)
+        if remote is not None:
+            await remote.close()
+
     async def close(self) -> None:
         """Close all tunnels and connections."""
         if self._door is not None:

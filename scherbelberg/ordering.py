@@ -12,17 +12,17 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from scherbelberg.catalog import Catalog
-from scherbelberg.choice import place_at
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client, baked_digest, compare
-from scherbelberg.envlock import write_lock
-from scherbelberg.errors import ClusterExists, ScherbelbergError, VersionMismatch
+from scherbelberg.envlock import PLATFORMS, write_lock
+from scherbelberg.errors import BadInput, ClusterExists, EnvironmentUnavailable, ScherbelbergError, VersionMismatch
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
+from scherbelberg.places import place_at
 from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform, plan_node
 from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
 from scherbelberg.selecting import choose
@@ -123,7 +123,7 @@ async def place(
         environment = await _environment(plan, client, settings, listener)
         await agree(plan)
         sent = await _private_files(environment, spec, settings, listener)
-        return evolve(_claim(plan, environment, settings, store), sent=sent)
+        return evolve(_claim(_having(environment, plan), environment, settings, store), sent=sent)
     with _resuming(folders[held.uid]) as folder:
         order = _resume(folder, spec, client, catalog, held)
         listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
@@ -164,7 +164,8 @@ async def preview(
     catalog = await hetzner.catalog()
     identity = make_identity(spec, uid="preview", owner=settings.owner, now_s=hetzner.now_s)
     plan = _decide(spec, catalog, identity)
-    return plan, await _environment(plan, client, settings, ignore)
+    environment = await _environment(plan, client, settings, ignore)
+    return _having(environment, plan), environment
 
 
 def _decide(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:
@@ -180,11 +181,26 @@ def _with_image(spec: ClusterSpec, catalog: Catalog) -> ClusterSpec:
 
 
 async def _environment(plan: ClusterPlan, client: Client, settings: Settings, listener: Listener) -> Environment:
-    platforms = tuple(dict.fromkeys(node_platform(node) for node in plan.nodes))
+    needed = tuple(dict.fromkeys(node_platform(node) for node in plan.nodes))
+    places = (*plan.candidates.scheduler, *plan.candidates.worker)
+    useful = tuple(dict.fromkeys((*needed, *(PLATFORMS[place.architecture] for place in places))))
     # A sandbox's image counts as baked with what the sandbox itself runs on.
     image_fits = settings.access.is_sandbox and baked_digest(client.versions) == baked_digest(own_versions())
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
-    return await choose(plan.spec, client, platforms, sources=sources, image_fits=image_fits, listener=listener)
+    try:
+        return await choose(plan.spec, client, useful, sources=sources, image_fits=image_fits, listener=listener)
+    except (BadInput, EnvironmentUnavailable, VersionMismatch):
+        if useful == needed:
+            raise
+    # There is none for the other processors that somebody named: those are not tried then.
+    return await choose(plan.spec, client, needed, sources=sources, image_fits=image_fits, listener=listener)
+
+
+def _having(environment: Environment, plan: ClusterPlan) -> ClusterPlan:
+    """The plan with those candidates alone whose processors there is an environment for."""
+    platforms = set(environment.locks) or {node_platform(node) for node in plan.nodes}
+    architectures = [name for name, platform in PLATFORMS.items() if platform in platforms]
+    return evolve(plan, candidates=plan.candidates.of(architectures))
 
 
 async def _private_files(
@@ -266,7 +282,7 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
         )
     environment = _remembered(folder, manifest, client)
     return Order(
-        plan=_decided(spec, catalog, manifest),
+        plan=_having(environment, _decided(spec, catalog, manifest)),
         folder=folder,
         manifest=manifest,
         credentials=folder.credentials(),

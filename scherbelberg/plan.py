@@ -12,9 +12,9 @@ from typing import Any, Literal
 from attrs import field, frozen, validators
 
 from scherbelberg.catalog import Catalog, Image, ServerType
-from scherbelberg.choice import Candidates, Place, candidates
 from scherbelberg.envlock import PLATFORMS
 from scherbelberg.errors import BadInput
+from scherbelberg.places import Candidates, Place, candidates
 from scherbelberg.pricing import Bill, Price, Tariff, bill, total
 from scherbelberg.spec import AUTO, ClusterSpec
 

@@ -59,8 +59,10 @@ async def _prove_elsewhere(door: Door, *, workers: tuple[str, ...], environment:
     answer = await _answer(environment.client.path, asked, within_s)
     missing = set(workers) - set(answer["workers"])
     if missing or len(answer["workers"]) != len(workers):
-        last = f"missing {', '.join(sorted(missing)) or 'none'}"
-        raise WaitTimeout(what=f"The joining of {len(workers)} workers", within_s=within_s, last=last)
+        absent = tuple(sorted(missing))
+        last = f"missing {', '.join(absent) or 'none'}"
+        what = f"The joining of {len(workers)} workers"
+        raise WaitTimeout(what=what, within_s=within_s, last=last, missing=absent)
     theirs = {"scheduler": versions_in(answer["scheduler"])}
     theirs |= {name: versions_in(row) for name, row in answer["workers"].items()}
     compare(environment.client.versions, theirs, allowed=environment.allowed)

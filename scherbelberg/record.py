@@ -14,6 +14,7 @@ from scherbelberg.environment import Allowed
 from scherbelberg.keys import Certified, SshPair
 from scherbelberg.plan import ClusterState, Identity, NodePlan, NodeRole
 from scherbelberg.spec import ClusterSpec, Ports, Timeouts
+from scherbelberg.tried import Tried
 
 SCHEMA = 2
 ENDPOINT = "endpoint"
@@ -108,6 +109,7 @@ class Manifest:
         nodes: Its nodes.
         phases: Phase to seconds that it took.
         versions: Package to version, equal on client and nodes as proven at the end of its making.
+        tried: What was tried in vain for its nodes, in order.
         api_requests: How many requests its making sent to the cloud, or None in records that do not tell.
     """
 
@@ -121,11 +123,16 @@ class Manifest:
     nodes: tuple[NodeRecord, ...]
     phases: Mapping[str, float] = field(factory=dict, hash=False)
     versions: Mapping[str, str] = field(factory=dict, hash=False)
+    tried: tuple[Tried, ...] = ()
     api_requests: int | None = None
 
     def with_node(self, record: NodeRecord) -> Manifest:
         """The same with one node's record replaced."""
         return evolve(self, nodes=tuple(record if node.name == record.name else node for node in self.nodes))
+
+    def without_node(self, name: str) -> Manifest:
+        """The same without one node."""
+        return evolve(self, nodes=tuple(node for node in self.nodes if node.name != name))
 
     def node(self, name: str) -> NodeRecord | None:
         """The record of a node, or None."""
@@ -196,4 +203,5 @@ def read_manifest(document: dict[str, Any]) -> Manifest:
     document["nodes"] = tuple(
         NodeRecord(**node | {"host_keys": tuple(node["host_keys"])}) for node in document["nodes"]
     )
+    document["tried"] = tuple(Tried(**row) for row in document.get("tried", ()))
     return Manifest(**document)

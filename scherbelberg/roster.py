@@ -10,14 +10,14 @@ nothing was heard for a while, and then it is asked, too, what became of those t
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable
 
 from scherbelberg.catalog import Server
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import CloudError, WaitTimeout
+from scherbelberg.errors import CloudError, ScherbelbergError, WaitTimeout
 from scherbelberg.holdings import selector
-from scherbelberg.plan import ClusterPlan, NodePlan
-from scherbelberg.waiting import Deadline, heard, pause
+from scherbelberg.waiting import Deadline, heard
 
 #: Seconds between two looks for those who wait: the first and the longest pause, and their growth.
 _REST_S, _LONGEST_REST_S, _GROWTH = 0.3, 5.0, 1.5
@@ -27,55 +27,103 @@ _PATIENCE_S, _LONGEST_PATIENCE_S = 12.0, 60.0
 _ASK_ACTIONS_EVERY = 8
 
 
+class _Expected:
+    """A node's server, as far as it is known, and its private address once it runs in its network."""
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self.actions: tuple[int, ...] = ()
+        self.deadline = Deadline(0)
+        self.is_asked_for = False
+        self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether it is rented and its address not known."""
+        return self.number is not None and not self.address.done()
+
+    def fail(self, error: ScherbelbergError) -> None:
+        """Tell those who wait, if any, why it does not come up."""
+        self.address.set_exception(error)
+        self.address.exception()  # looked at: perhaps nobody waits
+
+
 class Roster:
     """The private addresses of a cluster's nodes.
 
     Args:
         hetzner: The project.
-        plan: The cluster's plan.
+        uid: The cluster's.
         found: Is told of each node's server once that runs in its network.
+        within_s: Seconds that each server has for this.
     """
 
-    def __init__(self, hetzner: Hetzner, plan: ClusterPlan, found: Callable[[NodePlan, Server], None]) -> None:
-        loop = asyncio.get_running_loop()
+    def __init__(self, hetzner: Hetzner, uid: str, found: Callable[[str, Server], None], *, within_s: float) -> None:
         self._hetzner = hetzner
-        self._plan = plan
+        self._uid = uid
         self._found = found
-        self._addresses: dict[str, asyncio.Future[str]] = {node.name: loop.create_future() for node in plan.nodes}
-        self._actions: dict[str, tuple[int, ...]] = {}
-        self._waiting: set[str] = set()
+        self._within_s = within_s
+        self._expected: defaultdict[str, _Expected] = defaultdict(_Expected)
+        self._begun = asyncio.Event()
         self._asked = asyncio.Event()
+        self._over = asyncio.Event()
 
-    def rented(self, node: str, actions: tuple[int, ...]) -> None:
-        """Note which actions bring a node's server up."""
-        self._actions[node] = actions
-
-    async def private_ip(self, node: str) -> str:
-        """Wait for a node's private address; ask when its server answers, not before."""
-        address = self._addresses[node]
-        if not address.done():
-            self._waiting.add(node)
-            self._asked.set()
-        return await asyncio.shield(address)
-
-    async def watch(self, *, within_s: float) -> None:
-        """Look until all addresses are known.
+    def rented(self, node: str, number: int, actions: tuple[int, ...]) -> None:
+        """Note a node's server.
 
         Args:
-            within_s: Deadline in seconds.
+            node: The node's name.
+            number: The cloud's number of the server.
+            actions: Which bring it up.
+        """
+        one = self._expected[node]
+        one.number, one.actions, one.deadline = number, actions, Deadline(self._within_s)
+        self._begun.set()
+        if one.is_asked_for:
+            self._asked.set()
+
+    def forget(self, node: str) -> None:
+        """Wait for a node's server no longer: it is given back."""
+        self._expected.pop(node, None)
+
+    def end(self) -> None:
+        """Have `watch` return."""
+        for event in (self._over, self._begun, self._asked):
+            event.set()
+
+    async def private_ip(self, node: str) -> str:
+        """Wait for a node's private address; ask when its server answers, not before.
 
         Raises:
-            WaitTimeout: It passed.
-            CloudError: An action that brings a server up has failed.
+            WaitTimeout: It does not run in its network in time.
+            CloudError: An action that brings it up has failed.
         """
-        deadline = Deadline(within_s)
+        one = self._expected[node]
+        if not one.address.done():
+            one.is_asked_for = True
+            self._asked.set()
+        return await asyncio.shield(one.address)
+
+    async def lives(self, node: str) -> None:
+        """Wait for the same without asking for it; its errors are those of `private_ip`."""
+        await asyncio.shield(self._expected[node].address)
+
+    async def watch(self) -> None:
+        """Look, as long as there is something to look for, until `end`."""
+        while not self._over.is_set():
+            await self._begun.wait()
+            self._begun.clear()
+            await self._look_for_missing()
+
+    async def _look_for_missing(self) -> None:
         rest_s, patience_s, looks = 0.0, _PATIENCE_S, 0
-        while self._missing():
-            if not deadline.left_s:
-                raise self._timeout(within_s)
-            await pause(min(rest_s, deadline.left_s))
-            asked = self._wanted() or await heard(self._asked, within_s=min(patience_s, deadline.left_s))
+        while left_s := self._left_s():
+            if await heard(self._over, within_s=min(rest_s, left_s)):
+                return
+            asked = self._is_asked() or await heard(self._asked, within_s=min(patience_s, left_s))
             self._asked.clear()
+            if self._over.is_set():
+                return
             await self._look()
             looks += 1
             rest_s = min(max(rest_s * _GROWTH, _REST_S), _LONGEST_REST_S)
@@ -84,32 +132,36 @@ class Roster:
             if not asked or looks % _ASK_ACTIONS_EVERY == 0:
                 await self._check_actions()
 
-    def _missing(self) -> list[str]:
-        return [name for name, address in self._addresses.items() if not address.done()]
+    def _left_s(self) -> float:
+        """Seconds until the next server is overdue, after telling of those that are; 0 if none is missing."""
+        for name, one in self._missing().items():
+            if not one.deadline.left_s:
+                what = f"The start of node {name} in the private network"
+                one.fail(WaitTimeout(what=what, within_s=self._within_s, node=name))
+        return min((one.deadline.left_s for one in self._missing().values()), default=0.0)
 
-    def _wanted(self) -> bool:
-        return any(not self._addresses[name].done() for name in self._waiting)
+    def _missing(self) -> dict[str, _Expected]:
+        return {name: one for name, one in self._expected.items() if one.is_missing}
+
+    def _is_asked(self) -> bool:
+        return any(one.is_asked_for for one in self._missing().values())
 
     async def _look(self) -> None:
-        for server in await self._hetzner.find("servers", selector(uid=self._plan.identity.uid)):
-            node = self._plan.node(server.name)
-            if node is None or not isinstance(server, Server) or self._addresses[node.name].done():
+        for server in await self._hetzner.find("servers", selector(uid=self._uid)):
+            name = server.labels.get("node", "")
+            one = self._missing().get(name)
+            if one is None or one.number != server.id or not isinstance(server, Server):
                 continue
             if server.status == "running" and server.private_ip is not None:
-                self._addresses[node.name].set_result(server.private_ip)
-                self._found(node, server)
+                one.address.set_result(server.private_ip)
+                self._found(name, server)
 
     async def _check_actions(self) -> None:
-        owners = {number: name for name in self._missing() for number in self._actions.get(name, ())}
+        owners = {number: name for name, one in self._missing().items() for number in one.actions}
         for number, reason in (await self._hetzner.failed_actions(tuple(owners))).items():
-            node = owners[number]
-            raise CloudError(f"The cloud could not start node {node}: {reason}.", api_code="action_failed", node=node)
-
-    def _timeout(self, within_s: float) -> WaitTimeout:
-        missing = self._missing()
-        return WaitTimeout(
-            what="The start of all servers in the private network",
-            within_s=within_s,
-            last=f"waiting for {', '.join(missing)}",
-            node=missing[0],
-        )
+            name = owners[number]
+            one = self._missing().get(name)
+            if one is not None:
+                one.fail(
+                    CloudError(f"The cloud could not start node {name}: {reason}.", api_code="action_failed", node=name)
+                )

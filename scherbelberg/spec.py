@@ -276,6 +276,7 @@ class ClusterSpec:
     Args:
         prefix: Its name.
         workers: Number of worker machines, 1 to 99.
+        min_workers: Number of them that is accepted where others failed or could not be had, or None for all.
         worker: Server types of the workers in the order in which they are tried, or one; the cheapest that fit if none.
         scheduler: Server type of the scheduler, or None for the cheapest that fits.
         location: Locations of one network zone, such as ``fsn1``, in the order in which they are tried, or one; any in
@@ -306,6 +307,7 @@ class ClusterSpec:
 
     prefix: str = field(default="cluster", validator=_check_prefix)
     workers: int = field(default=2, validator=_check_workers)
+    min_workers: int | None = None
     worker: tuple[str, ...] = field(default=(), converter=_read_names)
     scheduler: str | None = None
     location: tuple[str, ...] = field(default=(), converter=_read_names)
@@ -330,6 +332,10 @@ class ClusterSpec:
     timeouts: Timeouts = Timeouts()
 
     def __attrs_post_init__(self) -> None:
+        if not (isinstance(self.least_workers, int) and 1 <= self.least_workers <= self.workers):
+            raise BadInput(
+                f"At least {self.min_workers} of {self.workers} workers cannot be: accept 1 to {self.workers}."
+            )
         most = MOST_PROCESSES if self.processes == AUTO else int(self.processes)
         taken = [self.ports.scheduler, self.ports.dashboard]
         taken += [first + number for first in (self.ports.worker, self.ports.nanny) for number in range(most)]
@@ -337,3 +343,8 @@ class ClusterSpec:
             raise BadInput(
                 f"{most} worker processes need as many ports from {self.ports.worker} and {self.ports.nanny} on."
             )
+
+    @property
+    def least_workers(self) -> int:
+        """How many workers there must be in the end."""
+        return self.workers if self.min_workers is None else self.min_workers

@@ -33,6 +33,7 @@ _EITHER: tuple[tuple[type, ...], str] = ((int, str), "a whole number or a text i
 _KINDS = {
     "prefix": _TEXT,
     "workers": _NUMBER,
+    "min_workers": _NUMBER,
     "worker": _TEXT_OR_TEXTS,
     "scheduler": _TEXT,
     "location": _TEXT_OR_TEXTS,

@@ -107,6 +107,35 @@ async def delete_all(
     tell(Event(phase=Phase.EMPTY, state="done", detail="nothing is left"))
 
 
+async def delete_servers(hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float) -> None:
+    """Delete the servers that carry certain labels, and prove that they are gone; what they used stays.
+
+    Args:
+        hetzner: The project.
+        wanted: The labels.
+        note: Is given what is gone, also when something else is not.
+        within_s: Deadline in seconds.
+
+    Raises:
+        LeftOver: One is still there, at the deadline or because the cloud refuses to delete it.
+    """
+    deletion = _Deletion(hetzner, wanted, await inventory(hetzner, wanted, kinds=("servers",)), unsure=False)
+
+    async def ended() -> bool | None:
+        await deletion.ask()
+        if not deletion.is_over:
+            await deletion.look()
+        return True if deletion.is_over else None
+
+    try:
+        with contextlib.suppress(WaitTimeout):
+            await until(ended, every_s=_FIRST_S, growth=1.5, longest_s=5, within_s=within_s, what="The deletion")
+    finally:
+        note(deletion.gone)
+    if deletion.left:
+        raise deletion.left_over()
+
+
 async def _quiet(hetzner: Hetzner, within_s: float) -> bool:
     try:
         await hetzner.settled(within_s)

@@ -249,7 +249,7 @@ class Transport:
         return self._final(verdict, f"{method} {path}", said, error)
 
     def _final(self, verdict: Verdict, request: str, said: str, error: APIException) -> ScherbelbergError:
-        data: dict[str, Any] = {"api_code": str(error.code), "correlation_id": error.correlation_id}
+        data: dict[str, Any] = {"api_code": str(error.code), "correlation_id": error.correlation_id, "said": said}
         place = f"{self.access.place} refused {request}: {said}"
         if verdict is Verdict.TOKEN:
             source = self.access.token_source

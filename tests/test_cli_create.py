@@ -16,7 +16,7 @@ from surroundings import folders, held
 
 from scherbelberg import sync
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
+from scherbelberg.sandbox.words import Faults, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 
 FILE = """
@@ -188,6 +188,22 @@ def test_all_wishes_come_true(shell: Shell, tmp_path: Path) -> None:
     assert [(worker["nthreads"], worker["memory_limit"]) for worker in workers] == [(3, 300_000_000)] * 2
     assert all(worker["resources"] == {"GPU": 2, "disk": 5, "net": 7} for worker in workers)
     assert "hidden here" not in complaints + output
+
+
+def test_no_capacity(sandbox: SandboxThread, shell: Shell) -> None:
+    """When no place has what was asked for, a table lists what was tried, for programs as well, and nothing is left."""
+    sandbox.set_faults(Faults(sold_out=(SoldOut(server_type="cx23"), SoldOut(disguise="deprecated_type"))))
+    words = ("create", "-w", "2", "--scheduler", "cx43", "--worker", "cx23", "--worker", "cx33", "--location", "hel1")
+    code, output, complaints = shell(*words, "--json", "--progress", "none")
+    assert code == 5
+    tried = json.loads(output)["error"]["tried"]
+    assert {(row["server_type"], row["outcome"]) for row in tried if row["node"] != "scheduler"} <= {
+        ("cx23", "sold_out"),
+        ("cx33", "sold_out"),
+    }
+    assert "Tried in vain" in complaints
+    assert re.search(r"cx43 +hel1 +no capacity +server type [0-9]+ is deprecated \(invalid_input\)", complaints)
+    assert (held(shell.settings), folders(shell.settings)) == ([], [])
 
 
 def test_kept_after_a_failure(sandbox: SandboxThread, shell: Shell) -> None:

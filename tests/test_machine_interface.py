@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -24,6 +25,7 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_pins, tool_version
+from scherbelberg.tried import Tried
 
 
 def test_life(shell: Shell, sandbox: SandboxThread) -> None:
@@ -180,11 +182,13 @@ def _kinds(kind: type[ScherbelbergError]) -> list[type[ScherbelbergError]]:
 @pytest.mark.parametrize("kind", _kinds(ScherbelbergError))
 def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
     """Each class of errors ends a command with its exit code, its word, and all of its data in the document."""
-    data = {
+    tried: Any = {"node": "worker000", "server_type": "cx23", "location": "fsn1", "outcome": "failed", "said": "No."}
+    data: dict[str, Any] = {
         "node": "worker000",
         "phase": "tls",
         "log_tail": ("first", "last"),
         "log_file": "/x.log",
+        "tried": (Tried(**tried),),
         "left_over": ("server x",),
     }
 
@@ -203,9 +207,11 @@ def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
             "phase": "tls",
             "log_tail": ["first", "last"],
             "log_file": "/x.log",
+            "tried": [tried],
         },
         "left_over": ["server x"] if kind is LeftOver else [],
     }
+    assert unpromised("error", json.loads(output) | {"left_over": []}) == []
 
 
 def test_no_token(shell: Shell) -> None:

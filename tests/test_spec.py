@@ -268,6 +268,7 @@ def test_defaults() -> None:
     assert asdict(ClusterSpec()) == {
         "prefix": "cluster",
         "workers": 2,
+        "min_workers": None,
         "worker": (),
         "scheduler": None,
         "location": (),
@@ -302,6 +303,14 @@ def test_defaults() -> None:
             "logs": 5,
         },
     }
+
+
+@pytest.mark.parametrize("least", [0, -1, 3, "2"])
+def test_least_workers(least: Any) -> None:
+    """Fewer workers than asked for are accepted only if the user says how few, which is at least one."""
+    assert (ClusterSpec().least_workers, ClusterSpec(min_workers=1).least_workers) == (2, 1)
+    with pytest.raises(BadInput, match=f"At least {least} of 2 workers cannot be: accept 1 to 2."):
+        ClusterSpec(min_workers=least)
 
 
 def test_one_wish_or_several() -> None:

@@ -24,7 +24,8 @@ _CIDRS = st.sampled_from(["203.0.113.7/32", "0.0.0.0/0", "::/0", "2001:db8::/32"
 _SPECS = st.builds(
     ClusterSpec,
     prefix=st.sampled_from(["cluster", "a-1"]),
-    workers=st.integers(1, 99),
+    workers=st.integers(3, 99),
+    min_workers=st.none() | st.integers(1, 3),
     worker=_WISHES,
     scheduler=_NAMES,
     location=_WISHES,

@@ -15,6 +15,7 @@ from scherbelberg.catalog import PriceList
 from scherbelberg.cli.bill import in_words
 from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.speaker import SCHEMA
+from scherbelberg.cli.tries import print_tries, tries_document
 from scherbelberg.deadlines import left_words
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
@@ -58,6 +59,7 @@ def cluster_document(
         "nodes": _nodes(holding, manifest, costs),
         **_all_prices(costs, prices, earlier),
         "phases": dict(manifest.phases) if manifest else {},
+        "tried": tries_document(manifest.tried) if manifest else [],
         "api_requests": manifest.api_requests if manifest else None,
         "versions": dict(manifest.versions) if manifest else {},
         "environment": _environment(manifest.environment) if manifest else None,
@@ -139,6 +141,9 @@ def print_cluster(document: dict[str, Any], console: Console) -> None:
         table.add_row("all", "", "", "", "", "", _money(total["net"]), _money(total["gross"]), style="bold")
     console.print(table)
     console.print(f"\nCost so far: {in_words(document['cost'])}; {NOT_COUNTED} is not counted.", highlight=False)
+    if document["tried"]:
+        console.print()
+        print_tries(document["tried"], console)
     if document["environment"]:
         _print_environment(document, console)
     if document["versions"]:

@@ -39,6 +39,7 @@ def _described(error: BaseException) -> Failure:
             node=error.node,
             phase=error.phase,
             log_tail=error.log_tail,
+            tried=error.tried,
             left_over=error.left_over if isinstance(error, LeftOver) else (),
             log_file=error.log_file,
         )

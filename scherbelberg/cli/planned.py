@@ -10,10 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scherbelberg.choice import Place
 from scherbelberg.cli.environments import environment_document, print_environment
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import words_for
+from scherbelberg.places import Place
 from scherbelberg.plan import ClusterPlan, NodePlan
 from scherbelberg.pricing import write_price
 

@@ -13,8 +13,11 @@ from typing import Any, Literal
 
 import click
 from attrs import frozen
+from rich.console import Console
 
+from scherbelberg.cli.tries import print_tries, tries_document
 from scherbelberg.notices import NOTICES
+from scherbelberg.tried import Tried
 
 Json = dict[str, Any]
 Progress = Literal["auto", "plain", "json", "none"]
@@ -36,6 +39,7 @@ class Failure:
         log_tail: The last lines of what failed, oldest first.
         left_over: Kind and name of each resource that is still there.
         log_file: File on this computer with more of those lines, or None.
+        tried: What was tried in vain for the nodes of a cluster, in order.
     """
 
     code: str
@@ -46,6 +50,7 @@ class Failure:
     log_tail: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
     log_file: str | None = None
+    tried: tuple[Tried, ...] = ()
 
     @property
     def document(self) -> Json:
@@ -57,6 +62,7 @@ class Failure:
             "phase": self.phase,
             "log_tail": list(self.log_tail),
             "log_file": self.log_file,
+            "tried": tries_document(self.tried),
         }
         return {"schema": SCHEMA, "error": error, "left_over": list(self.left_over)}
 
@@ -153,6 +159,8 @@ class Speaker:
     def _explain(self, failure: Failure) -> None:
         for line in failure.log_tail:
             click.echo(f"  | {line}", err=True)
+        if len(failure.tried) > 1:  # a single one is what the sentence tells
+            print_tries(tries_document(failure.tried), Console(stderr=True))
         places = {"node": failure.node, "phase": failure.phase}
         unsaid = [f"{word} {name}" for word, name in places.items() if name and name not in failure.message]
         where = f" ({', '.join(unsaid)})" if unsaid else ""

@@ -29,6 +29,12 @@ _OPTIONS = (
     prefix_option,
     click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
     click.option(
+        "--min-workers",
+        type=int,
+        metavar="N",
+        help="Accept so few if others fail or cannot be had.  [default: all of --workers]",
+    ),
+    click.option(
         "--worker",
         multiple=True,
         metavar="TYPE",
@@ -158,7 +164,18 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 def _from_options(context: click.Context) -> dict[str, Any]:
     """Fields that the command line sets; what it leaves to defaults is the file's or `ClusterSpec`'s business."""
     readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration, "idle": read_duration}
-    names = ("prefix", "workers", "worker", "scheduler", "location", "max_hourly", "max_total", "image", "processes")
+    names = (
+        "prefix",
+        "workers",
+        "min_workers",
+        "worker",
+        "scheduler",
+        "location",
+        "max_hourly",
+        "max_total",
+        "image",
+        "processes",
+    )
     found = {}
     for name in (
         *names,

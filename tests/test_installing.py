@@ -12,7 +12,7 @@ from attrs import evolve
 
 from scherbelberg.access import Access
 from scherbelberg.errors import BadInput
-from scherbelberg.making import _certificates
+from scherbelberg.installing import mirror_certificates
 from scherbelberg.settings import Settings
 
 
@@ -28,7 +28,11 @@ def test_authorities_of_a_mirror(tmp_path: Path, mirror: str) -> None:
     path = tmp_path / "ca.pem"
     path.write_bytes(b"PEM")
     mirrors = {mirror: "https://mirror.example"}
-    assert _certificates(_settings(tmp_path, path, **mirrors)) == {"mirror-ca.pem": b"PEM"}
-    assert _certificates(_settings(tmp_path, path)) == _certificates(_settings(tmp_path, None, **mirrors)) == {}
+    assert mirror_certificates(_settings(tmp_path, path, **mirrors)) == {"mirror-ca.pem": b"PEM"}
+    assert (
+        mirror_certificates(_settings(tmp_path, path))
+        == mirror_certificates(_settings(tmp_path, None, **mirrors))
+        == {}
+    )
     with pytest.raises(BadInput, match=r"certificates in .*gone\.pem cannot be read"):
-        _certificates(_settings(tmp_path, tmp_path / "gone.pem", **mirrors))
+        mirror_certificates(_settings(tmp_path, tmp_path / "gone.pem", **mirrors))

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""What was tried in vain for the nodes of a cluster, as documents and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import asdict
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from scherbelberg.tried import Tried
+
+_WORDS = {"sold_out": "no capacity", "quota": "limit reached", "failed": "failed"}
+
+
+def tries_document(tried: Iterable[Tried]) -> list[dict[str, str]]:
+    """Describe what was tried."""
+    return [asdict(row) for row in tried]
+
+
+def print_tries(tried: Iterable[Mapping[str, str]], console: Console) -> None:
+    """Print what was tried, a row for all nodes of which the same was said.
+
+    Args:
+        tried: As `tries_document` makes it; nothing is printed if nothing was tried in vain.
+        console: Where.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for row in tried:
+        key = (row["server_type"], row["location"], _WORDS[row["outcome"]], row["said"])
+        rows.setdefault(key, []).append(row["node"])
+    if not rows:
+        return
+    table = Table(title="Tried in vain", title_justify="left", pad_edge=False, box=None)
+    for column in ("node", "type", "location", "outcome", "what was said"):
+        table.add_column(column, overflow="fold")
+    for words, nodes in rows.items():
+        table.add_row(_nodes(nodes), *(Text(word) for word in words))
+    console.print(table)
+
+
+def _nodes(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Rents what a cluster needs: each node where there is capacity, and a worker that failed once more, somewhere else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from attrs import evolve
+
+from scherbelberg.attempts import Attempts
+from scherbelberg.catalog import Json, Kind
+from scherbelberg.cloud import Created, Hetzner
+from scherbelberg.errors import CloudError, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
+from scherbelberg.events import Event, Listener, Phase
+from scherbelberg.holdings import Holding, selector
+from scherbelberg.links import Links
+from scherbelberg.payload import user_data
+from scherbelberg.plan import NodePlan, server_request
+from scherbelberg.record import Credentials, Manifest, new_record
+from scherbelberg.teardown import Note, delete_servers
+from scherbelberg.tried import Outcome
+
+#: Orders that are under way at a time. Of a place without capacity no more than these are refused: the others go on.
+_AT_ONCE = 16
+
+
+class Renting:
+    """Rents what a cluster needs, and keeps its record true.
+
+    Args:
+        hetzner: The project.
+        links: Hold the record, and connections to nodes.
+        attempts: Where nodes are to be.
+        credentials: The cluster's keys.
+        held: What an interrupted try has made, or None.
+        listener: Is told of each try.
+        note: Is given what was given back of nodes that failed.
+    """
+
+    def __init__(
+        self,
+        hetzner: Hetzner,
+        links: Links,
+        attempts: Attempts,
+        *,
+        credentials: Credentials,
+        held: Holding | None,
+        listener: Listener,
+        note: Note,
+    ) -> None:
+        self.attempts = attempts
+        self._hetzner = hetzner
+        self._links = links
+        self._credentials = credentials
+        self._held = {(one.kind, one.name): one for one in held.resources} if held else {}
+        self._tell = listener
+        self._note_gone = note
+        self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._has_scheduler = asyncio.Event()
+
+    async def ensure(self, kind: Kind, body: Json) -> Created:
+        """Make a resource, unless an interrupted try has made it.
+
+        Args:
+            kind: Which.
+            body: The request's body.
+
+        Raises:
+            CloudError: The API refuses.
+            CloudUnreachable: It does not answer.
+        """
+        resource = self._held.pop((kind, body["name"]), None)
+        return Created(resource=resource, actions=()) if resource else await self._hetzner.create(kind, body)
+
+    async def rent(self, name: str, ids: Mapping[str, int]) -> Created:
+        """Rent a server for a node, in the best place that has one.
+
+        Args:
+            name: The node.
+            ids: The cloud's numbers of ``networks``, ``firewalls`` and ``ssh_keys``.
+
+        Raises:
+            NoCapacity: No place has one.
+            QuotaReached: A limit of the account is reached.
+            CloudError: The API refuses.
+            CloudUnreachable: It does not answer.
+        """
+        spec = self.attempts.plan.spec
+        if name != "scheduler" and spec.least_workers < spec.workers:
+            await self._has_scheduler.wait()  # where a limit leaves room for some, one of them has to be the scheduler
+        async with self._gate:
+            with happening(Phase.RENT, name):
+                created = await self._rent(name, ids)
+        if name == "scheduler":
+            self._has_scheduler.set()
+        return created
+
+    async def _rent(self, name: str, ids: Mapping[str, int]) -> Created:
+        planted = user_data(self._credentials.planted[name])
+        while True:
+            if self.attempts.is_sold_out(name):
+                self._move_on(name)
+            node = self.attempts.node(name)
+            self._tell(Event(phase=Phase.RENT, state="start", node=name, detail=_place(node)))
+            try:
+                return await self.ensure("servers", server_request(self.attempts.plan, node, ids, planted))
+            except NoCapacity as error:
+                self._note(name, "sold_out", error)
+            except QuotaReached as error:
+                self._note(name, "quota", error)
+                raise
+
+    def _move_on(self, name: str) -> None:
+        """Have a node where there may be capacity.
+
+        Raises:
+            NoCapacity: There is no such place.
+        """
+        place = self.attempts.next_place(name)
+        if place is None:
+            raise self.attempts.no_capacity(name)
+        self.attempts = self.attempts.moved(name, place)
+        self._remember(name)
+
+    async def again(self, name: str, error: ScherbelbergError) -> bool:
+        """Give back what there is of a node that failed or could not be had, and decide what comes next.
+
+        Args:
+            name: The node.
+            error: What happened to it.
+
+        Returns:
+            Whether it is to be made once more, where the plan says by now; if not, the cluster does without it.
+
+        Raises:
+            ScherbelbergError: That very error: neither can be.
+        """
+        if isinstance(error, (NoCapacity, QuotaReached)):
+            self._do_without(name, error)
+            self._forget(name)
+            return False
+        self._note(name, "failed", error)
+        place = self.attempts.next_place(name)
+        # Decided for all to see before anything is waited for: what one node costs, no other one can spend.
+        if place is not None:
+            self.attempts = self.attempts.moved(name, place)
+        else:
+            self._do_without(name, error)
+        await self._give_back(name, error)
+        if place is None:
+            self._forget(name)
+        else:
+            self._remember(name)
+        return place is not None
+
+    def _do_without(self, name: str, error: ScherbelbergError) -> None:
+        rest = self.attempts.given_up(name)
+        if rest is None:
+            raise error
+        self.attempts = rest
+
+    async def _give_back(self, name: str, error: ScherbelbergError) -> None:
+        await self._links.forget(name)
+        identity, timeouts = self.attempts.plan.identity, self.attempts.plan.spec.timeouts
+        wanted = selector(prefix=identity.prefix, uid=identity.uid) | {"node": name}
+        try:
+            await delete_servers(self._hetzner, wanted, note=self._note_gone, within_s=timeouts.delete)
+        except LeftOver as left_over:
+            raise error from left_over  # all of the cluster is given back then, and whatever is left of it told
+
+    def _remember(self, name: str) -> None:
+        """Remember where a node is to be, before it is rented there."""
+        record = new_record(self.attempts.node(name), self._credentials.planted[name])
+        self._save(self._links.manifest.with_node(record))
+
+    def _forget(self, name: str) -> None:
+        self._save(self._links.manifest.without_node(name))
+
+    def _save(self, manifest: Manifest) -> None:
+        self._links.manifest = evolve(manifest, tried=self.attempts.tried)
+        self._links.save()
+
+    def _note(self, name: str, outcome: Outcome, error: ScherbelbergError) -> None:
+        said = (error.said if isinstance(error, CloudError) else "") or error.message
+        self.attempts = self.attempts.noted(name, outcome, said)
+        detail = f"{_place(self.attempts.node(name))}: {said}"
+        self._tell(Event(phase=Phase.RENT, state="failed", node=name, detail=detail))
+
+
+def _place(node: NodePlan) -> str:
+    return f"{node.server_type.name} in {node.location}"

@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The table of what was tried in vain."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from scherbelberg.cli.tries import print_tries, tries_document
+from scherbelberg.tried import Tried
+
+
+def _row(node: str, **changes: Any) -> Tried:
+    values = {"server_type": "cx23", "location": "fsn1", "outcome": "sold_out", "said": "error [during] placement"}
+    return Tried(node=node, **(values | changes))
+
+
+def _printed(*rows: Tried) -> list[str]:
+    console = Console(file=io.StringIO(), width=100)
+    print_tries(tries_document(rows), console)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO of above
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_table() -> None:
+    """Nodes of which the same was said share a row; words are shown as they are."""
+    failed = _row("worker001", outcome="failed", said="Bootstrap of node worker001 failed.", location="nbg1")
+    assert _printed(
+        _row("worker000"), _row("worker001"), failed, _row("worker002"), _row("worker000", outcome="quota")
+    ) == [
+        "Tried in vain",
+        "node type location outcome what was said",
+        "worker000 and 2 more cx23 fsn1 no capacity error [during] placement",
+        "worker001 cx23 nbg1 failed Bootstrap of node worker001 failed.",
+        "worker000 cx23 fsn1 limit reached error [during] placement",
+    ]
+
+
+def test_nothing_was_tried_in_vain() -> None:
+    """Then there is no table."""
+    assert _printed() == []
