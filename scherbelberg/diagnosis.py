@@ -10,7 +10,8 @@ from typing import Literal
 from attrs import field, frozen
 
 from scherbelberg.environment import REQUIRED, Versions, differences
-from scherbelberg.errors import ExitCode, ScherbelbergError, TokenRefused
+from scherbelberg.errors import ScherbelbergError, TokenRefused
+from scherbelberg.exitcodes import ExitCode
 
 Status = Literal["ok", "warn", "fail"]
 #: A create of N workers sends about N + 15 requests.

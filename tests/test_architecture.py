@@ -28,6 +28,7 @@ from architecture import (
 FLOORS = {
     "words": {
         "errors",
+        "exitcodes",
         "spec",
         "access",
         "events",

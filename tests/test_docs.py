@@ -18,7 +18,8 @@ from scherbelberg.cli.env import env
 from scherbelberg.cli.main import _COMMANDS
 from scherbelberg.envfile import FileKind
 from scherbelberg.environment import OPTIONAL, REQUIRED
-from scherbelberg.errors import ExitCode, ScherbelbergError
+from scherbelberg.errors import ScherbelbergError
+from scherbelberg.exitcodes import ExitCode
 from scherbelberg.fitting import PROFILES
 
 ROOT = Path(__file__).parents[1]

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -106,13 +105,12 @@ async def test_no_capacity_in_all_disguises(stage: SandboxThread, around: Settin
 
 
 async def test_workers_apart_from_the_scheduler(stage: SandboxThread, around: Settings) -> None:
-    """Workers may be of another type and in another location than planned, and prices are those of what there is."""
+    """Workers may be of another type and in another location than planned."""
     spec = evolve(SPEC, worker=("cx33", "cx43"), location=("fsn1", "nbg1"), processes="auto")
     stage.set_faults(Faults(sold_out=(SoldOut(server_type="cx33"),)))
     manifest = await made(around, spec)
     assert places(manifest) == {"scheduler": "cx23 in fsn1", "worker000": "cx43 in fsn1", "worker001": "cx43 in fsn1"}
     assert {row[1] for row in tries(manifest)} == {"cx33 in fsn1", "cx33 in nbg1"}
-    assert Decimal(manifest.nodes[1].hourly_net) == Decimal("0.0264")
     assert manifest.spec == evolve(spec, network_range=around.network_range)
 
 

@@ -11,7 +11,8 @@ from attrs import evolve
 
 from scherbelberg.cli.interrupts import Interrupted
 from scherbelberg.cli.speaker import Failure
-from scherbelberg.errors import ExitCode, LeftOver, ScherbelbergError
+from scherbelberg.errors import LeftOver, ScherbelbergError
+from scherbelberg.exitcodes import ExitCode
 
 #: Codes of failures that are no `ScherbelbergError`.
 USAGE = "usage"

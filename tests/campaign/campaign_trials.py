@@ -19,7 +19,7 @@ from campaign_requests import Counter
 from sandbox_helpers import Api, new_key, public
 from surroundings import environment_for, folders, held, settings_for
 
-from scherbelberg.errors import ExitCode
+from scherbelberg.exitcodes import ExitCode
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Options
 from scherbelberg.settings import Settings
