@@ -14,6 +14,7 @@ from scherbelberg.daskdoor import Door
 from scherbelberg.errors import NodeNotFound, NodeUnreachable
 from scherbelberg.plan import dashboard_host
 from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
+from scherbelberg.reminding import keep_reminding
 from scherbelberg.remote import Remote
 from scherbelberg.store import Folder
 from scherbelberg.tunnel import Tunnel
@@ -39,6 +40,7 @@ class Links:
         self._tunnels: list[Tunnel] = []
         self._door: Door | None = None
         self._opening = asyncio.Lock()
+        self._reminding: asyncio.Task[None] | None = None
 
     def save(self) -> None:
         """Write the manifest down."""
@@ -105,6 +107,8 @@ class Links:
             return self._door
 
     async def _open_door(self) -> Door:
+        if self._reminding is None:
+            self._reminding = asyncio.create_task(keep_reminding(self.folder))
         scheduler = self.node("scheduler")
         if scheduler.private_ip is None:
             raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
@@ -130,6 +134,10 @@ class Links:
 
     async def close(self) -> None:
         """Close all tunnels and connections."""
+        if self._reminding is not None:
+            self._reminding.cancel()
+            await asyncio.wait([self._reminding])
+            self._reminding = None
         if self._door is not None:
             self._door.shut.set()  # before clients find their connections cut
             self._door = None

@@ -102,6 +102,7 @@ FLOORS = {
         "bootstrap",
         "teardown",
         "survey",
+        "reminding",
         "idleness",
         "ordering",
         "renting",

@@ -6,16 +6,18 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 import tomllib
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 from scherbelberg import errors
 from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, environment_options
 from scherbelberg.cli.env import env
-from scherbelberg.cli.main import _COMMANDS
+from scherbelberg.cli.main import _COMMANDS, group
 from scherbelberg.envfile import FileKind
 from scherbelberg.environment import OPTIONAL, REQUIRED
 from scherbelberg.errors import ScherbelbergError
@@ -112,3 +114,18 @@ def test_security_names_tests_that_are_there() -> None:
     named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))
     assert named
     assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_workflow_for_github() -> None:
+    """The example for GitHub Actions calls commands that there are, with options that they have."""
+    workflow = yaml.safe_load((ROOT / "docs" / "examples" / "github-actions.yml").read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    lines = [step["run"].partition("||")[0] for step in steps if step.get("run", "").startswith("scherbelberg")]
+    assert [line.split()[1] for line in lines] == ["with", "nuke", "gc"]
+    for line in lines:
+        _, name, *words = shlex.split(line.replace("$PREFIX", workflow["env"]["PREFIX"]))
+        found = group.get_command(click.Context(group), name)
+        assert found is not None
+        assert found.make_context(name, words).params["prefix"] == "nightly"
+    (always,) = [step for step in steps if step.get("if") == "always()"]
+    assert always["run"].startswith("scherbelberg nuke")

@@ -26,6 +26,7 @@ from scherbelberg.ordering import unasked
 from scherbelberg.protecting import protect
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
+from scherbelberg.reminding import remind
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec import ClusterSpec, Timeouts
 from scherbelberg.store import Folder
@@ -43,6 +44,11 @@ def created(
     asks: bool = False,
 ) -> Cluster:
     """Make a cluster and show how, if who can be asked agrees; the handle that is returned has open connections."""
+    if spec.warden:
+        say(
+            "With --warden the scheduler gets the API token, which is good for all of the project:"
+            " whoever becomes root on that machine can use it."
+        )
     with shown(console) as listen:
         consent = Consent(listen) if asks and is_a_person_there() else None
         return run(
@@ -102,6 +108,7 @@ def folder_of(prefix: str) -> Folder:
     """The folder of a cluster of this computer; the cloud is asked only to say why there is none."""
     folder = remembered_folder(home_folder(), endpoint_in(), prefix)
     if folder is not None:
+        remind(folder)
         return folder
     kept = run(find_own(read_settings(), prefix))
     raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
