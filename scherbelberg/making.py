@@ -233,19 +233,20 @@ class _Making:
         try:
             created = await self._renting.rent(name, self._ids)
         except (NoCapacity, QuotaReached) as error:
-            await self._remake_node(name, error)
+            await self._remake_node(name, error, error.said)
             return
         try:
             await self._bring_up(name, created)
         except (BootstrapFailed, NodeUnreachable, WaitTimeout, CloudError) as error:
             if error.node != name:  # but the scheduler's, for which all wait
                 raise
-            await self._remake_node(name, error)
+            said = error.message
+            await self.collect_logs(error)
+            await self._remake_node(name, error, said)
 
-    async def _remake_node(self, name: str, error: ScherbelbergError) -> None:
+    async def _remake_node(self, name: str, error: ScherbelbergError, said: str) -> None:
         self._roster.forget(name)
-        await self.collect_logs(error)
-        if await self._renting.again(name, error):
+        if await self._renting.again(name, error, said):
             await self._make_node(name)
 
     async def _bring_up(self, name: str, created: Created) -> None:
@@ -277,9 +278,10 @@ class _Making:
                 missing = [node.name for node in self._plan.nodes if set(node.workers) & set(error.missing)]
                 if not missing:
                     raise
-                self._tell(Phase.PROOF, "failed", detail=error.message)
+                said = error.message
+                self._tell(Phase.PROOF, "failed", detail=said)
                 await self.collect_logs(error)
-                await together(*(self._remake_node(name, error) for name in missing))
+                await together(*(self._remake_node(name, error, said) for name in missing))
             else:
                 return
 
@@ -290,7 +292,9 @@ class _Making:
             await self.links.door(), workers=workers, environment=self._order.environment, within_s=self._timeouts.join
         )
         self.links.manifest = evolve(self.links.manifest, versions=versions)
-        self._tell(Phase.PROOF, "done", detail=f"{len(workers)} workers compute")
+        there, wanted = len(self._plan.nodes) - 1, self._plan.spec.workers
+        words = f", on {there} of {wanted} machines" if there < wanted else ""
+        self._tell(Phase.PROOF, "done", detail=f"{len(workers)} workers compute{words}")
 
     async def collect_logs(self, error: ScherbelbergError) -> None:
         """Add to an error what the nodes concerned have logged, as far as that can be had quickly, and keep it."""

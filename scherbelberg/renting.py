@@ -12,7 +12,7 @@ from attrs import evolve
 from scherbelberg.attempts import Attempts
 from scherbelberg.catalog import Json, Kind
 from scherbelberg.cloud import Created, Hetzner
-from scherbelberg.errors import CloudError, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
+from scherbelberg.errors import LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import Holding, selector
 from scherbelberg.links import Links
@@ -107,9 +107,9 @@ class Renting:
             try:
                 return await self.ensure("servers", server_request(self.attempts.plan, node, ids, planted))
             except NoCapacity as error:
-                self._note(name, "sold_out", error)
+                self._note(name, "sold_out", error.said)
             except QuotaReached as error:
-                self._note(name, "quota", error)
+                self._note(name, "quota", error.said)
                 raise
 
     def _move_on(self, name: str) -> None:
@@ -124,12 +124,13 @@ class Renting:
         self.attempts = self.attempts.moved(name, place)
         self._remember(name)
 
-    async def again(self, name: str, error: ScherbelbergError) -> bool:
+    async def again(self, name: str, error: ScherbelbergError, said: str) -> bool:
         """Give back what there is of a node that failed or could not be had, and decide what comes next.
 
         Args:
             name: The node.
             error: What happened to it.
+            said: The same in a few words.
 
         Returns:
             Whether it is to be made once more, where the plan says by now; if not, the cluster does without it.
@@ -141,7 +142,7 @@ class Renting:
             self._do_without(name, error)
             self._forget(name)
             return False
-        self._note(name, "failed", error)
+        self._note(name, "failed", said)
         place = self.attempts.next_place(name)
         # Decided for all to see before anything is waited for: what one node costs, no other one can spend.
         if place is not None:
@@ -182,8 +183,7 @@ class Renting:
         self._links.manifest = evolve(manifest, tried=self.attempts.tried)
         self._links.save()
 
-    def _note(self, name: str, outcome: Outcome, error: ScherbelbergError) -> None:
-        said = (error.said if isinstance(error, CloudError) else "") or error.message
+    def _note(self, name: str, outcome: Outcome, said: str) -> None:
         self.attempts = self.attempts.noted(name, outcome, said)
         detail = f"{_place(self.attempts.node(name))}: {said}"
         self._tell(Event(phase=Phase.RENT, state="failed", node=name, detail=detail))

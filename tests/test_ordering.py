@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from catalogues import CATALOG, UID, credentials, identity, manifest, network, server
+from catalogues import CATALOG, OWNER, UID, credentials, identity, manifest, network, server
+from choosing_world import fitting, shipped
 
+from scherbelberg.access import Access
+from scherbelberg.envlock import write_lock
 from scherbelberg.errors import ChannelUnreachable, ClusterExists
+from scherbelberg.events import ignore
 from scherbelberg.holdings import Holding, holdings
-from scherbelberg.ordering import _decide, _resumable, _resuming
+from scherbelberg.ordering import _decide, _environment, _having, _resumable, _resuming
+from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
@@ -86,3 +91,21 @@ def test_makings_that_do_not_go_on(folder: Folder, state: str) -> None:
         folder.save(evolve(folder.read(), state="ready"))
     with pytest.raises(ClusterExists, match="destroy"):
         _resumable((_held(state),), {UID: folder}, 2.0)
+
+
+async def test_processors_without_an_environment(tmp_path: Path) -> None:
+    """A type that somebody named is tried elsewhere only if there is an environment for its processor."""
+    base = shipped()
+    listed = tmp_path / "x86.lock"
+    listed.write_text(write_lock(base), encoding="utf-8")
+    spec = ClusterSpec(worker=("cx23", "cax11"), location="nbg1", image="ubuntu-24.04")
+    access = Access(endpoint="https://api.hetzner.cloud/v1", token="none", token_source="the test")
+    settings = Settings(access=access, ssh_port=22, network_range="10.0.0.0/16", home=tmp_path, owner=OWNER)
+    found = {}
+    for env in ("main", str(listed)):
+        plan = _decide(evolve(spec, env=env), CATALOG, identity())
+        environment = await _environment(plan, fitting(base), settings, ignore)
+        places = _having(environment, plan).candidates.worker
+        found[env] = (set(environment.locks), [place.words for place in places])
+    assert found["main"] == ({"linux-64", "linux-aarch64"}, ["cx23 in nbg1", "cax11 in nbg1"])
+    assert found[str(listed)] == ({"linux-64"}, ["cx23 in nbg1"])

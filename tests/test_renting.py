@@ -170,6 +170,7 @@ async def test_worker_that_fails_once(stage: SandboxThread, around: Settings, fa
     assert places(manifest) == {"scheduler": "cx23 in fsn1", "worker000": "cx23 in fsn1", "worker001": "cx23 in nbg1"}
     assert tries(manifest) == [("worker001", "cx23 in fsn1", "failed")]
     assert "worker001" in manifest.tried[0].said
+    assert "\n" not in manifest.tried[0].said
     bills = [[machine.name for machine in entry.machines] for entry in History(around.home).read()[0]]
     assert bills == [["worker001"], ["scheduler", "worker000", "worker001"]]
 
@@ -181,9 +182,12 @@ async def test_worker_that_fails_again(stage: SandboxThread, around: Settings) -
     with pytest.raises(BootstrapFailed, match="worker001 failed in phase tls") as caught:
         await Cluster.from_new(spec, settings=around)
     assert tries(caught.value) == [("worker001", "cx23 in fsn1", "failed")] * 2
-    manifest = await made(around, evolve(spec, min_workers=1))
+    events: list[Event] = []
+    manifest = await made(around, evolve(spec, min_workers=1), listen=events.append)
     assert [node.name for node in manifest.nodes] == ["scheduler", "worker000"]
     assert tries(manifest) == [("worker001", "cx23 in fsn1", "failed")] * 2
+    proofs = [event.detail for event in events if (event.phase, event.state) == (Phase.PROOF, "done")]
+    assert proofs == ["1 workers compute, on 1 of 2 machines"]
 
 
 async def test_workers_that_never_join(stage: SandboxThread, around: Settings) -> None:
