@@ -46,10 +46,12 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def sandbox(tmp_path: Path) -> Iterator[SandboxThread]:
-    """An emulated cloud of the test's own."""
+def sandbox(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[SandboxThread]:
+    """An emulated cloud of the test's own, with hosts of the kind that the nearest mark ``hosts`` names."""
     witness = Witness()
-    with SandboxThread(tmp_path / "sand kasten", Options(time_scale=TIME_SCALE), witness=witness) as running:
+    mark = request.node.get_closest_marker("hosts")
+    options = Options(hosts=mark.args[0] if mark else "process", time_scale=TIME_SCALE)
+    with SandboxThread(tmp_path / "sand kasten", options, witness=witness) as running:
         yield running
     assert witness.complaints == []
 

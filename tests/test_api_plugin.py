@@ -14,6 +14,8 @@ from scherbelberg import Cluster, sync
 from scherbelberg.errors import ClusterNotFound
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 _OLD: dict[str, Any] = {"wait": 0.5, "datacenter": "fsn1-dc14", "dask_ipc": 8796, "dask_dash": 8797, "dask_nanny": 9200}
 _OF_OLD = r"is of scherbelberg 0\.0\.6"
 

@@ -15,7 +15,10 @@ import pytest
 from shells import Shell, Terminal
 from surroundings import folders, held
 
+pytestmark = pytest.mark.hosts("scripted")
 
+
+@pytest.mark.hosts("process")
 def test_life(shell: Shell) -> None:
     """A cluster is made, listed, shown, entered and given back; results go to stdout, all else to stderr."""
     code, output, complaints = shell("create", "-p", "tour", "--workers", "1")

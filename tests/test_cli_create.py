@@ -19,6 +19,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 FILE = """
 prefix = "filed"
 workers = 3
@@ -155,6 +157,7 @@ def test_unknown_whereabouts(shell: Shell) -> None:
     assert held(shell.settings) == []
 
 
+@pytest.mark.hosts("process")
 def test_all_wishes_come_true(shell: Shell, tmp_path: Path) -> None:
     """Processes, threads, resources, memory, firewall, variables, secrets and Dask's configuration are as asked for."""
     config, secret = tmp_path / "dask.yaml", tmp_path / "secret"
@@ -206,6 +209,7 @@ def test_no_capacity(sandbox: SandboxThread, shell: Shell) -> None:
     assert (held(shell.settings), folders(shell.settings)) == ([], [])
 
 
+@pytest.mark.hosts("process")
 def test_kept_after_a_failure(sandbox: SandboxThread, shell: Shell) -> None:
     """With --keep a failure leaves what was made, says exactly what that is, and create goes on with it."""
     sandbox.set_faults(Faults(requests=(RequestFault(method="PUT", path="/networks/*"),)))

@@ -19,6 +19,8 @@ from scherbelberg.cli.progress import shown
 from scherbelberg.cli.speaker import Speaker
 from scherbelberg.events import Event, Phase, State
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 @pytest.mark.parametrize("words", [("--quiet", "ls"), ("ls", "--quiet"), ("-q", "ls"), ("-v", "ls", "-q")])
 def test_quiet(shell: Shell, words: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from shells import Shell
+from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
 from scherbelberg.cli.interrupts import run_program
@@ -20,6 +21,8 @@ from scherbelberg.history import History
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings, environment_with
+
+pytestmark = pytest.mark.hosts("scripted")
 
 WITHIN_S = 60
 WITH = ("with", "-p", "short", "-w", "1")
@@ -97,8 +100,11 @@ def test_signals_are_the_commands(settings: Settings, number: signal.Signals) ->
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signal_before_the_command(settings: Settings, tmp_path: Path, number: signal.Signals, code: int) -> None:
+def test_signal_before_the_command(
+    sandbox: SandboxThread, settings: Settings, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
     """A signal while the cluster is made gives everything back, and the command is not begun."""
+    sandbox.set_faults(STANDSTILL["tls start"])
     begun = tmp_path / "begun"
     with program(settings, *WITH, "--", "touch", str(begun)) as process:
         assert process.stderr is not None
@@ -148,8 +154,9 @@ def test_failed_give_back(sandbox: SandboxThread, shell: Shell) -> None:
     assert folders(shell.settings) == []
 
 
-def test_keep_is_for_failures(settings: Settings) -> None:
+def test_keep_is_for_failures(sandbox: SandboxThread, settings: Settings) -> None:
     """A signal gives everything back also with --keep: who leaves does not want to go on paying."""
+    sandbox.set_faults(STANDSTILL["tls start"])
     with program(settings, "create", "-p", "short", "-w", "1", "--keep") as process:
         assert process.stderr is not None
         assert any("tls start" in line for line in process.stderr)

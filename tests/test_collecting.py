@@ -25,6 +25,8 @@ from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 
+pytestmark = pytest.mark.hosts("scripted")
+
 _HOUR = 3600
 
 

@@ -21,6 +21,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.store import Folder
 
+pytestmark = pytest.mark.hosts("scripted")
+
 NAMES = ("token", "route", "rate_budget", "clock", "versions", "openssh", "folders", "permissions", "disk", "state")
 #: What a cloud that is not there does not tell.
 SILENT = ("rate_budget", "clock", "state")

@@ -19,6 +19,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 #: For whatever a test waits for, in seconds.
 WITHIN_S = 60.0
 #: More deletions than are tried within the deadlines here.

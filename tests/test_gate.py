@@ -21,6 +21,8 @@ from scherbelberg.keeping import remembered_folder
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ANYWHERE, ClusterSpec
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 def remembered(settings: Settings) -> ClusterSpec:
     """What this computer remembers of the wishes."""

@@ -13,14 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
 from scherbelberg import sync
 from scherbelberg.errors import ClusterBroken, ClusterExists
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 WITHIN_S = 60
+#: So that the second signal comes while everything is given back, and not after.
+_SLOW = Faults(slow_s=0.3)
+#: So that a create is killed before its end, however late.
+_NEVER_READY = Faults(requests=(RequestFault(method="PUT", path="/networks/*", how="drop_before", times=None),))
 CREATE = ("create", "-p", "signal", "--workers", "1")
 
 
@@ -62,8 +70,11 @@ def rest(process: subprocess.Popen[str]) -> str:
 
 @pytest.mark.parametrize("moment", ["network start", "reach start", "environment start", "proof start"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_first_signal(settings: Settings, moment: str, number: signal.Signals, code: int) -> None:
+def test_first_signal(
+    sandbox: SandboxThread, settings: Settings, moment: str, number: signal.Signals, code: int
+) -> None:
     """The first signal gives everything back, whenever it comes."""
+    sandbox.set_faults(STANDSTILL[moment])
     with program(settings, *CREATE) as process:
         read_until(process, moment)
         process.send_signal(number)
@@ -74,10 +85,12 @@ def test_first_signal(settings: Settings, moment: str, number: signal.Signals, c
     assert folders(settings) == []
 
 
-def test_terminate_after_interrupt(settings: Settings) -> None:
+def test_terminate_after_interrupt(sandbox: SandboxThread, settings: Settings) -> None:
     """CI systems send SIGINT and then SIGTERM: the second does not stop the clean-up."""
+    sandbox.set_faults(STANDSTILL["tls start"])
     with program(settings, *CREATE) as process:
         read_until(process, "tls start")
+        sandbox.set_faults(_SLOW)
         process.send_signal(signal.SIGINT)
         read_until(process, "giving everything back")
         process.send_signal(signal.SIGTERM)
@@ -87,12 +100,14 @@ def test_terminate_after_interrupt(settings: Settings) -> None:
     assert held(settings) == []
 
 
-def test_second_interrupt_at_a_terminal(settings: Settings) -> None:
+def test_second_interrupt_at_a_terminal(sandbox: SandboxThread, settings: Settings) -> None:
     """A person at a terminal who presses Ctrl-C twice may leave at once, and is told how to finish the work."""
+    sandbox.set_faults(STANDSTILL["environment start"])
     master, slave = pty.openpty()
     try:
         with program(settings, *CREATE, stdin=slave) as process:
             read_until(process, "environment start")
+            sandbox.set_faults(_SLOW)
             process.send_signal(signal.SIGINT)
             read_until(process, "giving everything back")
             process.send_signal(signal.SIGINT)
@@ -101,6 +116,7 @@ def test_second_interrupt_at_a_terminal(settings: Settings) -> None:
     finally:
         os.close(master)
         os.close(slave)
+    sandbox.set_faults(NO_FAULTS)
     nuked = subprocess.run(
         [sys.executable, "-m", "scherbelberg", "nuke", "-p", "signal", "--yes"],
         env=environment_for(settings),
@@ -115,8 +131,10 @@ def test_second_interrupt_at_a_terminal(settings: Settings) -> None:
 @pytest.mark.parametrize("moment", ["network done", "reach start", "hostkey done", "service done"])
 def test_killed_create_is_resumed(sandbox: SandboxThread, settings: Settings, moment: str) -> None:
     """What was begun by a process that was killed is continued by create on this computer, with the same machines."""
+    sandbox.set_faults(_NEVER_READY)
     with program(settings, *CREATE) as process:
         read_until(process, moment)
+    sandbox.set_faults(NO_FAULTS)
     (name,) = folders(settings)
     if moment != "network done":
         with pytest.raises(ClusterBroken, match="repeat its create with the same options"):

@@ -18,6 +18,8 @@ from scherbelberg.keeping import give_back, own_uids, remembered_folder
 from scherbelberg.settings import Settings
 from scherbelberg.store import Folder, Store
 
+pytestmark = pytest.mark.hosts("scripted")
+
 #: Nothing listens there.
 NOBODY = Access(endpoint="http://127.0.0.1:9/v1", token="t", token_source="the test")
 

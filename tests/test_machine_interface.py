@@ -27,6 +27,8 @@ from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_pins, tool_version
 from scherbelberg.tried import Tried
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 def test_life(shell: Shell, sandbox: SandboxThread) -> None:
     """Every document of a cluster's life is as its schema says, which asks for each of its fields; so are all lines."""

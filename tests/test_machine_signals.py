@@ -16,10 +16,15 @@ from contextlib import contextmanager
 import pytest
 from schemas import read, read_lines, unpromised
 from shells import Shell
+from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
 from scherbelberg.cli.speaker import Failure, Speaker
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Faults
 from scherbelberg.settings import Settings
+
+pytestmark = pytest.mark.hosts("scripted")
 
 WITHIN_S = 60
 CREATE = ("create", "-p", "signal", "-w", "1", "--json", "--progress", "json")
@@ -55,8 +60,9 @@ def read_until(process: subprocess.Popen[str], **wanted: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_cancelled(settings: Settings, number: signal.Signals, code: int) -> None:
+def test_cancelled(sandbox: SandboxThread, settings: Settings, number: signal.Signals, code: int) -> None:
     """A create that is cancelled tells so on stdout, and its undoing in lines; nothing is left."""
+    sandbox.set_faults(STANDSTILL["reach done"])
     with program(settings, *CREATE) as process:
         begin = read_until(process, phase="reach", state="done")
         process.send_signal(number)
@@ -70,12 +76,14 @@ def test_cancelled(settings: Settings, number: signal.Signals, code: int) -> Non
     assert (held(settings), folders(settings)) == ([], [])
 
 
-def test_abandoned(settings: Settings) -> None:
+def test_abandoned(sandbox: SandboxThread, settings: Settings) -> None:
     """A person who leaves before the end is proven leaves a document, too."""
+    sandbox.set_faults(STANDSTILL["environment start"])
     master, slave = pty.openpty()
     try:
         with program(settings, *CREATE, stdin=slave) as process:
             read_until(process, phase="environment", state="start")
+            sandbox.set_faults(Faults(slow_s=0.3))
             process.send_signal(signal.SIGINT)
             read_until(process, type="message", text="Interrupted: giving everything back ...")
             process.send_signal(signal.SIGINT)

@@ -15,6 +15,8 @@ from surroundings import environment_for, held
 
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 WITHIN_S = 60
 
 WAITING_FACE = """

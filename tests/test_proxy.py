@@ -23,6 +23,8 @@ from scherbelberg.errors import CloudUnreachable
 from scherbelberg.settings import read_settings
 from scherbelberg.transport import Transport
 
+pytestmark = pytest.mark.hosts("scripted")
+
 TOKEN = "t" * 64
 _NAMES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 _AUTHORITIES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE")

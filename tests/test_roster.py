@@ -15,6 +15,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Faults
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 async def test_failed_action(sandbox: SandboxThread, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing is heard of a server for a while its actions are asked, and the cloud's reason is told."""

@@ -19,6 +19,8 @@ from sandbox_helpers import WITHIN_S, Api
 from scherbelberg.sandbox.addresses import free_port
 from scherbelberg.sandbox.server import SandboxThread
 
+pytestmark = pytest.mark.hosts("scripted")
+
 #: What it asks for each machine: the order, its number, its actions; each of these it asks again until it has ended.
 _MACHINE = ["POST /servers", "GET /servers", "GET /servers/N/actions"]
 _POLL = "GET /actions/N"

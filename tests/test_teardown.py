@@ -24,6 +24,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 COUNT = 6
 
 

@@ -14,6 +14,7 @@ import psutil
 import pytest
 import requests
 from attrs import evolve
+from standstill import STANDSTILL
 from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
@@ -22,8 +23,10 @@ from scherbelberg.errors import BootstrapFailed, ClusterExists, NodeUnreachable,
 from scherbelberg.history import History
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
-from scherbelberg.sandbox.words import Faults, RequestFault
+from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
+
+pytestmark = pytest.mark.hosts("scripted")
 
 #: More requests than a create of this size sends.
 FAR = 60
@@ -79,6 +82,7 @@ async def test_each_request_fails_once(sandbox: SandboxThread, settings: Setting
 )
 async def test_cancelled_in_any_phase(sandbox: SandboxThread, settings: Settings, phase: Phase, state: str) -> None:
     """A task that is cancelled gives everything back before the cancellation is raised."""
+    sandbox.set_faults(STANDSTILL.get(f"{phase} {state}", NO_FAULTS))
     loop = asyncio.get_running_loop()
     begun = asyncio.Event()
     listen = when(phase, state, lambda: loop.call_soon_threadsafe(begun.set))
@@ -154,6 +158,7 @@ async def test_second_create_beside_the_first(settings: Settings) -> None:
     assert (held(settings), folders(settings)) == ([], [])
 
 
+@pytest.mark.hosts("process")
 async def test_worker_that_does_not_compute(sandbox: SandboxThread, settings: Settings) -> None:
     """A worker that joined and then stands still ends the create at a deadline, and everything is given back."""
 
