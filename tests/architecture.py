@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 PACKAGE = "scherbelberg"
@@ -16,6 +17,7 @@ _TEXT_METHODS = ("read_text", "write_text")
 _MODE_LETTERS = set("rwxabt+")
 
 
+@cache
 def sources(folder: str) -> dict[str, ast.Module]:
     """Read all Python files below a folder of the project, by their paths."""
     files = sorted((ROOT / folder).rglob("*.py"))
@@ -31,6 +33,7 @@ def module_name(path: str) -> str:
     return ".".join(words[:-1] if words[-1] == "__init__" else words)
 
 
+@cache
 def package() -> dict[str, ast.Module]:
     """Read all modules of the package, by name."""
     return {module_name(path): tree for path, tree in sources(PACKAGE).items()}
@@ -81,6 +84,7 @@ def own_imports(modules: Mapping[str, ast.Module]) -> dict[str, set[str]]:
     return arrows
 
 
+@cache
 def uses(tree: ast.AST) -> set[str]:
     """List all dotted names that a module uses, written as if every import were of a whole module."""
     known: dict[str, str] = {}

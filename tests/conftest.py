@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,6 +38,12 @@ __all__ = [
 
 #: Fast, but slow enough that things still happen one after the other.
 TIME_SCALE = 0.02
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector, which some tests call, pass over what lives as long as the session: syntax trees."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

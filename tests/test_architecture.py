@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import ast
 import graphlib
 import sys
+from functools import cache
 
 import pytest
 from architecture import (
@@ -200,8 +202,11 @@ _SPDX = [
     "# SPDX-License-Identifier: BSD-3-Clause",
 ]
 
-MODULES = package()
-ARROWS = own_imports(MODULES)
+
+@cache
+def arrows() -> dict[str, set[str]]:
+    """Which of our modules each of them imports."""
+    return own_imports(package())
 
 
 def _top(name: str) -> str:
@@ -214,7 +219,7 @@ def _floor(name: str) -> int:
 
 def test_every_module_has_a_floor() -> None:
     """A new module is given its floor here before it is used."""
-    tops = {_top(name) for name in MODULES} - {""}
+    tops = {_top(name) for name in package()} - {""}
     assert tops == set().union(*FLOORS.values()) | BESIDE
 
 
@@ -222,7 +227,7 @@ def test_arrows_go_one_way() -> None:
     """Nothing imports from a floor that stands on it."""
     wrong = [
         f"{name} -> {other}"
-        for name, others in ARROWS.items()
+        for name, others in arrows().items()
         for other in sorted(others)
         if _top(name) not in BESIDE and _top(other) not in BESIDE
         if name and _floor(other) > _floor(name)
@@ -233,22 +238,22 @@ def test_arrows_go_one_way() -> None:
 def test_no_circles() -> None:
     """No module imports itself by way of others, not even in a function."""
     try:
-        graphlib.TopologicalSorter(ARROWS).prepare()
+        graphlib.TopologicalSorter(arrows()).prepare()
     except graphlib.CycleError as error:
         pytest.fail(" -> ".join(error.args[1]))
 
 
 def test_the_package_itself_imports_nothing() -> None:
     """Importing the package costs nothing; its names are loaded when they are used."""
-    assert ARROWS[""] == set()
-    assert {_top(name) for name in imports(MODULES[""], MODULES)} <= set(sys.stdlib_module_names)
+    assert arrows()[""] == set()
+    assert {_top(name) for name in imports(package()[""], package())} <= set(sys.stdlib_module_names)
 
 
 def test_only_the_door_imports_what_stands_beside() -> None:
     """The product does not know that there is a sandbox or a demo."""
     wrong = [
         f"{name} -> {other}"
-        for name, others in ARROWS.items()
+        for name, others in arrows().items()
         for other in sorted(others)
         if _top(other) in BESIDE and _top(name) not in {"cli", _top(other)}
     ]
@@ -257,17 +262,17 @@ def test_only_the_door_imports_what_stands_beside() -> None:
 
 def test_what_stands_beside_knows_little() -> None:
     """The sandbox uses four modules of the product's, and the demo's work none."""
-    known = {other for name, others in ARROWS.items() if _top(name) == "sandbox" for other in others}
+    known = {other for name, others in arrows().items() if _top(name) == "sandbox" for other in others}
     assert {name for name in known if not is_in(name, {"sandbox"})} <= SANDBOX_KNOWS
-    assert ARROWS["libstats"] == set()
+    assert arrows()["libstats"] == set()
 
 
 def test_one_foreign_library_per_room() -> None:
     """Every foreign library is imported in its room alone, and none that is not in the table."""
     wrong = [
         f"{name} imports {library}"
-        for name, tree in MODULES.items()
-        for library in sorted({_top(full) for full in imports(tree, MODULES)})
+        for name, tree in package().items()
+        for library in sorted({_top(full) for full in imports(tree, package())})
         if library not in sys.stdlib_module_names and library != PACKAGE
         if not ("" in ROOMS.get(library, ()) or is_in(name, ROOMS.get(library, ())))
     ]
@@ -276,22 +281,22 @@ def test_one_foreign_library_per_room() -> None:
 
 def test_rooms_are_used() -> None:
     """The table of foreign libraries names none that is not used."""
-    imported = {_top(full) for tree in MODULES.values() for full in imports(tree, MODULES)}
+    imported = {_top(full) for tree in package().values() for full in imports(tree, package())}
     assert set(ROOMS) <= imported
 
 
 @pytest.mark.parametrize("name", sorted(FLOORS["thought"]))
 def test_thought_is_pure(name: str) -> None:
     """What only thinks waits for nothing, asks no clock and reaches out to nothing."""
-    used = uses(MODULES[name])
-    assert is_pure(MODULES[name])
+    used = uses(package()[name])
+    assert is_pure(package()[name])
     assert [wanted for wanted in IMPURE if is_used(wanted, used)] == []
 
 
 @pytest.mark.parametrize(("wanted", "rooms"), ONLY_IN.items())
 def test_only_in_its_room(wanted: str, rooms: set[str]) -> None:
     """What depends on the surroundings or the operating system sits in one place."""
-    found = [name for name, tree in MODULES.items() if not is_in(name, rooms) and is_used(wanted, uses(tree))]
+    found = [name for name, tree in package().items() if not is_in(name, rooms) and is_used(wanted, uses(tree))]
     assert found == []
 
 
@@ -299,7 +304,7 @@ def test_values_are_frozen() -> None:
     """The product's values cannot be changed, and are made by naming their fields."""
     wrong = [
         f"{name}.{kind}: {how}"
-        for name, tree in MODULES.items()
+        for name, tree in package().items()
         if not is_in(name, {"sandbox"})
         for kind, how in attrs_classes(tree).items()
         if how != "frozen(kw_only=True)"
@@ -307,12 +312,16 @@ def test_values_are_frozen() -> None:
     assert wrong == []
 
 
-ALL = sources(PACKAGE) | sources("tests")
+def everything() -> dict[str, ast.Module]:
+    """All Python files of product and tests, by their paths."""
+    return sources(PACKAGE) | sources("tests")
 
 
 def test_licence() -> None:
     """Every file begins with the two lines that say whose it is and under which licence."""
-    files = [ROOT / path for path in ALL] + [path for path in (ROOT / PACKAGE / "share").rglob("*") if path.is_file()]
+    files = [ROOT / path for path in everything()] + [
+        path for path in (ROOT / PACKAGE / "share").rglob("*") if path.is_file()
+    ]
     files = [path for path in files if path.suffix != ".json"]  # which takes no comment
     texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").splitlines() for path in files}
     begins = {path: [line for line in lines[:3] if not line.startswith("#!")][:2] for path, lines in texts.items()}
@@ -328,11 +337,11 @@ def test_length(folder: str) -> None:
 
 def test_encoding() -> None:
     """Text is written and read as UTF-8 because it says so, not because the computer likes to."""
-    found = {path: files_without_encoding(tree) for path, tree in ALL.items()}
+    found = {path: files_without_encoding(tree) for path, tree in everything().items()}
     assert {path: lines for path, lines in found.items() if lines} == {}
 
 
 def test_encoding_of_programs() -> None:
     """What other programs say is read in an encoding that is stated, or as bytes."""
-    found = {name: programs_without_encoding(tree) for name, tree in MODULES.items()}
+    found = {name: programs_without_encoding(tree) for name, tree in package().items()}
     assert {name: lines for name, lines in found.items() if lines} == {}

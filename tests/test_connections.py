@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from distributed import Client
 from distributed.client import FutureCancelledError
 from sandbox_helpers import Api, Waiter
@@ -189,6 +189,8 @@ def test_scheduler_that_is_gone(
                 future.result(timeout=WITHIN_S)
         assert "found its scheduler no more within 3 s" in await_lines(caplog, logging.ERROR, 1)[0]
         assert client.status == "closed"
+    links = cluster._inner._links
+    links.manifest = evolve(links.manifest, spec=evolve(links.manifest.spec, timeouts=evolve(SHORT, reach=1)))
     with pytest.raises(NodeUnreachable, match="scheduler"):
         cluster.get_client()
     assert (len(lines(caplog, logging.WARNING)), len(lines(caplog, logging.ERROR))) == (1, 1)
