@@ -5,7 +5,8 @@
 Usage: python bench/campaign.py [SEEDS [FIRST]]
 
 The trials are those of the tests, which draw 60 of them (tests/campaign). Deadlines and the cloud's delays are seconds
-instead of minutes.
+instead of minutes. Besides, creates of many servers are interrupted by Ctrl-C, to see how soon all deletions are sent,
+and creates are killed, to see how soon another computer empties the project.
 """
 
 from __future__ import annotations
@@ -19,15 +20,21 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "tests" / "campaign")]
 
 import concurrent.futures  # noqa: E402
+import signal  # noqa: E402
 import tempfile  # noqa: E402
+import time  # noqa: E402
 from collections import Counter  # noqa: E402
 
+from campaign_clients import Client, phases, run  # noqa: E402
 from campaign_draws import Trial, draw  # noqa: E402
-from campaign_trials import Outcome, attempt, place  # noqa: E402
+from campaign_trials import Outcome, Place, attempt, nuked, place  # noqa: E402
 
 SEEDS = 1000
 #: Clouds side by side: trials mostly wait.
 CLOUDS = 3
+#: Of a create that is interrupted, and the seconds within which all of its deletions are to be sent.
+SERVERS = 20
+SENT_S = 2.0
 
 
 class Numbers:
@@ -68,6 +75,53 @@ def campaign(trials: list[Trial], folder: Path) -> list[Outcome]:
         return [attempt(cloud, trial) for trial in trials]
 
 
+def ctrl_c(cloud: Place, phase: str) -> tuple[float, float]:
+    """Interrupt a create of many servers; returns seconds until all deletions were sent, and until its end."""
+    sent_s: list[float] = []
+
+    def act(client: Client, count: int) -> None:
+        if not sent_s and phases(client.heard)[-1:] == [phase]:
+            sent_s.append(time.monotonic())
+            client.send(signal.SIGINT)
+
+    cloud.counter.reset()
+    program = cloud.create(SERVERS - 1, home=f"ctrl-c-{phase}", patient=True)
+    ended = run(program, within_s=cloud.within_s, act=act)
+    ended_s = time.monotonic()
+    if ended.code != 130 or cloud.own():
+        raise AssertionError(str(ended))
+    made = sum((method, path) == ("POST", "/v1/servers") for _, method, path in cloud.counter.arrivals)
+    deletions = [at_s for at_s, method, path in cloud.counter.arrivals if method == "DELETE" and "/servers/" in path]
+    return deletions[made - 1] - sent_s[0], ended_s - sent_s[0]
+
+
+def kill(cloud: Place, number: int) -> float:
+    """Kill a create at a request; returns the seconds that 'nuke' takes elsewhere until nothing is left."""
+
+    def act(client: Client, count: int) -> None:
+        if count == 0:
+            cloud.counter.at("after", number, client.kill)
+
+    cloud.counter.reset()
+    run(cloud.create(2, home=f"kill-{number}", patient=True), within_s=cloud.within_s, act=act)
+    cloud.counter.reset()
+    begin_s = time.monotonic()
+    if broken := nuked(cloud):
+        raise AssertionError(broken)
+    return time.monotonic() - begin_s
+
+
+def ends(folder: Path) -> bool:
+    """Measure ends; returns whether deletions are sent in time."""
+    with place(folder, "scripted") as cloud:
+        sent = {phase: ctrl_c(cloud, phase) for phase in ("reach", "push", "environment", "service")}
+        killed = [kill(cloud, number) for number in range(8, 20, 2)]
+    for phase, (sent_s, ended_s) in sent.items():
+        print(f"Ctrl-C in {phase} of {SERVERS} servers: all deletions sent after {sent_s:.2f} s, end {ended_s:.1f} s")
+    print(f"from kill -9 to an empty project with nuke: {min(killed):.1f} to {max(killed):.1f} s")
+    return all(sent_s <= SENT_S for sent_s, _ in sent.values())
+
+
 def main() -> int:
     """Go through all trials."""
     count, first = (*map(int, sys.argv[1:]), *(SEEDS, 0)[len(sys.argv) - 1 :])
@@ -84,8 +138,9 @@ def main() -> int:
         for work in concurrent.futures.as_completed(works):
             for outcome in work.result():
                 numbers.take(outcome)
-    numbers.show(count)
-    return 0 if numbers.survived == numbers.tried else 1
+        numbers.show(count)
+        in_time = ends(Path(name) / "ends")
+    return 0 if in_time and numbers.survived == numbers.tried else 1
 
 
 def _batched(rows: list[Trial], size: int) -> list[list[Trial]]:

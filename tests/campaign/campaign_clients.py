@@ -91,12 +91,12 @@ class Client:
 
     Args:
         pid: Its process.
-        lines: Its standard error, line by line.
     """
 
-    def __init__(self, pid: int, lines: Iterator[str]) -> None:
+    def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.lines = lines
+        #: What it wrote to standard error so far: objects, or text where it is none.
+        self.heard: list[Json | str] = []
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it has ended."""
@@ -117,9 +117,8 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
         act: Is called before its first line and after each line of its standard error, with their number.
     """
     late = threading.Event()
-    heard: list[str] = []
     with _started(program) as (process, lines):
-        client = Client(int(process.pid or 0), lines)
+        client = Client(int(process.pid or 0))
 
         def end() -> None:
             late.set()
@@ -129,8 +128,8 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
         timer.start()
         act(client, 0)
         for line in lines:
-            heard.append(line)
-            act(client, len(heard))
+            client.heard.append(_parsed(line))
+            act(client, len(client.heard))
         process.join(_END_S)
         timer.cancel()
         timer.join()
@@ -139,7 +138,7 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
     return Ended(
         code=-1 if code is None else code,
         document=json.loads(printed) if printed else None,
-        lines=tuple(_parsed(line) for line in heard),
+        lines=tuple(client.heard),
         is_late=late.is_set(),
     )
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -18,21 +19,21 @@ Side = Literal["before", "after"]
 class _Arrivals(list[tuple[str, str]]):
     """The sandbox's own list of requests, which tells of each one that arrives."""
 
-    def __init__(self, told: Callable[[], None]) -> None:
+    def __init__(self, told: Callable[[str, str], None]) -> None:
         super().__init__()
         self._told = told
 
     def append(self, request: tuple[str, str]) -> None:
         super().append(request)
-        self._told()
+        self._told(*request)
 
 
 class Counter:
     """Counts the requests of a sandbox, and acts at one of them."""
 
     def __init__(self) -> None:
-        #: Requests that arrived since the last reset.
-        self.count = 0
+        #: When requests arrived since the last reset, on the monotonic clock, and what they were.
+        self.arrivals: list[tuple[float, str, str]] = []
         self.description = Witness()
         self._worked = 0
         self._act: tuple[Side, int, Callable[[], None]] | None = None
@@ -46,7 +47,8 @@ class Counter:
 
     def reset(self) -> None:
         """Begin anew, and act at none."""
-        self.count = self._worked = 0
+        self.arrivals.clear()
+        self._worked = 0
         self._act = None
 
     def at(self, side: Side, number: int, act: Callable[[], None]) -> None:
@@ -65,8 +67,13 @@ class Counter:
         self._worked += 1
         self._look("after", self._worked)
 
-    def _arrived(self) -> None:
-        self.count += 1
+    @property
+    def count(self) -> int:
+        """How many requests arrived since the last reset."""
+        return len(self.arrivals)
+
+    def _arrived(self, method: str, path: str) -> None:
+        self.arrivals.append((time.monotonic(), method, path))
         self._look("before", self.count)
 
     def _look(self, side: Side, number: int) -> None:
