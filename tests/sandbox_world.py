@@ -131,6 +131,7 @@ class World:
         self._machines = Machines(work, self.hosts, wiring)
         context = Context(
             project=self.project,
+            work=work,
             machines=self._machines,
             wiring=wiring,
             territory=self._territory,

@@ -235,3 +235,52 @@ def test_protection_does_not_outlast_what_never_ends(ahead: Ahead) -> None:
     assert code(ahead("DELETE", f"/servers/{server['id']}")) == (403, "protected")
     assert act(ahead, server, "change_protection", {"delete": False, "rebuild": False}).status == 201
     gone(ahead, server)
+
+
+#: Command, kind of resource, word of the request, its body, and where its work would show.
+INSTANT: list[tuple[str, str, str, Json, str]] = [
+    ("set_firewall_rules", "firewalls", "set_rules", {"rules": []}, "rules"),
+    ("change_protection", "networks", "change_protection", {"delete": True}, "protection"),
+    ("add_route", "networks", "add_route", {"destination": "10.100.1.0/24", "gateway": "10.0.0.2"}, "routes"),
+    ("delete_subnet", "networks", "delete_subnet", {"ip_range": "10.0.0.0/16"}, "subnets"),
+    ("change_ip_range", "networks", "change_ip_range", {"ip_range": "10.0.0.0/12"}, "ip_range"),
+    ("add_to_placement_group", "servers", "add_to_placement_group", {}, "placement_group"),
+    ("change_protection", "servers", "change_protection", {"delete": True, "rebuild": True}, "protection"),
+    ("assign_primary_ip", "primary_ips", "assign", {"assignee_type": "server"}, "assignee_id"),
+    ("change_dns_ptr", "primary_ips", "change_dns_ptr", {"dns_ptr": "a.example"}, "dns_ptr"),
+]
+
+
+@pytest.mark.parametrize("how", ["error", "endless"])
+@pytest.mark.parametrize(("command", "kind", "word", "body", "field"), INSTANT)
+def test_instant_actions(ahead: Ahead, *, command: str, kind: str, word: str, body: Json, field: str, how: Any) -> None:
+    """What takes no time goes wrong as well: its work is left undone, and done when it is asked for again."""
+    rule = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0"]}
+    rows = {
+        "firewalls": ahead.make("firewalls", rules=[rule]),
+        "networks": ahead.network(),
+        "primary_ips": ahead.make("primary_ips", type="ipv4", assignee_type="server", location="fsn1"),
+        "servers": ahead.order(start_after_create=False, public_net={"enable_ipv4": False}).body["server"],
+    }
+    ahead.world.tick()
+    more = {
+        "add_to_placement_group": {"placement_group": ahead.make("placement_groups", type="spread")["id"]},
+        "assign_primary_ip": {"assignee_id": rows["servers"]["id"]},
+        "change_dns_ptr": {"ip": rows["primary_ips"]["ip"]},
+    }
+    before = look(ahead, rows[kind]["id"], kind)[field]
+
+    def ask() -> Json:
+        reply = act(ahead, rows[kind], word, {**body, **more.get(command, {})}, kind=kind)
+        assert reply.status == 201, reply.body
+        return dict(reply.body.get("action") or reply.body["actions"][0])
+
+    ahead.world.faults = Faults(actions=(ActionFault(command=command, how=how),))
+    action = ask()
+    assert (action["command"], action["status"]) == (command, "error" if how == "error" else "running")
+    assert look(ahead, rows[kind]["id"], kind)[field] == before
+    ahead.world.faults = Faults()
+    if how == "endless" and command in ("add_to_placement_group", "assign_primary_ip"):
+        return  # the server is locked for good, but for its deletion and its protection
+    assert ask()["status"] == "success"
+    assert look(ahead, rows[kind]["id"], kind)[field] != before

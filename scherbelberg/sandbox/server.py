@@ -198,6 +198,7 @@ class Sandbox:
         self._machines = Machines(work, driver, wiring)
         context = Context(
             project=self.project,
+            work=work,
             machines=self._machines,
             wiring=wiring,
             territory=territory,

@@ -284,7 +284,7 @@ def unsaid(ended: Ended) -> Iterator[str]:
         yield "it ended in a way that nobody thought of"
     if "\n" in message or not message:
         yield f"it did not say in a sentence what happened: {message!r}"
-    is_of_node = ended.code in _AT_NODES or "POST /servers:" in message
+    is_of_node = ended.code in _AT_NODES or ("POST /servers:" in message and ended.code != ExitCode.LEFTOVERS)
     if is_of_node and not (error.get("phase") and (error.get("node") or _NODE.search(message))):
         yield "it did not name node and phase"
     if code == "bootstrap_failed" and not error.get("log_tail"):

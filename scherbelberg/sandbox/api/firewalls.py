@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
@@ -13,8 +14,7 @@ from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, re
 from scherbelberg.sandbox.api.selectors import read_selector
 from scherbelberg.sandbox.api.views import Json, head, show_action
 from scherbelberg.sandbox.cloud.model import Firewall, Server
-from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER, Wiring
+from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER
 from scherbelberg.sandbox.refusals import Refused, in_use, over_limit
 
 _RULES = 50
@@ -24,7 +24,7 @@ _PORTS = 65_535
 def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
     project = context.project
-    firewalls = _Firewalls(project, context.wiring)
+    firewalls = _Firewalls(context)
     yield from shared_routes(project, "firewalls", firewalls.show)
     yield "POST", "/firewalls", firewalls.make
     yield "DELETE", r"/firewalls/(\d+)", firewalls.remove
@@ -41,9 +41,10 @@ class _Firewalls:
         wiring: Puts them in force.
     """
 
-    def __init__(self, project: Project, wiring: Wiring) -> None:
-        self._project = project
-        self._wiring = wiring
+    def __init__(self, context: Context) -> None:
+        self._project = context.project
+        self._work = context.work
+        self._wiring = context.wiring
 
     def show(self, firewall: Firewall) -> Json:
         """Show one."""
@@ -68,11 +69,11 @@ class _Firewalls:
             created=self._project.clock.now(),
             name=values["name"],
             labels=values.get("labels", {}),
-            rules=values.get("rules", []),
+            rules=[],
         )
         _require_applicable(firewall, servers)
         self._project.firewalls[firewall.id] = firewall
-        actions = [self._rules_action(firewall), *self._apply(firewall, servers, targets)]
+        actions = [self._rules_action(firewall, values.get("rules", [])), *self._apply(firewall, servers, targets)]
         return Answer(201, {"firewall": self.show(firewall), "actions": actions})
 
     def remove(self, _request: Request, number: int) -> Answer:
@@ -88,11 +89,11 @@ class _Firewalls:
         """Replace all rules."""
         firewall = self._find(number)
         values = checks.read_fields(request.body, {"rules": _RULE_LIST}, required=("rules",))
-        firewall.rules = values["rules"]
-        return Answer(201, {"actions": [self._rules_action(firewall)]})
+        return Answer(201, {"actions": [self._rules_action(firewall, values["rules"])]})
 
-    def _rules_action(self, firewall: Firewall) -> Json:
-        return show_action(self._project.instant_action("set_firewall_rules", ("firewall", firewall)))
+    def _rules_action(self, firewall: Firewall, rules: list[Json]) -> Json:
+        replace = partial(setattr, firewall, "rules", rules)
+        return show_action(self._work.instant("set_firewall_rules", ("firewall", firewall), do=replace))
 
     def apply(self, request: Request, number: int) -> Answer:
         """Apply a firewall to servers and labels."""
@@ -126,7 +127,7 @@ class _Firewalls:
             firewall.selectors.remove(words)
         self._wiring.select(firewall, read_selectors(firewall))
         actions = [show_action(self._wiring.unguard(firewall, server)) for server in servers]
-        return Answer(201, {"actions": actions or [self._rules_action(firewall)]})
+        return Answer(201, {"actions": actions or [self._rules_action(firewall, firewall.rules)]})
 
     def _apply(self, firewall: Firewall, servers: list[Server], targets: list[Json]) -> list[Json]:
         firewall.selectors += _selectors(targets)

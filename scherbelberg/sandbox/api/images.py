@@ -38,7 +38,7 @@ def routes(context: Context) -> Iterable[Route]:
     changes = Changes(known=known, apply=_describe)
     yield from shared_routes(project, "images", show_image, changes=changes, filters=_FILTERS)
     yield "DELETE", r"/images/(\d+)", lambda _request, number: _remove(context, number)
-    yield change_protection(project, "images", "delete", check=lambda image, _wanted: _require_own(image))
+    yield change_protection(context, "images", "delete", check=lambda image, _wanted: _require_own(image))
 
 
 def _describe(image: Image, values: Json) -> None:

@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -52,7 +53,7 @@ def routes(context: Context) -> Iterable[Route]:
     yield "POST", r"/networks/(\d+)/actions/add_route", networks.add_route
     yield "POST", r"/networks/(\d+)/actions/delete_route", networks.delete_route
     yield "POST", r"/networks/(\d+)/actions/change_ip_range", networks.change_range
-    yield change_protection(project, "networks", "delete")
+    yield change_protection(context, "networks", "delete")
 
 
 def _expose(network: Network, values: Json) -> None:
@@ -68,6 +69,7 @@ class _Networks:
 
     def __init__(self, context: Context) -> None:
         self._project: Project = context.project
+        self._work = context.work
         self._wiring = context.wiring
         self._territory = context.territory
         self._subnet = {
@@ -142,8 +144,7 @@ class _Networks:
         row = checks.read_fields(request.body, self._subnet, required=("type", "network_zone"))
         if len(network.subnets) >= _SUBNETS:
             raise unsupported(f"a network has at most {_SUBNETS} subnets")
-        network.subnets.append(_make_subnet(network, row))
-        return self._done("add_subnet", network)
+        return self._done("add_subnet", network, partial(network.subnets.append, _make_subnet(network, row)))
 
     def delete_subnet(self, request: Request, number: int) -> Answer:
         """Delete a subnet that nobody is in."""
@@ -154,8 +155,7 @@ class _Networks:
             raise missing("subnet", ip_range)
         if any(address in ip_range for address in _addresses(self._project, network)):
             raise in_use("subnet", ip_range)
-        network.subnets.remove(subnet)
-        return self._done("delete_subnet", network)
+        return self._done("delete_subnet", network, partial(network.subnets.remove, subnet))
 
     def add_route(self, request: Request, number: int) -> Answer:
         """Add a route."""
@@ -163,8 +163,7 @@ class _Networks:
         row = checks.read_fields(request.body, _ROUTE, required=tuple(_ROUTE))
         if len(network.routes) >= _ROUTES:
             raise unsupported(f"a network has at most {_ROUTES} routes")
-        network.routes.append(_make_route(network, row))
-        return self._done("add_route", network)
+        return self._done("add_route", network, partial(network.routes.append, _make_route(network, row)))
 
     def delete_route(self, request: Request, number: int) -> Answer:
         """Delete a route."""
@@ -173,8 +172,7 @@ class _Networks:
         wanted = {name: str(value) for name, value in row.items()}
         if wanted not in network.routes:
             raise missing("route", wanted["destination"])
-        network.routes.remove(wanted)
-        return self._done("delete_route", network)
+        return self._done("delete_route", network, partial(network.routes.remove, wanted))
 
     def change_range(self, request: Request, number: int) -> Answer:
         """Enlarge a network; its first address stays."""
@@ -183,8 +181,7 @@ class _Networks:
         self._require_allowed(wanted)
         if not network.ip_range.subnet_of(wanted) or wanted.network_address != network.ip_range.network_address:
             raise invalid("ip_range", "must contain the present range and begin where it begins")
-        network.ip_range = wanted
-        return self._done("change_ip_range", network)
+        return self._done("change_ip_range", network, partial(setattr, network, "ip_range", wanted))
 
     def _require_allowed(self, ip_range: IPv4Network) -> None:
         allowed = self._territory.private_ranges
@@ -193,8 +190,8 @@ class _Networks:
         if ip_range.prefixlen > _MIN_NETWORK_BITS:
             raise invalid("ip_range", f"network must be at least /{_MIN_NETWORK_BITS}")
 
-    def _done(self, command: str, network: Network) -> Answer:
-        return Answer(201, {"action": show_action(self._project.instant_action(command, ("network", network)))})
+    def _done(self, command: str, network: Network, do: Callable[[], object]) -> Answer:
+        return Answer(201, {"action": show_action(self._work.instant(command, ("network", network), do=do))})
 
     def _find(self, number: int) -> Network:
         self._project.get("networks", number)

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -40,7 +41,7 @@ def routes(context: Context) -> Iterable[Route]:
     yield "POST", r"/primary_ips/(\d+)/actions/assign", addresses.assign
     yield "POST", r"/primary_ips/(\d+)/actions/unassign", addresses.unassign
     yield "POST", r"/primary_ips/(\d+)/actions/change_dns_ptr", addresses.change_name
-    yield change_protection(project, "primary_ips", "delete", required=("delete",), check=_require_protectable)
+    yield change_protection(context, "primary_ips", "delete", required=("delete",), check=_require_protectable)
 
 
 def _keep(primary: PrimaryIp, values: Json) -> None:
@@ -63,6 +64,7 @@ class _PrimaryIps:
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
+        self._work = context.work
         self._wiring = context.wiring
 
     def make(self, request: Request) -> Answer:
@@ -90,8 +92,8 @@ class _PrimaryIps:
         )
         body = {"primary_ip": show_primary_ip(primary)}
         if server is not None:
-            self._connect(primary, server)
-            action = self._project.instant_action("create_primary_ip", ("primary_ip", primary), ("server", server))
+            connect = partial(self._connect, primary, server)
+            action = self._work.instant("create_primary_ip", ("primary_ip", primary), ("server", server), do=connect)
             body = {"primary_ip": show_primary_ip(primary), "action": show_action(action)}
         return Answer(201, body)
 
@@ -124,8 +126,7 @@ class _PrimaryIps:
         server = self._free_server(values["assignee_id"], primary.type)
         if server.location.name != primary.location.name:
             raise unsupported("server and primary IP are not in the same location")
-        self._connect(primary, server)
-        return self._done("assign_primary_ip", primary, server)
+        return self._done("assign_primary_ip", primary, server, do=partial(self._connect, primary, server))
 
     def unassign(self, _request: Request, number: int) -> Answer:
         """Take an address from a server that is off."""
@@ -134,8 +135,8 @@ class _PrimaryIps:
         if server is None:
             raise Refused(422, "primary_ip_not_assigned", "primary IP is not assigned")
         _require_off(require_unlocked(server))
-        self._connect(primary, None, former=server)
-        return self._done("unassign_primary_ip", primary, server)
+        disconnect = partial(self._connect, primary, None, former=server)
+        return self._done("unassign_primary_ip", primary, server, do=disconnect)
 
     def change_name(self, request: Request, number: int) -> Answer:
         """Set the name that an address shows in reverse lookups."""
@@ -145,14 +146,19 @@ class _PrimaryIps:
         if values["ip"] not in ip_network(primary.ip):
             raise missing("IP", values["ip"])
         ip = str(values["ip"])
-        primary.dns_ptr.pop(ip, None)
-        if values["dns_ptr"] is not None:
-            primary.dns_ptr[ip] = values["dns_ptr"]
-        return self._done("change_dns_ptr", primary)
 
-    def _done(self, command: str, primary: PrimaryIp, server: Server | None = None) -> Answer:
+        def rename() -> None:
+            primary.dns_ptr.pop(ip, None)
+            if values["dns_ptr"] is not None:
+                primary.dns_ptr[ip] = values["dns_ptr"]
+
+        return self._done("change_dns_ptr", primary, do=rename)
+
+    def _done(
+        self, command: str, primary: PrimaryIp, server: Server | None = None, *, do: Callable[[], object]
+    ) -> Answer:
         concerned = (("primary_ip", primary), *((("server", server),) if server else ()))
-        return Answer(201, {"action": show_action(self._project.instant_action(command, *concerned))})
+        return Answer(201, {"action": show_action(self._work.instant(command, *concerned, do=do))})
 
     def _connect(self, primary: PrimaryIp, server: Server | None, *, former: Server | None = None) -> None:
         primary.assignee = server.id if server else None

@@ -18,6 +18,7 @@ from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.model import Action, Kind, Resource, Server
 from scherbelberg.sandbox.cloud.project import SINGULAR, Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
+from scherbelberg.sandbox.cloud.work import Work
 from scherbelberg.sandbox.refusals import Refused, locked, missing, protected
 from scherbelberg.sandbox.words import Faults
 
@@ -62,6 +63,7 @@ class Context:
 
     Args:
         project: The state.
+        work: Changes it.
         machines: Makes it come true.
         wiring: Connects servers.
         territory: The sandbox's addresses.
@@ -69,6 +71,7 @@ class Context:
     """
 
     project: Project
+    work: Work
     machines: Machines
     wiring: Wiring
     territory: Territory
@@ -219,7 +222,7 @@ def answer_action(project: Project, number: int, kind: str | None = None, owner:
 
 
 def change_protection(
-    project: Project,
+    context: Context,
     kind: Kind,
     *fields: str,
     required: tuple[str, ...] = (),
@@ -228,7 +231,7 @@ def change_protection(
     """Let a client protect resources of a kind from deletion.
 
     Args:
-        project: The state.
+        context: State and work.
         kind: Which.
         fields: Names of the protections, which the API shows as equal.
         required: Those that must be named.
@@ -237,14 +240,18 @@ def change_protection(
     singular = SINGULAR[kind]
 
     def change(request: Request, number: int) -> Answer:
-        resource = project.get(kind, number)
+        resource = context.project.get(kind, number)
         values = checks.read_fields(request.body, dict.fromkeys(fields, checks.boolean), required=required)
         if len(set(values.values())) > 1:
             raise Refused(422, "invalid_input", f"{' and '.join(fields)} must be equal")
         wanted = next(iter(values.values()), resource.protected)
         check(resource, wanted)
-        resource.protected = wanted
-        return Answer(201, {"action": show_action(project.instant_action("change_protection", (singular, resource)))})
+
+        def protect() -> None:
+            resource.protected = wanted
+
+        action = context.work.instant("change_protection", (singular, resource), do=protect)
+        return Answer(201, {"action": show_action(action)})
 
     return "POST", rf"/{kind}/(\d+)/actions/change_protection", change
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
@@ -58,7 +59,7 @@ def routes(context: Context) -> Iterable[Route]:
         yield "POST", rf"/servers/(\d+)/actions/{word}", handler
     # What never ends must not keep a server from being given back, so it may not keep its protection either.
     yield change_protection(
-        context.project, "servers", "delete", "rebuild", check=lambda server, _wanted: machines.require_free(server)
+        context, "servers", "delete", "rebuild", check=lambda server, _wanted: machines.require_free(server)
     )
 
 
@@ -71,6 +72,7 @@ class _Actions:
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
+        self._work = context.work
         self._machines = context.machines
         self._wiring = context.wiring
         self._faults = context.faults
@@ -161,17 +163,17 @@ class _Actions:
         if server.placement_group is not None:
             raise unsupported("server is in a placement group already")
         require_place(self._project, group)
-        server.placement_group = group.id
         concerned: tuple[Any, ...] = (("server", server), ("placement_group", group))
-        return _answer(self._project.instant_action("add_to_placement_group", *concerned))
+        join = partial(setattr, server, "placement_group", group.id)
+        return _answer(self._work.instant("add_to_placement_group", *concerned, do=join))
 
     def leave_group(self, _request: Request, number: int) -> Answer:
         """Take a server out of its placement group."""
         server = self._unlocked(number)
         if server.placement_group is None:
             raise unsupported("server is in no placement group")
-        server.placement_group = None
-        return _answer(self._project.instant_action("remove_from_placement_group", ("server", server)))
+        leave = partial(setattr, server, "placement_group", None)
+        return _answer(self._work.instant("remove_from_placement_group", ("server", server), do=leave))
 
     def _unlocked(self, number: int) -> Server:
         self._project.get("servers", number)

@@ -167,12 +167,6 @@ class Project:
         if error:
             action.undo()
 
-    def instant_action(self, command: str, *resources: tuple[str, Resource]) -> Action:
-        """Note something that took no time."""
-        action = self.open_action(command, *resources)
-        self.close_action(action)
-        return action
-
 
 def _system_image(row: tuple[int, str, str, str, str, str]) -> Image:
     number, architecture, flavour, version, description, created = row

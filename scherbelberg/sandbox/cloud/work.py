@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from scherbelberg.sandbox.cloud.model import Action
+from scherbelberg.sandbox.cloud.model import Action, Resource
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.refusals import Refused
 from scherbelberg.sandbox.words import ActionFault, Delays, Faults
@@ -48,6 +48,25 @@ class Work:
         task = asyncio.create_task(self._take(steps))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def instant(self, command: str, *resources: tuple[str, Resource], do: Callable[[], object]) -> Action:
+        """Do something that takes no time, unless it was told to go wrong.
+
+        Args:
+            command: In Hetzner's words.
+            resources: Kind (singular) and resource of all that it concerns.
+            do: The work.
+        """
+        action = self.project.open_action(command, *resources)
+        fault = self._fault(action)
+        if fault is None:
+            do()
+            self.project.close_action(action)
+        elif fault.how == "endless":
+            self._stuck.add(action.id)
+        else:
+            self.project.close_action(action, _on_purpose(action, fault))
+        return action
 
     async def close(self) -> None:
         """Drop everything."""
@@ -93,7 +112,7 @@ class Work:
         """
         if fault is not None:
             await self.pause(self.delays.start_s)
-            return fault.code, f"the sandbox was told to fail {action.command}"
+            return _on_purpose(action, fault)
         try:
             await work()
         except Refused as refused:
@@ -107,6 +126,11 @@ class Work:
         numbers = [number for kind, number in action.resources if kind == "server"]
         names = [self.project.servers[number].name for number in numbers if number in self.project.servers]
         for fault in self.faults().actions:
-            if fnmatchcase(action.command, fault.command) and any(fnmatchcase(name, fault.server) for name in names):
+            concerns = any(fnmatchcase(name, fault.server) for name in names) or (not numbers and fault.server == "*")
+            if concerns and fnmatchcase(action.command, fault.command):
                 return fault
         return None
+
+
+def _on_purpose(action: Action, fault: ActionFault) -> tuple[str, str]:
+    return fault.code, f"the sandbox was told to fail {action.command}"
