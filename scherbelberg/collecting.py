@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
 from scherbelberg.catalog import Resource
@@ -69,12 +71,13 @@ async def sift(settings: Settings, *, owner: str | None = None, prefix: str | No
     async with opened(settings, Timeouts()) as hetzner:
         found = await inventory(hetzner, selector())
         now_s = hetzner.now_s
-    meant = [
-        one
-        for one in kept(found, settings, now_s=now_s)
-        if owner in {None, one.holding.owner} and prefix in {None, one.holding.prefix}
-    ]
-    return Garbage(clusters=tuple(await together(*(_judge(one) for one in meant))), strays=strays(found))
+
+    def is_meant(labels: Mapping[str, str]) -> bool:
+        return owner in {None, labels.get("owner")} and prefix in {None, labels.get("prefix")}
+
+    resources = [resource for resource in found if is_meant(resource.labels)]
+    clusters = await together(*(_judge(one) for one in kept(resources, settings, now_s=now_s)))
+    return Garbage(clusters=tuple(clusters), strays=strays(resources))
 
 
 async def _judge(one: Kept) -> Judged:

@@ -78,7 +78,7 @@ def _reason(holding: Holding, verdict: Verdict, now_s: float) -> str:
     left = left_words(None if holding.deadline_s is None else holding.deadline_s - now_s)
     return {
         Verdict.PROTECTED: f"{left}; 'scherbelberg unprotect -p {holding.prefix}' allows its deletion",
-        Verdict.EXPIRED: left,
+        Verdict.EXPIRED: left if holding.servers else f"{left}, no machine is left of it",
         Verdict.IDLE: left,
         Verdict.REMAINS: "no machine is left of it",
         Verdict.ORPHAN: f"it cannot be used; 'scherbelberg nuke -p {holding.prefix}' deletes it",

@@ -46,6 +46,7 @@ from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.interpreter import own_versions, read_client
 from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
 from scherbelberg.store import Folder, Store
+from scherbelberg.survey import point_out
 from scherbelberg.teardown import inventory
 from scherbelberg.transport import Passing
 
@@ -160,6 +161,7 @@ async def _ask(access: Access) -> _Found:
                 return _Found(facts=facts)
             facts = evolve(facts, write_error=await _error_of(hetzner, "PUT", _NOTHING))
             held = holdings(await inventory(hetzner, selector()))
+            point_out(held, hetzner.now_s)
             return _Found(facts=facts, held=held, now_s=hetzner.now_s)
     except TimeoutError:
         late = CloudUnreachable(f"{access.place} at {access.endpoint} did not answer within {_CLOUD_S:g} s.")

@@ -206,7 +206,7 @@ async def give_back(
     async with opened(settings, timeouts) as hetzner:
         if len(uids) > 1:  # a single one is looked at right before its deletion anyway
             found = await inventory(hetzner, selector(prefix=prefix))
-            check(tuple(resource for resource in found if resource.labels["uid"] in uids), hetzner.now_s)
+            check(tuple(resource for resource in found if resource.labels.get("uid") in uids), hetzner.now_s)
         for uid in uids:
             own = tuple(folder for folder in _folders(settings, prefix) if folder.uid == uid)
             wanted = selector(prefix=prefix, uid=uid)

@@ -43,13 +43,23 @@ async def survey(hetzner: Hetzner, settings: Settings) -> tuple[Kept, ...]:
         settings: The surroundings.
     """
     found = kept(await inventory(hetzner, selector()), settings, now_s=hetzner.now_s)
-    if late := overdue_line((one.holding for one in found), hetzner.now_s):
-        notice(late, about="overdue")
+    point_out((one.holding for one in found), hetzner.now_s)
     for one in found:
         left_s = soon_s(one.holding, one.now_s)
         if one.folder is not None and left_s is not None:
             notice(soon_line(one.holding.prefix, left_s), about=one.holding.uid)
     return found
+
+
+def point_out(found: Iterable[Holding], now_s: float) -> None:
+    """Tell users of clusters that are overdue.
+
+    Args:
+        found: What the cloud holds.
+        now_s: The API's clock, epoch seconds.
+    """
+    if late := overdue_line(found, now_s):
+        notice(late, about="overdue")
 
 
 def kept(found: Iterable[Resource], settings: Settings, *, now_s: float) -> tuple[Kept, ...]:

@@ -108,6 +108,7 @@ def test_remains() -> None:
     (found,) = holdings([Resource(kind="networks", id=1, name="x", labels={**lost.labels, "deadline": "none"})])
     assert judge(found, NOW_S + 3600) is Verdict.REMAINS
     assert reason(found, Verdict.REMAINS, NOW_S) == "no machine is left of it"
+    assert reason(found, Verdict.EXPIRED, NOW_S) == "no deadline, no machine is left of it"
 
 
 @pytest.mark.parametrize(

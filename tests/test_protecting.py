@@ -100,6 +100,9 @@ async def test_from_a_program(settings: Settings, sandbox: SandboxThread) -> Non
     # A firewall that an earlier cluster of the name left behind.
     rest = who.labels("firewall") | {"uid": "before"}
     assert cloud("POST", "/firewalls", {"name": "dear-before", "labels": rest}).status == 201
+    # Another one, of which nobody knows whose it is.
+    stray = {key: value for key, value in rest.items() if key != "uid"}
+    assert cloud("POST", "/firewalls", {"name": "dear-stray", "labels": stray}).status == 201
     cluster = await Cluster.from_existing("dear", settings=settings)
     await cluster.protect()
     with pytest.raises(ClusterProtected):
@@ -109,7 +112,7 @@ async def test_from_a_program(settings: Settings, sandbox: SandboxThread) -> Non
     assert deletions(sandbox) == []
     await cluster.protect(wanted=False)
     await Cluster.nuke("dear", settings=settings)
-    assert held(settings) == []
+    assert held(settings) == ["firewalls/dear-stray"]
     cloud.close()
 
 

@@ -143,7 +143,10 @@ def main(words: list[str]) -> None:
         words: The file, and for how long nothing was done.
     """
     config = json.loads(Path(words[0]).read_text(encoding="utf-8"))
-    run(Cloud(config), int(words[1]) if words[1].isdecimal() else None)
+    try:
+        run(Cloud(config), int(words[1]) if words[1].isdecimal() else None)
+    except OSError as error:
+        sys.exit(f"warden: the cloud does not answer as it should: {error}; the next run tries again")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 from collections.abc import Iterator
@@ -34,8 +35,10 @@ def relayed(endpoint: str) -> Iterator[str]:
     parts = urlsplit(endpoint)
     with socket.create_server((str(GATEWAY), 0)) as server:
         threading.Thread(target=_serve, args=(server, (parts.hostname, parts.port)), daemon=True).start()
-        yield endpoint.replace(parts.netloc, f"{GATEWAY}:{server.getsockname()[1]}")
-        server.shutdown(socket.SHUT_RDWR)
+        try:
+            yield endpoint.replace(parts.netloc, f"{GATEWAY}:{server.getsockname()[1]}")
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
 
 
 def _serve(server: socket.socket, target: tuple[str, int]) -> None:
@@ -44,19 +47,22 @@ def _serve(server: socket.socket, target: tuple[str, int]) -> None:
             near, _ = server.accept()
         except OSError:
             return
-        far = socket.create_connection(target)
-        for one, other in ((near, far), (far, near)):
-            threading.Thread(target=_copy, args=(one, other), daemon=True).start()
+        threading.Thread(target=_lead, args=(near, target), daemon=True).start()
+
+
+def _lead(near: socket.socket, target: tuple[str, int]) -> None:
+    with near, socket.create_connection(target) as far:
+        back = threading.Thread(target=_copy, args=(far, near), daemon=True)
+        back.start()
+        _copy(near, far)
+        back.join()
 
 
 def _copy(one: socket.socket, other: socket.socket) -> None:
-    with other:
-        try:
-            while data := one.recv(65536):
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            return
+    with contextlib.suppress(OSError):
+        while data := one.recv(65536):
+            other.sendall(data)
+        other.shutdown(socket.SHUT_WR)
 
 
 def quiet(rented: Rented) -> str:
@@ -76,13 +82,17 @@ def test_watch_and_warden(
     from machine_fixtures import renting
 
     folder = tmp_path_factory.mktemp("watched") / "plain"
-    with renting(machines, conda_channel, folder, workers=1, warden=True, idle_s=3600) as rented:
+    with (
+        relayed(machines.settings.endpoint) as endpoint,
+        renting(machines, conda_channel, folder, workers=1, warden=True, idle_s=3600) as rented,
+    ):
         file = "/opt/scherbelberg/etc/warden.json"
         assert rented.run("scheduler", f"stat -c '%a %U' {file}") == "600 root"
         assert rented.run("scheduler", f"setpriv --reuid scherbelberg --clear-groups cat {file} || echo no") == "no"
         assert rented.run("worker000", f"test -e {file} || echo none") == "none"
         secret = machines.settings.token
         assert rented.run("scheduler", f"journalctl --no-pager | grep -cF {secret} || true") == "0"
+        rented.run("scheduler", f"sed -i 's#{machines.settings.endpoint}#{endpoint}#' {file}")
         for node in ("scheduler", "worker000"):
             assert rented.run(node, "systemctl is-active scherbelberg-watch.timer") == "active"
             rented.run(node, "systemctl start scherbelberg-watch.service")
@@ -94,16 +104,14 @@ def test_watch_and_warden(
         seen_s = int(rented.run("worker000", look))
         Waiter().wait(lambda: noted_s(rented) > seen_s - 2, what="The worker's word of it", within_s=WITHIN_S)
 
-        with relayed(machines.settings.endpoint) as endpoint:
-            rented.run("scheduler", f"sed -i 's#{machines.settings.endpoint}#{endpoint}#' {file}")
-            machines.set_clock(13 * 3600)
-            rented.run("scheduler", "rm -f /run/scherbelberg/asked")
-            try:
-                Waiter().wait(
-                    lambda: not [row for row in held(rented.settings) if row.startswith(("servers/", "ssh_keys/"))],
-                    what="The warden's work",
-                    within_s=WITHIN_S,
-                )
-            finally:
-                machines.set_clock(0)
+        machines.set_clock(13 * 3600)
+        rented.run("scheduler", "rm -f /run/scherbelberg/asked")
+        try:
+            Waiter().wait(
+                lambda: not [row for row in held(rented.settings) if row.startswith(("servers/", "ssh_keys/"))],
+                what="The warden's work",
+                within_s=WITHIN_S,
+            )
+        finally:
+            machines.set_clock(0)
         assert {row.partition("/")[0] for row in held(rented.settings)} == {"networks", "firewalls"}
