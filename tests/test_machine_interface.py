@@ -122,7 +122,7 @@ def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
     """What cannot be deleted is named in the document; when it is gone, the document says that."""
     assert shell("create", "-p", "stay", "-w", "1", "--quiet")[0] == 0
     api = Api(sandbox.settings)
-    scheduler = api("GET", "/servers").body["servers"][0]
+    (scheduler,) = api("GET", "/servers?name=stay-scheduler").body["servers"]
     protect = f"/servers/{scheduler['id']}/actions/change_protection"
     assert api("POST", protect, {"delete": True, "rebuild": True}).status == 201
     code, output, complaints = shell("nuke", "-p", "stay", "--json", "--progress", "none")
