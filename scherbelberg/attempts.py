@@ -86,9 +86,10 @@ class Attempts:
         """The error where there is no place left for a node.
 
         Args:
-            name: The node.
+            name: The node; where it is to be there is no capacity.
         """
-        own = {_key(place) for place in self._candidates(name)}
+        node = self.node(name)
+        own = {(node.server_type.name, node.location), *(_key(place) for place in self._candidates(name))}
         rows = [row for row in self.tried if row.outcome == "sold_out" and (row.server_type, row.location) in own]
         count, last = len({(row.server_type, row.location) for row in rows}), rows[-1]
         where = "the only place" if count == 1 else f"any of {count} places"

@@ -100,9 +100,10 @@ class Renting:
     async def _rent(self, name: str, ids: Mapping[str, int]) -> Created:
         planted = user_data(self._credentials.planted[name])
         while True:
-            if self.attempts.is_sold_out(name):
-                self._move_on(name)
             node = self.attempts.node(name)
+            # What an interrupted try has rented is where it is, whatever was found since.
+            if ("servers", node.server_name) not in self._held and self.attempts.is_sold_out(name):
+                node = self._move_on(name)
             self._tell(Event(phase=Phase.RENT, state="start", node=name, detail=_place(node)))
             try:
                 return await self.ensure("servers", server_request(self.attempts.plan, node, ids, planted))
@@ -112,8 +113,11 @@ class Renting:
                 self._note(name, "quota", error.said)
                 raise
 
-    def _move_on(self, name: str) -> None:
+    def _move_on(self, name: str) -> NodePlan:
         """Have a node where there may be capacity.
+
+        Returns:
+            Its plan from now on.
 
         Raises:
             NoCapacity: There is no such place.
@@ -123,6 +127,7 @@ class Renting:
             raise self.attempts.no_capacity(name)
         self.attempts = self.attempts.moved(name, place)
         self._remember(name)
+        return self.attempts.node(name)
 
     async def again(self, name: str, error: ScherbelbergError, said: str) -> bool:
         """Give back what there is of a node that failed or could not be had, and decide what comes next.

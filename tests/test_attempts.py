@@ -146,6 +146,16 @@ def test_no_capacity_anywhere() -> None:
     )
 
 
+def test_no_capacity_where_nothing_was_planned() -> None:
+    """A node that an interrupted try had elsewhere than any candidate of today has an error, too."""
+    attempts = begin(location="fsn1")
+    place = plan(ClusterSpec(worker="cx23", location="hel1")).candidates.worker[0]
+    attempts = attempts.moved("worker000", place).noted("worker000", "sold_out", "no")
+    assert "no capacity for node worker000 in the only place; of cx23 in hel1" in (
+        attempts.no_capacity("worker000").message
+    )
+
+
 _SPECS = st.builds(
     ClusterSpec,
     workers=st.integers(1, 4),

@@ -20,6 +20,7 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Disguise, Faults, HostFault, Options, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
+from scherbelberg.tried import Tried
 
 SPEC = ClusterSpec(prefix="seek", workers=2, timeouts=SHORT)
 
@@ -226,7 +227,11 @@ async def test_resumed_where_it_was(stage: SandboxThread, around: Settings) -> N
     stage.set_faults(Faults(sold_out=(SoldOut(server_type="cx33", location="fsn1"),), requests=(fault,)))
     with pytest.raises(TokenRefused):
         await Cluster.from_new(spec, settings=around, keep=True)
-    before, there = remembered(around), held(around)
+    (folder,) = Store(around.home).folders(prefix="seek")
+    # Right before, another node had found that where these are there was no more.
+    last = Tried(node="worker002", server_type="cx33", location="nbg1", outcome="sold_out", said="no")
+    before, there = evolve(folder.read(), tried=(*folder.read().tried, last)), held(around)
+    folder.save(before)
     stage.set_faults(Faults())
     cluster = await Cluster.from_new(spec, settings=around)
     assert (places(remembered(around)), held(around)) == (places(before), there)
