@@ -170,19 +170,26 @@ class Hetzner(Transport):
         Args:
             server: Which.
             wanted: Whether it is to be protected.
+
+        Raises:
+            CloudError: The API refuses, or it failed.
+            CloudUnreachable: The API did not answer in time.
+            WaitTimeout: It did not end in time.
         """
         deadline = Deadline(self._patience_s)
+        # The cloud wants both to be equal.
+        body = {"delete": wanted, "rebuild": wanted}
         while True:
             try:
-                # The cloud wants both to be equal.
-                body = {"delete": wanted, "rebuild": wanted}
-                await self.call("POST", f"/servers/{server.id}/actions/change_protection", body=body)
+                answer = await self.call("POST", f"/servers/{server.id}/actions/change_protection", body=body)
+                break
             except Passing as fault:
                 if not deadline.left_s:
                     raise self.unreachable(fault) from fault
                 await pause(1.0)
-            else:
-                return
+        what = f"The change of the protection of server {server.name}"
+        for reason in await self._ended([answer["action"]["id"]], what=what, within_s=self._patience_s):
+            raise CloudError(f"{what} failed: {reason}.", api_code="action_failed")
 
     async def reboot(self, server: Resource) -> int:
         """Ask a server's system to go down and to start again.
@@ -218,17 +225,20 @@ class Hetzner(Transport):
         answer = await self.call("POST", f"/{firewall.kind}/{firewall.id}/actions/set_rules", body={"rules": rules})
         ids = [action["id"] for action in answer["actions"]]
 
+        what = f"The change of firewall {firewall.name}"
+        for reason in await self._ended(ids, what=what, within_s=within_s):
+            raise CloudError(f"{what} is not in force everywhere: {reason}.", api_code="action_failed")
+
+    async def _ended(self, ids: list[int], *, what: str, within_s: float) -> list[str]:
+        """Wait for the end of actions; returns what went wrong with those that failed."""
+
         async def ended() -> list[Json] | None:
             parts = [await self._list("actions", {"id": ids[at : at + _IDS]}) for at in range(0, len(ids), _IDS)]
             rows = [row for part in parts for row in part]
             return None if any(row["status"] == "running" for row in rows) else rows
 
-        what = f"The change of firewall {firewall.name}"
-        rows = await until(ended, every_s=0.2, growth=1.5, longest_s=3, within_s=within_s, what=what) if ids else []
-        for row in rows:
-            if row["status"] == "error":
-                reason = row["error"]["message"]
-                raise CloudError(f"{what} is not in force everywhere: {reason}.", api_code="action_failed")
+        rows = await until(ended, every_s=0.2, growth=1.5, longest_s=3, within_s=within_s, what=what)
+        return [row["error"]["message"] for row in rows if row["status"] == "error"]
 
     async def failed_actions(self, ids: tuple[int, ...]) -> dict[int, str]:
         """Tell what went wrong with any of some actions.
