@@ -27,7 +27,7 @@ from collections import Counter  # noqa: E402
 
 from campaign_clients import Client, phases, run  # noqa: E402
 from campaign_draws import Trial, draw  # noqa: E402
-from campaign_trials import Outcome, Place, attempt, nuked, place  # noqa: E402
+from campaign_trials import Outcome, Place, attempt, killed, nuked, place  # noqa: E402
 
 SEEDS = 1000
 #: Clouds side by side: trials mostly wait.
@@ -97,14 +97,7 @@ def ctrl_c(cloud: Place, phase: str) -> tuple[float, float]:
 
 def kill(cloud: Place, number: int) -> float:
     """Kill a create at a request; returns the seconds that 'nuke' takes elsewhere until nothing is left."""
-
-    def act(client: Client, count: int) -> None:
-        if count == 0:
-            cloud.counter.at("after", number, client.kill)
-
-    cloud.counter.reset()
-    run(cloud.create(2, home=f"kill-{number}", patient=True), within_s=cloud.within_s, act=act)
-    cloud.counter.reset()
+    killed(cloud, "after", number, home=f"kill-{number}", workers=2)
     begin_s = time.monotonic()
     if broken := nuked(cloud):
         raise AssertionError(broken)
@@ -115,10 +108,10 @@ def ends(folder: Path) -> bool:
     """Measure ends; returns whether deletions are sent in time."""
     with place(folder, "scripted") as cloud:
         sent = {phase: ctrl_c(cloud, phase) for phase in ("reach", "push", "environment", "service")}
-        killed = [kill(cloud, number) for number in range(8, 20, 2)]
+        nuked_s = [kill(cloud, number) for number in range(8, 20, 2)]
     for phase, (sent_s, ended_s) in sent.items():
         print(f"Ctrl-C in {phase} of {SERVERS} servers: all deletions sent after {sent_s:.2f} s, end {ended_s:.1f} s")
-    print(f"from kill -9 to an empty project with nuke: {min(killed):.1f} to {max(killed):.1f} s")
+    print(f"from kill -9 to an empty project with nuke: {min(nuked_s):.1f} to {max(nuked_s):.1f} s")
     return all(sent_s <= SENT_S for sent_s, _ in sent.values())
 
 

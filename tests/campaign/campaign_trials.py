@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 import signal
 import time
@@ -15,13 +14,14 @@ from pathlib import Path
 from attrs import evolve, frozen
 from campaign_clients import Client, Ended, Json, Program, run
 from campaign_draws import DEADLINES, PATIENT, PREFIX, Hosts, Trial
-from campaign_requests import Counter
+from campaign_judging import unexpected, unfinished, unsaid, was_told
+from campaign_requests import Counter, Side
 from sandbox_helpers import Api, new_key, public
 from surroundings import environment_for, folders, held, settings_for
 
 from scherbelberg.exitcodes import ExitCode
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Options
+from scherbelberg.sandbox.words import NO_FAULTS, Faults, Options, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.specfile import write_spec
@@ -31,9 +31,6 @@ from scherbelberg.store import Store
 TIME_SCALE = 0.01
 #: What is added to the product's own deadlines, in seconds: a busy computer takes its time.
 _SLACK_S = 60.0
-_NODE = re.compile(r"\b(scheduler|worker\d+)\b")
-#: Of failures that are those of a node.
-_AT_NODES = (ExitCode.TIMEOUT, ExitCode.NODE)
 _SIGNALS = {"sigint": signal.SIGINT, "sigterm": signal.SIGTERM, "kill": signal.SIGKILL}
 
 
@@ -227,68 +224,30 @@ def _judge(where: Place, trial: Trial, home: str, ended: Ended) -> tuple[tuple[s
     if ended.code == -signal.SIGKILL:
         broken = resumed(where, trial.workers, home=home) if trial.seed % 2 else nuked(where)
     elif ended.code == 0 or is_made:
-        broken = (*_whole(trial, left), *given_back(where, home=home))
+        broken = (*unfinished(trial, left), *given_back(where, home=home))
     else:
-        broken = (*unsaid(ended), *_unexpected(trial, ended, left, kept))
+        broken = (*unsaid(ended), *unexpected(trial, ended, left, kept))
         if left or kept:
             broken += given_back(where, home=home)
-    untold = [] if ended.code <= 0 or is_made or _was_told(ended, left) else left
+    untold = [] if ended.code <= 0 or is_made or was_told(ended, left) else left
     return broken, (*untold, *where.own())
 
 
-def _whole(trial: Trial, held_: list[str]) -> tuple[str, ...]:
-    servers = [name for name in held_ if name.startswith("servers/")]
-    if (len(servers), len(held_)) != (trial.workers + 1, trial.workers + 4):
-        return (f"it made {', '.join(held_)}",)
-    return ()
+def killed(where: Place, side: Side, number: int, *, home: str, workers: int = 1) -> Ended:
+    """Begin a create and kill it at a request; its code is 0 if it never sent that many."""
+    where.counter.reset()
+    lost = (RequestFault(number=number, how="drop_before"),) if side == "before" else ()
+    where.sandbox.set_faults(Faults(requests=lost))
 
+    def act(client: Client, count: int) -> None:
+        if count == 0:
+            where.counter.at(side, number, client.kill)
 
-def _unexpected(trial: Trial, ended: Ended, left: list[str], kept: list[str]) -> Iterator[str]:
-    """What a create that failed must not have left."""
-    abandoned = trial.ending == "sigint twice at a terminal" and ended.code == 130
-    if left and not _was_told(ended, left):
-        yield f"{', '.join(left)} left, and nobody was told"
-    if abandoned or (trial.keep and ended.code < 128):
-        return
-    if left and not trial.holds_on:
-        yield f"{', '.join(left)} left although nothing held it"
-    if kept and not left and ended.code != ExitCode.LEFTOVERS:
-        yield "the folder stayed when the cluster was gone"
-    if left and not kept:
-        yield "the folder went and the cluster stayed"
-
-
-def _was_told(ended: Ended, left: list[str]) -> bool:
-    named = (ended.document or {}).get("left_over", [])
-    if named:
-        return set(left) <= {_as_held(name) for name in named}
-    return not left or f"nuke -p {PREFIX}" in ended.error.get("message", "")
-
-
-def _as_held(name: str) -> str:
-    kind, _, rest = name.rpartition(" ")
-    return f"{kind.replace(' ', '_')}s/{rest}"
-
-
-def unsaid(ended: Ended) -> Iterator[str]:
-    """What a create that failed did not say, or should not have said.
-
-    Args:
-        ended: How it ended.
-    """
-    error = ended.error
-    message, code = error.get("message", ""), error.get("code")
-    if code in ("CancelledError", "SystemExit"):
-        return
-    if "Traceback" in ended.text or code in (None, "unexpected"):
-        yield "it ended in a way that nobody thought of"
-    if "\n" in message or not message:
-        yield f"it did not say in a sentence what happened: {message!r}"
-    is_of_node = ended.code in _AT_NODES or ("POST /servers:" in message and ended.code != ExitCode.LEFTOVERS)
-    if is_of_node and not (error.get("phase") and (error.get("node") or _NODE.search(message))):
-        yield "it did not name node and phase"
-    if code == "bootstrap_failed" and not error.get("log_tail"):
-        yield "it did not show the last lines of the log"
+    try:
+        return run(where.create(workers, home=home, patient=True), within_s=where.within_s, act=act)
+    finally:
+        where.counter.reset()
+        where.sandbox.set_faults(NO_FAULTS)
 
 
 def given_back(where: Place, *, home: str) -> tuple[str, ...]:

@@ -8,11 +8,8 @@ import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
-from campaign_clients import Client, Ended, run
 from campaign_requests import Side
-from campaign_trials import Place, nuked, place, resumed
-
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
+from campaign_trials import Place, killed, nuked, place, resumed
 
 #: More requests than the smallest create sends.
 FAR = 60
@@ -26,23 +23,6 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with place(tmp_path_factory.mktemp("kills"), "scripted") as cloud:
         yield cloud
     assert cloud.counter.description.complaints == []
-
-
-def killed(where: Place, side: Side, number: int, *, home: str) -> Ended:
-    """Begin a create and kill it at a request; its code is 0 if it never sent that many."""
-    where.counter.reset()
-    lost = (RequestFault(number=number, how="drop_before"),) if side == "before" else ()
-    where.sandbox.set_faults(Faults(requests=lost))
-
-    def act(client: Client, count: int) -> None:
-        if count == 0:
-            where.counter.at(side, number, client.kill)
-
-    try:
-        return run(where.create(1, home=home, patient=True), within_s=where.within_s, act=act)
-    finally:
-        where.counter.reset()
-        where.sandbox.set_faults(NO_FAULTS)
 
 
 def at_each(where: Place, side: Side, share: int, check: Callable[[str], tuple[str, ...]]) -> None:
