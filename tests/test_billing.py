@@ -25,6 +25,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 @pytest.fixture
 def settings(emulated: SandboxThread, tmp_path: Path) -> Settings:

@@ -19,6 +19,8 @@ from scherbelberg.history import Damage, History
 from scherbelberg.holdings import holdings
 from scherbelberg.ledger import Entry, entry, entry_document
 
+pytestmark = pytest.mark.hosts("scripted")
+
 DAY_S = 86400
 
 

@@ -30,6 +30,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 WITHIN_S = 60
 QUESTION = "Make it? [y/N]: "
 PRICE = "0.0192 EUR per hour net, 0.0228 gross, at most 0.0384 net, 0.0457 gross within 2 h"

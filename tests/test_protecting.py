@@ -22,6 +22,8 @@ from scherbelberg.sandbox.words import ActionFault, Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 def deletions(sandbox: SandboxThread) -> list[str]:
     """What was asked to be deleted so far."""

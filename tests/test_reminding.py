@@ -21,6 +21,8 @@ from scherbelberg.reminding import remind
 from scherbelberg.store import Folder, Store
 from scherbelberg.waiting import until
 
+pytestmark = pytest.mark.hosts("scripted")
+
 
 def a_folder(home: Path, *, left_s: float | None, endpoint: str = "http://127.0.0.1:9/v1") -> Folder:
     """The folder of a cluster whose deadline is so many seconds away."""

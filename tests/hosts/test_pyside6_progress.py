@@ -19,6 +19,8 @@ from surroundings import SHORT, folders, held
 from scherbelberg import ClusterSpec, Event, Phase
 from scherbelberg.settings import Settings
 
+pytestmark = pytest.mark.hosts("scripted")
+
 EXAMPLE = ROOT / "docs/examples/pyside6_progress.py"
 #: For whatever a test waits for, in milliseconds.
 WITHIN_MS = 60_000
