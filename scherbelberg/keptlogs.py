@@ -11,10 +11,12 @@ from scherbelberg.store import private_folder, write_private
 _FOLDER = "failures"
 #: Files that are kept; with another one, the oldest goes.
 _MOST_FILES = 10
+#: Of one file; with more, its beginning goes.
+_MOST_BYTES = 8 * 1024 * 1024
 
 
 def keep_log(home: Path, name: str, text: str) -> Path | None:
-    """Write a file that only its owner can read.
+    """Write a file that only its owner can read; what is there already, of nodes that were replaced, stays before it.
 
     Args:
         home: Folder for what is kept on this computer.
@@ -28,10 +30,12 @@ def keep_log(home: Path, name: str, text: str) -> Path | None:
     try:
         private_folder(home)
         private_folder(folder)
-        write_private(folder / f"{name}.log", text.encode())
+        file = folder / f"{name}.log"
+        before = file.read_bytes() + b"\n\n" if file.exists() else b""
+        write_private(file, (before + text.encode())[-_MOST_BYTES:])
         kept = sorted(folder.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
         for path in kept[:-_MOST_FILES]:
             path.unlink()
     except OSError:
         return None
-    return folder / f"{name}.log"
+    return file

@@ -68,8 +68,9 @@ async def test_bootstrap_that_fails(stage: SandboxThread, around: Settings) -> N
     stage.set_faults(Faults(hosts=(_BROKEN,)))
     error = await fails(around, BootstrapFailed, listen=lambda event: events.append((event.phase, event.state)))
     assert error.log_tail[-1] == "worker000 bootstrap: bootstrap.sh: the sandbox was [hidden] fail here"
-    begun = events.index((Phase.LOGS, "start"))
-    assert events[begun : begun + 3] == [(Phase.LOGS, "start"), (Phase.LOGS, "done"), (Phase.DELETE, "start")]
+    wanted = ((Phase.LOGS, "done"), (Phase.RENT, "failed"), (Phase.DELETE, "start"))
+    told = [event for event in events if event in wanted]  # it is given back, replaced, and fails again
+    assert told == [*wanted[:2], *wanted[:2], wanted[2]]
     text = kept(error)
     assert text.startswith("Cluster 'fails' (")
     assert "===== worker000, cloud-init =====\n[cloud-init has written no log here]\n" in text
@@ -88,7 +89,7 @@ async def test_worker_that_never_joins(stage: SandboxThread, around: Settings) -
     assert any(line.startswith("worker000 dask: worker worker000 looks for tls://") for line in error.log_tail)
     assert any(line.startswith("scheduler dask: scheduler at tls://") for line in error.log_tail)
     assert error.phase == "proof"
-    assert kept(error).count("=====\nphase hostkey start\n") == 2
+    assert kept(error).count("=====\nphase hostkey start\n") == 2 * 2  # the worker was made anew
 
 
 async def test_node_that_says_nothing(stage: SandboxThread, around: Settings) -> None:
@@ -125,7 +126,15 @@ async def test_node_that_never_answers(stage: SandboxThread, around: Settings) -
     error = await fails(around, NodeUnreachable, reach=3, logs=1)
     assert (error.node, error.phase) == ("worker000", "reach")
     assert [line.partition("[")[0] for line in error.log_tail] == ["worker000 bootstrap: "]
-    assert kept(error).count("=====\n[The connection to node worker000 at ") == 3
+    assert kept(error).count("=====\n[The connection to node worker000 at ") == 2 * 3
+
+
+def test_what_was_kept_stays(tmp_path: Path) -> None:
+    """What nodes have logged that were replaced stands before what comes later of the same cluster."""
+    for text in ("one\n", "two\n"):
+        path = keep_log(tmp_path, "x", text)
+    assert path is not None
+    assert path.read_text(encoding="utf-8") == "one\n\n\ntwo\n"
 
 
 def test_ten_are_kept(tmp_path: Path) -> None:
