@@ -19,12 +19,13 @@ from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
 from scherbelberg.environment import Client, Versions
-from scherbelberg.errors import BootstrapFailed, ClusterExists, NodeUnreachable, TokenRefused, WaitTimeout
+from scherbelberg.errors import BootstrapFailed, ClusterExists, TokenRefused, WaitTimeout
 from scherbelberg.history import History
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.store import Store
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -113,17 +114,18 @@ async def test_listener_that_raises(settings: Settings, error: BaseException) ->
 
 
 async def test_host_that_dies(settings: Settings) -> None:
-    """A machine that vanishes while it is bootstrapped is named, and the others go as well."""
+    """A machine that somebody deletes while it is bootstrapped is replaced, and of both nothing is left in the end."""
 
     def delete_worker() -> None:
         call = partial(requests.request, headers={"Authorization": f"Bearer {settings.access.token}"}, timeout=10)
         servers = call("GET", f"{settings.access.endpoint}/servers", params={"name": "undo-worker000"}).json()
         call("DELETE", f"{settings.access.endpoint}/servers/{servers['servers'][0]['id']}").raise_for_status()
 
-    with pytest.raises(NodeUnreachable, match="worker000"):
-        await Cluster.from_new(
-            small(settings), settings=settings, listen=when(Phase.TLS, "done", delete_worker, node="worker000")
-        )
+    listen = when(Phase.TLS, "done", delete_worker, node="worker000")
+    cluster = await Cluster.from_new(small(settings), settings=settings, listen=listen)
+    (folder,) = Store(settings.home).folders(prefix="undo")
+    assert [(row.node, row.outcome) for row in folder.read().tried] == [("worker000", "failed")]
+    await cluster.destroy()
     assert held(settings) == []
     assert folders(settings) == []
 
