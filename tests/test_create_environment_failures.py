@@ -130,8 +130,10 @@ def test_full_disk(world: World) -> None:
     mounted: list[Path] = []
 
     def listen(event: Event) -> None:
-        if (event.phase, event.state, event.node) == ("push", "done", "worker000"):
-            (base,) = (env.parents[2] for env in hosts.glob("*/root/scherbelberg-payload/node.env") if is_worker(env))
+        if (event.phase, event.state, event.node) == ("push", "done", "scheduler"):
+            (base,) = (
+                env.parents[2] for env in hosts.glob("*/root/scherbelberg-payload/node.env") if is_scheduler(env)
+            )
             mounted.append(base / "opt/scherbelberg/download")
             mounted[0].mkdir()
             assert mount(mounted[0])
@@ -141,7 +143,7 @@ def test_full_disk(world: World) -> None:
     hosts = world.sandbox.sandbox.folder / "hosts"
     with pytest.raises(BootstrapFailed, match=r"failed in phase download: package .*: no space is left in ") as caught:
         Cluster.from_new(workers=1, env=str(world.lock()), settings=world.settings, listen=listen)
-    assert (caught.value.node, caught.value.phase) == ("worker000", "download")
+    assert (caught.value.node, caught.value.phase) == ("scheduler", "download")
     assert 0 < len(caught.value.log_tail) <= 20
     assert (held(world.settings), folders(world.settings)) == ([], [])
 
@@ -158,6 +160,6 @@ def unmount(*folders: Path) -> None:
         subprocess.run(["umount", "-l", folder], check=True)
 
 
-def is_worker(env: Path) -> bool:
-    """Whether a node's settings are a worker's."""
-    return "NODE_NAME=worker000\n" in env.read_text(encoding="utf-8")
+def is_scheduler(env: Path) -> bool:
+    """Whether a node's settings are the scheduler's."""
+    return "NODE_NAME=scheduler\n" in env.read_text(encoding="utf-8")
