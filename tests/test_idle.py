@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Clusters that nobody uses: what counts as work, who finds out, and what is done about it."""
+"""Clusters on scripted hosts that nobody uses, or that nobody may delete: what counts as work, and who finds out."""
 
 from __future__ import annotations
 
@@ -84,3 +84,14 @@ def test_who_does_not_answer_is_not_idle(there: Shell, stage: SandboxThread) -> 
     stage.set_clock(13 * 3600)
     code, output, _ = there("gc", "--dry-run")
     assert (code, "overdue by 1 h" in output, "idle for" in output or "right now" in output) == (0, True, True)
+
+
+def test_create_protected(there: Shell) -> None:
+    """A cluster can be protected from its first moment of use on."""
+    code, output, complaints = there("create", "-p", "dear", "-w", "1", "--protect", "--json")
+    assert code == 0, complaints
+    assert json.loads(output)["protected"]
+    assert "Give it back: scherbelberg unprotect -p dear, then scherbelberg destroy -p dear" in complaints
+    assert there("destroy", "-p", "dear")[0] == 16
+    assert there("unprotect", "-p", "dear")[0] == 0
+    assert there("destroy", "-p", "dear")[0] == 0

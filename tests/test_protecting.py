@@ -130,14 +130,3 @@ async def test_from_a_program(settings: Settings, sandbox: SandboxThread) -> Non
     await Cluster.nuke("dear", settings=settings)
     assert held(settings) == ["firewalls/dear-stray"]
     cloud.close()
-
-
-def test_create_protected(shell: Shell) -> None:
-    """A cluster can be protected from its first moment of use on."""
-    code, output, complaints = shell("create", "-p", "dear", "-w", "1", "--protect", "--json")
-    assert code == 0, complaints
-    assert json.loads(output)["protected"]
-    assert "Give it back: scherbelberg unprotect -p dear, then scherbelberg destroy -p dear" in complaints
-    assert shell("destroy", "-p", "dear")[0] == 16
-    assert shell("unprotect", "-p", "dear")[0] == 0
-    assert shell("destroy", "-p", "dear")[0] == 0

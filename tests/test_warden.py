@@ -92,10 +92,11 @@ def test_deadline(warden: ModuleType, sandbox: SandboxThread, shell: Shell, clou
     assert [row for row in held(settings) if "ours" in row] == []
 
 
-def test_doubt(warden: ModuleType, sandbox: SandboxThread, cloud: Api, tmp_path: Path) -> None:
+def test_doubt(warden: ModuleType, sandbox: SandboxThread, cloud: Api) -> None:
     """A single resource that says something else than that time is over keeps the whole cluster."""
     who = make(cloud, "ours", ttl_s=_HOUR)
     sandbox.set_clock(2 * _HOUR)
+    asked = warden.Cloud({"token": cloud.settings.token, "endpoint": cloud.settings.endpoint, "uid": who.uid})
     doubts = [("deadline", value) for value in ("none", "soon", "9999999999", "12")] + [("protected", "yes")]
     for kind in ("servers", "networks", "firewalls"):
         row = cloud("GET", f"/{kind}").body[kind][0]
@@ -104,10 +105,10 @@ def test_doubt(warden: ModuleType, sandbox: SandboxThread, cloud: Api, tmp_path:
         for labels in (*without, *(whole | {name: value} for name, value in doubts)):
             assert cloud("PUT", f"/{kind}/{row['id']}", {"labels": labels}).status == 200
             before = labels_in(cloud)
-            rouse(warden, who, cloud, tmp_path)
+            warden.run(asked, None)
             assert labels_in(cloud) == before
         assert cloud("PUT", f"/{kind}/{row['id']}", {"labels": whole}).status == 200
-    rouse(warden, who, cloud, tmp_path)
+    warden.run(asked, None)
     assert "servers/ours-worker" not in labels_in(cloud)
 
 
