@@ -248,3 +248,17 @@ def test_kept_where_no_node_answers(sandbox: SandboxThread, shell: Shell, tmp_pa
     assert addresses
     assert all(f"server kept-{name} at {address}" in complaints for name, address in addresses.items())
     assert shell("destroy", "-p", "kept")[0] == 0
+
+
+def test_kept_when_the_token_is_revoked(sandbox: SandboxThread, shell: Shell) -> None:
+    """Where nobody may look at what is kept any more, the cluster is named as what stays."""
+    revoked = RequestFault(method="POST", path="/firewalls", status=401, code="unauthorized")
+    blind = RequestFault(number=2, method="GET", path="/networks", status=401, code="unauthorized", times=None)
+    sandbox.set_faults(Faults(requests=(revoked, blind)))
+    code, output, complaints = shell("create", "-p", "kept", "-w", "1", "--keep", "--json")
+    assert (code, json.loads(output)["left_over"]) == (3, ["cluster kept"])
+    assert "what exactly cannot be said now" in complaints
+    sandbox.set_faults(Faults())
+    assert "networks/kept" in held(shell.settings)
+    assert shell("destroy", "-p", "kept")[0] == 0
+    assert held(shell.settings) == []

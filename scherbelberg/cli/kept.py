@@ -48,6 +48,7 @@ def _lines(prefix: str, settings: Settings) -> list[str]:
     try:
         found = run(overview(settings, prefix=prefix))
     except ScherbelbergError as error:
+        speaker().remains = (f"cluster {prefix}",)
         return [f"what exactly cannot be said now: {error.message}"]
     own = [resource for kept in found if kept.folder is not None for resource in kept.holding.resources]
     speaker().remains = tuple(_name(resource) for resource in own)

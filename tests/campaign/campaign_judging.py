@@ -60,9 +60,9 @@ def was_told(ended: Ended, left: list[str]) -> bool:
         left: Kind and name of it.
     """
     named = (ended.document or {}).get("left_over", [])
-    if named:
+    if named and named != [f"cluster {PREFIX}"]:
         return set(left) <= {_as_held(name) for name in named}
-    return not left or f"nuke -p {PREFIX}" in ended.error.get("message", "")
+    return not left or bool(named) or f"nuke -p {PREFIX}" in ended.error.get("message", "")
 
 
 def _as_held(name: str) -> str:
