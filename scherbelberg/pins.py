@@ -25,6 +25,7 @@ SCRIPT_FILES = (
     "logs.sh",
     "direct.py",
     "scratch.py",
+    "preloads.py",
     "activity.py",
     "warden.py",
     "10-scherbelberg.conf",

@@ -59,7 +59,11 @@ def life(emulated: SandboxThread, emulated_folder: Path, tmp_path_factory: pytes
         direct="127.0.0.0/8",
         environ=_PLAIN,
         secrets={"KEY": _SECRET},
-        dask_config={"dataframe": {"shuffle": {"method": "tasks"}}, "mine": {"key": _CONFIGURED}},
+        dask_config={
+            "dataframe": {"shuffle": {"method": "tasks"}},
+            "mine": {"key": _CONFIGURED},
+            "distributed": {role: {"preload": ["colorsys"]} for role in ("scheduler", "worker")},
+        },
         listen=events.append,
         log=lines.append,
         settings=settings,
@@ -67,6 +71,18 @@ def life(emulated: SandboxThread, emulated_folder: Path, tmp_path_factory: pytes
     assert len(events) == len(lines)
     yield Life(cluster=made, settings=settings, folder=emulated_folder, said=(*map(repr, events), *lines))
     made.destroy()
+
+
+def test_preloads(client: Client) -> None:
+    """What the user wants to be loaded with Dask is loaded beside what is ours."""
+
+    def is_loaded() -> bool:
+        import sys
+
+        return "colorsys" in sys.modules
+
+    assert client.run_on_scheduler(is_loaded)
+    assert set(client.run(is_loaded).values()) == {True}
 
 
 @pytest.fixture

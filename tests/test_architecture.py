@@ -148,7 +148,7 @@ ROOMS = {
     "click": {"cli"},
     "cloudpickle": {"cli.demo"},
     "cryptography": {"keys", "sealing", "sandbox"},
-    "dask": {"daskclient", "cli.demo"},
+    "dask": {"daskclient", "cli.demo", "share"},
     "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.played.daskservers", "share"},
     "hcloud": {"transport"},
     "platformdirs": {"settings"},

@@ -171,7 +171,7 @@ async def test_scheduler_command(node: Node) -> None:
     base, ports = str(node.base), node.settings
     assert said == [
         *(f"{base}/envs/d1/bin/python3", "-P", "-X", "scherbelberg=scheduler.u1", "-m", "dask", "scheduler"),
-        *("--preload", f"{base}/bin/activity.py"),
+        *("--preload", f"{base}/bin/activity.py", "--preload", f"{base}/bin/preloads.py"),
         *("--port", ports["SCHEDULER_PORT"], "--dashboard-address", f"{ADDRESS}:{ports['DASHBOARD_PORT']}"),
         *("--protocol", "tls", "--host", ADDRESS, "--tls-ca-file", f"{base}/etc/tls/ca.pem"),
         *("--tls-cert", f"{base}/etc/tls/node.pem", "--tls-key", f"{base}/etc/tls/node.pem"),
@@ -185,6 +185,7 @@ async def test_worker_command(node: Node) -> None:
     ports = node.settings
     assert said[3:-10] == [
         *("scherbelberg=worker000.u1", "-m", "dask", "worker", "--preload", f"{node.base}/bin/activity.py"),
+        *("--preload", f"{node.base}/bin/preloads.py"),
         f"tls://{ADDRESS}:{ports['SCHEDULER_PORT']}",
         *("--name", "worker000", "--no-dashboard", "--nthreads", "1", "--memory-limit", "850000000"),
         *("--worker-port", ports["WORKER_PORT"], "--nanny-port", ports["NANNY_PORT"]),

@@ -30,7 +30,7 @@ make_user() {
 
 dask_command() { # leaves the whole command line in the array COMMAND; a change of environments does not touch it
   COMMAND=("$ENVS/$ENV_DIGEST/bin/python3" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
-  COMMAND+=(--preload "$BASE/bin/activity.py")
+  COMMAND+=(--preload "$BASE/bin/activity.py" --preload "$BASE/bin/preloads.py")
   if [[ $NODE_ROLE == scheduler ]]; then
     COMMAND+=(--port "$SCHEDULER_PORT" --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
     [[ $DIRECT_HOST == none ]] || COMMAND+=(--preload "$BASE/bin/direct.py")
@@ -109,7 +109,7 @@ install_files() { # the script last: it is what calls for the others
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py activity.py warden.py; do
+  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py preloads.py activity.py warden.py; do
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
