@@ -63,7 +63,7 @@ def test_units(rented: Rented, node: str) -> None:
 def test_memory(rented: Rented) -> None:
     """Dask's unit may take less memory than the machine has, and its workers less than the unit."""
     most = int(rented.run("worker000", "systemctl show scherbelberg-dask@worker.service -p MemoryMax --value"))
-    assert most < int(rented.run("worker000", "awk '/MemTotal/ {print $2 * 1024}' /proc/meminfo"))
+    assert most < 1024 * int(rented.run("worker000", "awk '/MemTotal/ {print $2}' /proc/meminfo"))
     with rented.cluster.get_client() as client:
         client.wait_for_workers(2, timeout=WITHIN_S)
         rows = client.scheduler_info()["workers"].values()
