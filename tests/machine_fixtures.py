@@ -37,7 +37,7 @@ from scherbelberg.sync import Cluster
 
 #: A computer has machines of one sandbox at a time; a module of another session takes minutes.
 _TURN = Path("/run/scherbelberg-machine-tests.lock")
-_TURN_S = 1200
+_TURN_S = 600
 
 
 _COMMAND = """

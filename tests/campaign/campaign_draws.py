@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from fnmatch import fnmatch
 from typing import Literal, get_args
 
 from attrs import frozen
@@ -76,6 +77,11 @@ class Trial:
         """Whether what goes wrong may keep things in the cloud however long one tries: they are named then."""
         deaf = any(one.times is None or (one.status, one.code) in _REFUSALS for one in self.faults.requests)
         return deaf or any(one.command == "delete_server" for one in self.faults.actions)
+
+    @property
+    def scheduler_ails(self) -> bool:
+        """Whether something is wrong with the scheduler's machine, which lasts."""
+        return any(fnmatch(f"{PREFIX}-scheduler", one.server) for one in self.faults.hosts)
 
 
 def draw(seed: int, *, hosts: Hosts = "scripted") -> Trial:

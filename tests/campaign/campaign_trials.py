@@ -222,7 +222,8 @@ def _judge(where: Place, trial: Trial, home: str, ended: Ended) -> tuple[tuple[s
         return (f"it did not end within {where.within_s:g} s",), tuple(left)
     is_made = (ended.document or {}).get("state") == "ready"  # a signal may come when all is said
     if ended.code == -signal.SIGKILL:
-        broken = resumed(where, trial.workers, home=home) if trial.seed % 2 else nuked(where)
+        ails = trial.scheduler_ails
+        broken = resumed(where, trial.workers, home=home, ails=ails) if trial.seed % 2 else nuked(where)
     elif ended.code == 0 or is_made:
         broken = (*unfinished(trial, left), *given_back(where, home=home))
     else:
@@ -257,13 +258,18 @@ def given_back(where: Place, *, home: str) -> tuple[str, ...]:
     return (*gone, *_empty(where), *(f"{folder} stayed" for folder in folders(where.at(home))))
 
 
-def resumed(where: Place, workers: int, *, home: str) -> tuple[str, ...]:
-    """Go on on the computer where a create was killed, then give the cluster back; returns what did not go well."""
+def resumed(where: Place, workers: int, *, home: str, ails: bool = False) -> tuple[str, ...]:
+    """Go on on the computer where a create was killed, then give the cluster back; returns what did not go well.
+
+    Where the scheduler's machine ails, whose place no other takes, the create may end as one that fails at a node.
+    """
     begun = folders(where.at(home)) if where.own() else []
     again = run(where.create(workers, home=home, patient=True), within_s=where.within_s)
     wrong: tuple[str, ...] = ()
     if again.code == ExitCode.EXISTS and _is_ready(where, home):
         pass  # it was killed when all was done
+    elif ails and again.code in (ExitCode.TIMEOUT, ExitCode.NODE):
+        return (*unsaid(again), *_empty(where), *(f"{folder} stayed" for folder in folders(where.at(home))))
     elif again.code != 0:
         wrong = (f"create was not resumed: {again.code} {again.error or again.text}",)
     elif begun and begun != folders(where.at(home)):

@@ -7,8 +7,12 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from queue import Empty, SimpleQueue
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from surroundings import environment_for, folders, held
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 
 pytest_plugins = ("machine_fixtures",)
 WITHIN_S = 60
+#: Of silence, after which the logs are written once more.
+ROUND_S = 3
+_NEW = "something new"
 _RECORD = "/var/log/scherbelberg/bootstrap.log"
 _OUTPUT = "/var/log/cloud-init-output.log"
 
@@ -55,22 +62,38 @@ def test_live(rented: Rented) -> None:
     with subprocess.Popen(line, env=environ, stdout=subprocess.PIPE, encoding="utf-8") as process:
         try:
             assert process.stdout is not None
-            followers = "pgrep -c 'tail|journalctl'"
-            rented.run("worker001", f"until [ $({followers}) = 3 ]; do sleep 0.1; done")
-            rented.run("worker001", f"echo first boot >>{_OUTPUT}; echo another run >>{_RECORD}")
-            rented.run("worker001", "systemctl restart scherbelberg-dask@worker.service")
-            wanted = {"cloud-init | first boot", "bootstrap  | another run"}
-            for text in process.stdout:
-                wanted -= {text.rstrip("\n")}
-                if not wanted and "Started scherbelberg-dask@worker.service" in text:
-                    break
-            assert wanted == set()
+            _wait(rented, "[ $(pgrep -c 'tail|journalctl') = 3 ]")
+            _write_until_shown(rented, process.stdout)
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=WITHIN_S)
-            assert process.returncode == 0
-            rented.run("worker001", f"until [ $({followers}) = 0 ]; do sleep 0.1; done")
+            assert process.wait(WITHIN_S) == 0
+            _wait(rented, "! pgrep 'tail|journalctl'")
         finally:
             process.kill()
+
+
+def _wait(rented: Rented, condition: str) -> None:
+    """Wait for a condition on the machine whose logs are followed."""
+    rented.run("worker001", f"until {condition}; do sleep 0.1; done")
+
+
+def _write_until_shown(rented: Rented, output: IO[str]) -> None:
+    """Have each log written until a new line of each is shown: what follows a log may run, but not read its end yet."""
+    lines: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
+    news = [
+        ("cloud-init | ", _NEW),
+        ("bootstrap  | ", _NEW),
+        ("dask       | ", "Started scherbelberg-dask@worker.service"),
+    ]
+    deadline = time.monotonic() + WITHIN_S
+    while news and time.monotonic() < deadline:
+        rented.run("worker001", f"echo {_NEW} | tee -a {_OUTPUT} >>{_RECORD}")
+        rented.run("worker001", "systemctl restart scherbelberg-dask@worker.service")
+        with suppress(Empty):
+            while news:
+                line = lines.get(timeout=ROUND_S)
+                news = [(log, words) for log, words in news if not (line.startswith(log) and words in line)]
+    assert news == []
 
 
 def test_create_that_fails(rented: Rented) -> None:
