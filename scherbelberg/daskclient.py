@@ -24,7 +24,7 @@ from scherbelberg.environment import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.events import Listener, ignore
 from scherbelberg.fitting import Environment
-from scherbelberg.waiting import Deadline, pause, until
+from scherbelberg.waiting import Deadline, limited, pause, until
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
 RECONNECT_S = 300
@@ -225,7 +225,7 @@ async def prove(door: Door, *, workers: tuple[str, ...], environment: Environmen
         async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
             addresses = await _joined(client, workers, within_s)
             try:
-                async with asyncio.timeout(max(within_s, _CONNECT_S)):
+                async with limited(max(within_s, _CONNECT_S)):
                     await _check_versions(client, addresses, environment)
                     await _check_sums(client, workers)
             except TimeoutError:
@@ -299,13 +299,13 @@ async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: 
     """
     with _translated():
         async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
-            limit = asyncio.timeout(within_s)
+            limit: asyncio.Timeout | None = None
             try:
-                async with limit:
+                async with limited(within_s) as limit:
                     await _forget(client, modules)
                     await _register(client, file)
             except TimeoutError:
-                if not limit.expired():
+                if limit is None or not limit.expired():
                     raise
                 raise WaitTimeout(what=f"The upload of {file.name}", within_s=within_s) from None
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from attrs import evolve
 
 from scherbelberg.attempts import Attempts
+from scherbelberg.awake import despite_standstills
 from scherbelberg.billing import billed
 from scherbelberg.catalog import Resource, Server
 from scherbelberg.cloud import Created, Hetzner
@@ -42,6 +43,9 @@ from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.teardown import Note, undone_on_failure
 from scherbelberg.waiting import finish, together
+
+#: How a node fails.
+_NODE_ERRORS = (BootstrapFailed, NodeUnreachable, WaitTimeout)
 
 
 async def make(
@@ -237,7 +241,7 @@ class _Making:
             return
         try:
             await self._bring_up(name, created)
-        except (BootstrapFailed, NodeUnreachable, WaitTimeout, CloudError) as error:
+        except (*_NODE_ERRORS, CloudError) as error:
             if error.node != name:  # but the scheduler's, for which all wait
                 raise
             said = error.message
@@ -257,7 +261,9 @@ class _Making:
         record = self.links.node(name)
         self.links.manifest = self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip))
         node = self._renting.attempts.node(name)
-        await together(self._installer.set_up(node, created.resource), self._live(name))
+        server = created.resource
+        set_up = despite_standstills(lambda: self._installer.set_up(node, server), *_NODE_ERRORS)
+        await together(set_up, self._live(name))
 
     async def _live(self, name: str) -> None:
         with happening(Phase.RENT):
@@ -273,7 +279,7 @@ class _Making:
         while True:
             try:
                 with happening(Phase.PROOF):
-                    await self._prove_once()
+                    await despite_standstills(self._prove_once, NodeUnreachable, WaitTimeout)
             except WaitTimeout as error:
                 missing = [node.name for node in self._plan.nodes if set(node.workers) & set(error.missing)]
                 if not missing:

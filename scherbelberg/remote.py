@@ -18,7 +18,7 @@ import asyncssh
 from attrs import frozen
 
 from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
-from scherbelberg.waiting import Deadline, together, until
+from scherbelberg.waiting import Deadline, limited, together, until
 
 _KEEPALIVE_S = 15
 _KEEPALIVES = 4
@@ -71,6 +71,7 @@ class Remote:
         self._key = _read_key(key)
         self._host_keys = host_keys
         self._connection: asyncssh.SSHClientConnection | None = None
+        self._is_aborted = False
         self._connecting = asyncio.Lock()
         self._last = ""
 
@@ -119,8 +120,11 @@ class Remote:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
+            if self._connection is not None and self._is_aborted:
+                await self._connection.wait_closed()  # until then it does not know that it is closed
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._open_connection()
+                self._is_aborted = False
             return self._connection
 
     async def _open_connection(self) -> asyncssh.SSHClientConnection:
@@ -265,16 +269,16 @@ class Remote:
         What does not end well takes the connection with it: to close it politely, a machine that stands still would
         have to answer, and whoever is cancelled has deletions to send.
         """
-        limit = asyncio.timeout(within_s)
+        limit: asyncio.Timeout | None = None
         try:
-            async with limit:
+            async with limited(within_s) as limit:
                 try:
                     yield await self._connect()
                 except BaseException:
                     self._abort()
                     raise
         except TimeoutError as error:
-            if not limit.expired():
+            if limit is None or not limit.expired():
                 raise self._lost(error) from error
             what = f"The end of '{command}' on {self.node}"
             raise WaitTimeout(what=what, within_s=within_s, node=self.node) from None
@@ -284,6 +288,7 @@ class Remote:
     def _abort(self) -> None:
         if self._connection is not None:
             self._connection.abort()
+            self._is_aborted = True
 
     def _status(self, done: asyncssh.SSHCompletedProcess) -> int:
         if done.exit_status is None:

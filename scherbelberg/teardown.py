@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from functools import partial
 
 from scherbelberg.catalog import KINDS, Kind, Resource
 from scherbelberg.cloud import Hetzner
@@ -83,10 +84,11 @@ async def delete_all(
     async def ended() -> bool | None:
         if not await _quiet(hetzner, timeouts.request):
             return None
-        await deletion.look()
-        await deletion.ask()
-        if deletion.is_clear and deletion.left:
+        with contextlib.suppress(CloudUnreachable):  # looked at again until the deadline
             await deletion.look()
+            await deletion.ask()
+            if deletion.is_clear and deletion.left:
+                await deletion.look()
         tell(Event(phase=Phase.DELETE, state="progress", done=max(0, total - deletion.count), total=total))
         return True if deletion.is_over else None
 
@@ -230,11 +232,10 @@ class _Deletion:
 
     async def look_again(self) -> None:
         """Look at everything, as far as the cloud answers."""
-        with contextlib.suppress(CloudUnreachable):
-            try:
-                await self._list()
-            except (CloudError, TokenRefused) as error:
-                self._unseen = error.message
+        try:
+            await self._list()
+        except (CloudError, CloudUnreachable, TokenRefused) as error:
+            self._unseen = error.message
 
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
@@ -281,8 +282,9 @@ async def undone_on_failure(
         if keep and isinstance(cause, Exception):
             raise
         wanted = selector(prefix=identity.prefix, uid=identity.uid)
+        undo = partial(delete_all, hetzner, wanted, listener=listener, timeouts=timeouts, note=note)
         try:
-            await finish(delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=note))
+            await finish(_insist(undo, within_s=timeouts.delete))
         except LeftOver as error:
             if isinstance(cause, ScherbelbergError) and cause.log_file:
                 error.add_logs(cause.log_tail, cause.log_file)
@@ -294,6 +296,18 @@ async def undone_on_failure(
                 left_over=(),
             ) from cause
         raise
+
+
+async def _insist(undo: Callable[[], Awaitable[None]], *, within_s: float) -> None:
+    """Undo something, with more patience for a cloud that does not answer than for other works."""
+    deadline = Deadline(within_s)
+    while True:
+        try:
+            return await undo()
+        except CloudUnreachable:
+            if not deadline.left_s:
+                raise
+            await pause(min(_FIRST_S, deadline.left_s))
 
 
 def _deaf(listener: Listener) -> Listener:

@@ -19,6 +19,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
+from scherbelberg.awake import BEAT_S, CLOCK
+
 T = TypeVar("T")
 E = TypeVar("E")
 
@@ -233,8 +235,15 @@ class ThreadLoop:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        CLOCK.begin()
+        self._beat()
         self._loop.run_forever()
+        CLOCK.end()
         self._loop.close()
+
+    def _beat(self) -> None:
+        CLOCK.beat()
+        self._loop.call_later(BEAT_S, self._beat)
 
     def submit(
         self, work: Coroutine[Any, Any, T], *, too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None

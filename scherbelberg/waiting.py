@@ -1,14 +1,15 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The only sleep and the only deadline there is, on the monotonic clock."""
+"""The only sleep and the only deadline there is, on a clock that stands still while this program does."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from scherbelberg.awake import CLOCK
 from scherbelberg.errors import WaitTimeout
 
 T = TypeVar("T")
@@ -25,12 +26,12 @@ class Deadline:
 
     def __init__(self, within_s: float) -> None:
         self.within_s = within_s
-        self._end = time.monotonic() + within_s
+        self._end = CLOCK.now_s + within_s
 
     @property
     def left_s(self) -> float:
         """Seconds that are left, 0 when it has passed."""
-        return max(0.0, self._end - time.monotonic())
+        return max(0.0, self._end - CLOCK.now_s)
 
 
 async def pause(seconds: float) -> None:
@@ -40,6 +41,35 @@ async def pause(seconds: float) -> None:
         seconds: How long.
     """
     await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def limited(within_s: float) -> AsyncIterator[asyncio.Timeout]:
+    """Cancel what stands inside when a deadline passes, as asyncio.timeout does.
+
+    Args:
+        within_s: Deadline in seconds.
+
+    Raises:
+        TimeoutError: It has passed; what was given says so too.
+    """
+    loop, deadline = asyncio.get_running_loop(), Deadline(within_s)
+    due: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal due
+        if left_s := deadline.left_s:
+            due = loop.call_later(left_s, look)
+        else:
+            limit.reschedule(loop.time())
+
+    async with asyncio.timeout(None) as limit:
+        look()
+        try:
+            yield limit
+        finally:
+            if due is not None:
+                due.cancel()
 
 
 async def heard(event: asyncio.Event, *, within_s: float) -> bool:
@@ -53,7 +83,7 @@ async def heard(event: asyncio.Event, *, within_s: float) -> bool:
         Whether it came.
     """
     try:
-        async with asyncio.timeout(within_s):
+        async with limited(within_s):
             await event.wait()
     except TimeoutError:
         return False
@@ -95,7 +125,7 @@ async def until(
     wait_s = every_s
     while True:
         try:
-            async with asyncio.timeout(deadline.left_s) as limit:
+            async with limited(deadline.left_s) as limit:
                 answer = await probe()
         except TimeoutError:
             if not limit.expired():

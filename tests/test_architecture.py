@@ -34,6 +34,7 @@ FLOORS = {
         "spec",
         "access",
         "events",
+        "awake",
         "waiting",
         "threadloop",
         "operations",

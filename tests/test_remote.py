@@ -143,6 +143,7 @@ async def test_deadline_of_a_command(machine: Machine) -> None:
     async with reached(machine) as remote:
         with pytest.raises(WaitTimeout, match=r"The end of 'read x' on worker000 did not happen within 0\.2 s"):
             await remote.converse("read x", answer=lambda line: None, log=print, within_s=0.2)
+        assert (await remote.run("echo here", within_s=20)).stdout == "here\n"
 
 
 async def test_machine_that_dies(machine: Machine) -> None:

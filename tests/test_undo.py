@@ -113,6 +113,20 @@ async def test_listener_that_raises(settings: Settings, error: BaseException) ->
     assert folders(settings) == []
 
 
+async def test_outage_during_clean_up(sandbox: SandboxThread, settings: Settings) -> None:
+    """A clean-up outlasts a cloud that does not answer for longer than other works have patience with it."""
+    outage = Faults(requests=(RequestFault(number=1, status=503, code="unavailable", times=16),))
+    spec = evolve(small(settings), timeouts=evolve(SHORT, cloud=0.6, delete=60))
+
+    def fail() -> None:
+        sandbox.set_faults(outage)
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        await Cluster.from_new(spec, settings=settings, listen=when(Phase.REACH, "start", fail))
+    assert (held(settings), folders(settings)) == ([], [])
+
+
 async def test_host_that_dies(settings: Settings) -> None:
     """A machine that somebody deletes while it is bootstrapped is replaced, and of both nothing is left in the end."""
 

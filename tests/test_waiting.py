@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from types import SimpleNamespace
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -17,6 +16,15 @@ from scherbelberg.waiting import Deadline, finish, pause, together, until
 
 class _Broken(Exception):
     pass
+
+
+class _Clock:
+    def __init__(self, times: Iterator[float]) -> None:
+        self._times = times
+
+    @property
+    def now_s(self) -> float:
+        return next(self._times)
 
 
 def _answers(*values: object) -> Callable[[], Awaitable[object]]:
@@ -42,9 +50,9 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A deadline counts down on the monotonic clock and stays at nothing."""
+    """A deadline counts down on the program's clock and stays at nothing."""
     times = iter([100.0, 100.0, 104.5, 105.0, 200.0])
-    monkeypatch.setattr(waiting, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    monkeypatch.setattr(waiting, "CLOCK", _Clock(times))
     deadline = Deadline(5)
     assert deadline.within_s == 5
     assert [deadline.left_s for _ in range(4)] == [5, 0.5, 0, 0]

@@ -79,7 +79,12 @@ def _wait(rented: Rented, condition: str) -> None:
 def _write_until_shown(rented: Rented, output: IO[str]) -> None:
     """Have each log written until a new line of each is shown: what follows a log may run, but not read its end yet."""
     lines: SimpleQueue[str] = SimpleQueue()
-    threading.Thread(target=lambda: [lines.put(line) for line in output], daemon=True).start()
+
+    def read() -> None:
+        for line in output:
+            lines.put(line)
+
+    threading.Thread(target=read, daemon=True).start()
     news = [
         ("cloud-init | ", _NEW),
         ("bootstrap  | ", _NEW),
