@@ -17,10 +17,11 @@ from types import MappingProxyType
 
 from attrs import frozen
 
+from scherbelberg.commandresult import TAIL
 from scherbelberg.errors import BootstrapFailed, ScherbelbergError
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.payload import FOLDER, RemoteFile, command, pack, unpack_command
-from scherbelberg.remote import TAIL, Remote
+from scherbelberg.remote import Remote
 from scherbelberg.spec import Timeouts
 
 #: A node that was just reached answers again at once, unless something is wrong.

@@ -16,6 +16,7 @@ from attrs import field, frozen
 
 from scherbelberg.catalog import Resource
 from scherbelberg.cloud import Hetzner
+from scherbelberg.commandresult import CommandResult
 from scherbelberg.errors import BootstrapFailed, CloudError, NodeNotFound, NodeUnreachable, WaitTimeout
 from scherbelberg.holdings import selector
 from scherbelberg.keeping import opened
@@ -23,7 +24,7 @@ from scherbelberg.links import Links
 from scherbelberg.logbook import NodeLog, Source, check_sources, usual_sources
 from scherbelberg.nodelogs import read_logs
 from scherbelberg.payload import command
-from scherbelberg.remote import CommandResult, Remote
+from scherbelberg.remote import Remote
 from scherbelberg.settings import Settings
 from scherbelberg.threadloop import private_loop
 from scherbelberg.waiting import until

@@ -6,9 +6,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from scherbelberg.commandresult import TAIL
 from scherbelberg.errors import BootstrapFailed
 from scherbelberg.logbook import MISSING, SCRIPT, NodeLog, Source, log_command
-from scherbelberg.remote import TAIL, Remote
+from scherbelberg.remote import Remote
 from scherbelberg.shipped import shipped_files
 from scherbelberg.waiting import together
 

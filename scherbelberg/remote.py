@@ -15,8 +15,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
-from attrs import frozen
 
+from scherbelberg.commandresult import CommandResult
 from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.waiting import Deadline, limited, together, until
 
@@ -26,28 +26,6 @@ _CONNECT_S = 10
 _LOGIN_S = 20
 #: After so many seconds it is worth mentioning that a machine says nothing.
 _SILENT_S = 1.0
-#: How many of the last log lines an error shows.
-TAIL = 20
-
-
-@frozen(kw_only=True)
-class CommandResult:
-    """What a command left.
-
-    Args:
-        exit_code: Its exit status.
-        stdout: What it printed.
-        stderr: What it printed to stderr.
-    """
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def tail(self) -> tuple[str, ...]:
-        """The last lines of both."""
-        return tuple((self.stdout + self.stderr).splitlines()[-TAIL:])
 
 
 class Remote:

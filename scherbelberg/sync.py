@@ -14,13 +14,13 @@ from attrs import field, frozen
 from scherbelberg import cluster, node, sharing
 from scherbelberg.bygone import modern, old_token_variable
 from scherbelberg.cluster import UPLOAD_S, Token
+from scherbelberg.commandresult import CommandResult
 from scherbelberg.daskconfig import DaskConfig
 from scherbelberg.environment import Client
 from scherbelberg.events import Listener, ignore
 from scherbelberg.logbook import NodeLog, Source
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
 from scherbelberg.operations import Operation
-from scherbelberg.remote import CommandResult
 from scherbelberg.settings import Settings, around
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.threadloop import private_loop

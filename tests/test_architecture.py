@@ -35,6 +35,7 @@ FLOORS = {
         "access",
         "events",
         "awake",
+        "commandresult",
         "waiting",
         "threadloop",
         "operations",
