@@ -14,7 +14,7 @@ from scherbelberg.daskdoor import Door
 from scherbelberg.errors import NodeNotFound, NodeUnreachable
 from scherbelberg.plan import dashboard_host
 from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
-from scherbelberg.reminding import keep_reminding
+from scherbelberg.reminding import Reminder
 from scherbelberg.remote import Remote
 from scherbelberg.store import Folder
 from scherbelberg.tunnel import Tunnel
@@ -40,7 +40,7 @@ class Links:
         self._tunnels: list[Tunnel] = []
         self._door: Door | None = None
         self._opening = asyncio.Lock()
-        self._reminding: asyncio.Task[None] | None = None
+        self._reminder = Reminder(folder)
 
     def save(self) -> None:
         """Write the manifest down."""
@@ -107,8 +107,7 @@ class Links:
             return self._door
 
     async def _open_door(self) -> Door:
-        if self._reminding is None:
-            self._reminding = asyncio.create_task(keep_reminding(self.folder))
+        self._reminder.begin()
         scheduler = self.node("scheduler")
         if scheduler.private_ip is None:
             raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
@@ -134,10 +133,7 @@ class Links:
 
     async def close(self) -> None:
         """Close all tunnels and connections."""
-        if self._reminding is not None:
-            self._reminding.cancel()
-            await asyncio.wait([self._reminding])
-            self._reminding = None
+        self._reminder.end()
         if self._door is not None:
             self._door.shut.set()  # before clients find their connections cut
             self._door = None

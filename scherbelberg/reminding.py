@@ -7,13 +7,13 @@ It tells, and does nothing else: a computer that was suspended wakes up with a w
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from scherbelberg.deadlines import SOON_S, soon_line
 from scherbelberg.errors import StateDamaged
 from scherbelberg.notices import notice
 from scherbelberg.store import Folder
-from scherbelberg.waiting import pause
 
 #: Short, since a suspended computer's pauses last as much longer as it sleeps.
 _EVERY_S = 60.0
@@ -40,13 +40,31 @@ def remind(folder: Folder, *, told_s: int | None = None) -> int | None:
     return deadline_s
 
 
-async def keep_reminding(folder: Folder) -> None:
-    """Tell users of a cluster's deadline, once for each deadline, for as long as this runs.
+class Reminder:
+    """Tells users of a cluster's deadline, once for each deadline, from `begin` to `end`.
+
+    No task, so that a program which ends without an end of this has nothing unfinished.
 
     Args:
         folder: The cluster's.
     """
-    told_s = None
-    while True:
-        told_s = remind(folder, told_s=told_s)
-        await pause(_EVERY_S)
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._told_s: int | None = None
+        self._next: asyncio.TimerHandle | None = None
+
+    def begin(self) -> None:
+        """Begin, on the running loop, unless it has begun."""
+        if self._next is None:
+            self._remind()
+
+    def _remind(self) -> None:
+        self._told_s = remind(self._folder, told_s=self._told_s)
+        self._next = asyncio.get_running_loop().call_later(_EVERY_S, self._remind)
+
+    def end(self) -> None:
+        """Tell nothing more."""
+        if self._next is not None:
+            self._next.cancel()
+            self._next = None
