@@ -20,16 +20,17 @@ from scherbelberg.daskconfig import DaskConfig, read_dask_config
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Client
 from scherbelberg.events import Listener, ignore
+from scherbelberg.extending import UNCHANGED, Unchanged, extend
+from scherbelberg.handle import Handle
 from scherbelberg.interpreter import client_of
 from scherbelberg.keeping import attached, give_back, give_back_all, opened
-from scherbelberg.links import Links, find_node
+from scherbelberg.ledger import Entry, whole
+from scherbelberg.links import Links
 from scherbelberg.making import make
 from scherbelberg.matching import matched
-from scherbelberg.node import Node
 from scherbelberg.ordering import Agree, unasked
 from scherbelberg.protecting import protect
 from scherbelberg.provisions import Provisions
-from scherbelberg.record import NodeRecord
 from scherbelberg.settings import Settings, around
 from scherbelberg.sharing import export_cluster
 from scherbelberg.spec import ClusterSpec
@@ -45,77 +46,11 @@ Token = str | Callable[[], str]
 UPLOAD_S = 120.0
 
 
-class Cluster:
+class Cluster(Handle):
     """A handle on a cluster that lives in the cloud. Make one with `from_new` or `from_existing`.
 
     Closing the handle ends its connections; the cluster lives on until it is destroyed.
     """
-
-    def __init__(self, settings: Settings, links: Links, listener: Listener) -> None:
-        self._settings = settings
-        self._links = links
-        self._listener = carried(listener)
-
-    def __repr__(self) -> str:
-        return f"<Cluster {self.prefix} ({self.uid}): 1 scheduler, {len(self.nodes) - 1} workers>"
-
-    @property
-    def prefix(self) -> str:
-        """Its name."""
-        return self._links.manifest.identity.prefix
-
-    @property
-    def uid(self) -> str:
-        """Its uid."""
-        return self._links.manifest.identity.uid
-
-    @property
-    def owner(self) -> str:
-        """Who created it."""
-        return self._links.manifest.identity.owner
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """Its machines: the scheduler, then the workers."""
-        return tuple(self._node(record) for record in self._links.manifest.nodes)
-
-    def node(self, name: str) -> Node:
-        """One of its machines.
-
-        Args:
-            name: ``scheduler``, ``worker000``, ...
-
-        Raises:
-            NodeNotFound: There is none of this name.
-        """
-        return self._node(find_node(self._links.manifest, name))
-
-    def _node(self, record: NodeRecord) -> Node:
-        return Node(
-            name=record.name,
-            role=record.role,
-            server_type=record.server_type,
-            public_ip=record.public_ip,
-            private_ip=record.private_ip,
-            links=self._links,
-            settings=self._settings,
-        )
-
-    @property
-    def direct_address(self) -> str | None:
-        """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
-        spec, public = self._links.manifest.spec, self._links.manifest.nodes[0].public_ip
-        return f"tls://{public}:{spec.ports.scheduler}" if spec.direct and public else None
-
-    @property
-    def phases(self) -> dict[str, float]:
-        """Phase of its making to the seconds that it took over all nodes."""
-        return dict(self._links.manifest.phases)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Package to version, the same on client, scheduler and workers as proven when it was made."""
-        return dict(self._links.manifest.versions)
 
     @classmethod
     def from_new(
@@ -306,19 +241,47 @@ class Cluster:
         """Guard it against every deletion, and its servers also against other programs; with False, lift that."""
         await private_loop().submit(protect(self._settings, self.prefix, wanted=wanted)).join()
 
-    async def destroy(self) -> None:
+    async def extend(
+        self,
+        *,
+        ttl_s: int | Unchanged | None = UNCHANGED,
+        idle_s: int | Unchanged | None = UNCHANGED,
+        may_shorten: bool = False,
+    ) -> int | None:
+        """Let it live longer; what is not given stays as it is.
+
+        Args:
+            ttl_s: Seconds from now until its new deadline, or None for no deadline.
+            idle_s: Seconds without work after which it counts as forgotten, too, or None for never.
+            may_shorten: Whether its deadline may be earlier than before.
+
+        Returns:
+            Its deadline, as epoch seconds of the cloud's clock, or None.
+
+        Raises:
+            BadInput: That cannot be, or its deadline would be earlier.
+            ClusterNotFound: It is gone.
+        """
+        moving = extend(self._settings, self.prefix, uid=self.uid, ttl_s=ttl_s, idle_s=idle_s, may_shorten=may_shorten)
+        return (await private_loop().submit(moving).join()).holding.deadline_s
+
+    async def destroy(self) -> Entry | None:
         """Give all of it back, and prove that nothing is left.
+
+        Returns:
+            What all its machines that this computer gave back have cost, also earlier ones; None if there were none.
 
         Raises:
             ClusterProtected: It is protected; nothing was deleted.
             LeftOver: Something was still there at the deadline.
         """
-        await private_loop().submit(self._end()).join()
+        return await private_loop().submit(self._end()).join()
 
-    async def _end(self) -> None:
+    async def _end(self) -> Entry | None:
         await self._links.close()
         timeouts = self._links.manifest.spec.timeouts
-        await give_back(self._settings, self.prefix, (self.uid,), listener=self._listener, timeouts=timeouts)
+        bills = await give_back(self._settings, self.prefix, (self.uid,), listener=self._listener, timeouts=timeouts)
+        return whole(bills) if bills else None
 
     async def close(self) -> None:
         """End the connections of this handle; the cluster lives on."""

@@ -14,6 +14,7 @@ from scherbelberg.events import Listener
 from scherbelberg.holdings import holdings, selector
 from scherbelberg.idleness import quiet_s
 from scherbelberg.keeping import give_back, opened
+from scherbelberg.ledger import Entry
 from scherbelberg.settings import Settings
 from scherbelberg.spec import Timeouts, check_prefix
 from scherbelberg.survey import Kept, kept
@@ -87,7 +88,7 @@ async def _judge(one: Kept) -> Judged:
     return Judged(kept=one, verdict=judge(holding, one.now_s, quiet_s=silence_s), quiet_s=silence_s)
 
 
-async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> bool:
+async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> tuple[Entry, ...] | None:
     """Delete a cluster that is garbage, unless it is none any more when it is looked at once more.
 
     Args:
@@ -96,7 +97,7 @@ async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> 
         listener: Is told of the deletion.
 
     Returns:
-        Whether it is gone; False if it is needed again, since somebody has moved its deadline.
+        What it has cost, as `give_back` tells; None if it is needed again, since somebody has moved its deadline.
 
     Raises:
         LeftOver: Something was still there at the deadline.
@@ -110,9 +111,8 @@ async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> 
             raise _Spared
 
     try:
-        await give_back(
+        return await give_back(
             settings, holding.prefix, (holding.uid,), listener=listener, timeouts=Timeouts(), check=still_doomed
         )
     except _Spared:
-        return False
-    return True
+        return None

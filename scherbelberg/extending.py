@@ -1,10 +1,13 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Moves the deadline of a cluster that lives; needs nothing on this computer."""
+"""Moves the deadline of a cluster that lives, and changes its idle time; needs nothing on this computer."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
 
 from attrs import evolve
 
@@ -13,31 +16,41 @@ from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import BadInput, ClusterBroken, ClusterNotFound, StateDamaged
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.keeping import opened, overview
-from scherbelberg.plan import deadline_label
+from scherbelberg.plan import time_label
 from scherbelberg.settings import Settings
-from scherbelberg.spec import Timeouts
+from scherbelberg.spec import ClusterSpec, Timeouts
 from scherbelberg.store import Folder
 from scherbelberg.survey import Kept
 from scherbelberg.transport import Gone
 from scherbelberg.waiting import together
 
 
-async def find_one(settings: Settings, prefix: str) -> Kept:
+class Unchanged(Enum):
+    """A time that stays as it is; None is taken, for never."""
+
+    UNCHANGED = "unchanged"
+
+
+UNCHANGED: Final = Unchanged.UNCHANGED
+
+
+async def find_one(settings: Settings, prefix: str, *, uid: str | None = None) -> Kept:
     """Find the cluster of a name whose labels are to be changed: the only one, or the only one usable from here.
 
     Args:
         settings: The surroundings.
         prefix: Its name.
+        uid: Only the cluster of this uid, whatever else has its name.
 
     Raises:
         ClusterNotFound: There is none.
         ClusterBroken: It is being made, or half made.
         BadInput: There are several, and nothing tells which is meant.
     """
-    found = await overview(settings, prefix=prefix)
+    found = [one for one in await overview(settings, prefix=prefix) if uid in {None, one.holding.uid}]
     if not found:
         raise ClusterNotFound(f"There is no cluster '{prefix}' in this project of {settings.access.place}.")
-    meant = [one for one in found if one.folder is not None] if len(found) > 1 else list(found)
+    meant = [one for one in found if one.folder is not None] if len(found) > 1 else found
     if len(meant) != 1:
         names = "; ".join(one.holding.described(one.now_s) for one in found)
         raise BadInput(f"There are several clusters of this name, and it is not clear which is meant: {names}.")
@@ -48,51 +61,74 @@ async def find_one(settings: Settings, prefix: str) -> Kept:
     return meant[0]
 
 
-async def extend(settings: Settings, prefix: str, ttl_s: int | None, *, may_shorten: bool = False) -> Kept:
-    """Move the deadline of a cluster.
+async def extend(
+    settings: Settings,
+    prefix: str,
+    *,
+    uid: str | None = None,
+    ttl_s: int | Unchanged | None = UNCHANGED,
+    idle_s: int | Unchanged | None = UNCHANGED,
+    may_shorten: bool = False,
+) -> Kept:
+    """Move the deadline of a cluster, or change after how much time without work it counts as forgotten.
 
     Args:
         settings: The surroundings.
         prefix: The cluster's name.
+        uid: Its uid, if that is known.
         ttl_s: Seconds from now until the new deadline, or None for no deadline.
-        may_shorten: Whether it may be earlier than the present one.
+        idle_s: Seconds without work, or None for never.
+        may_shorten: Whether the deadline may be earlier than the present one.
 
     Returns:
-        The cluster as it was before, and the new deadline in what is held of it.
+        The cluster as it was before, and the new times in what is held of it.
 
     Raises:
         ClusterNotFound: There is none of this name.
         ClusterBroken: It is being made, or half made.
-        BadInput: The new deadline would be earlier, or it is not clear which cluster is meant.
+        BadInput: A time cannot be, the new deadline would be earlier, or it is not clear which cluster is meant.
     """
-    found = await find_one(settings, prefix)
+    given = {name: value for name, value in (("ttl_s", ttl_s), ("idle_s", idle_s)) if value is not UNCHANGED}
+    ClusterSpec(**given)  # type: ignore[arg-type] # it knows what cannot be, types included
+    found = await find_one(settings, prefix, uid=uid)
     holding = found.holding
-    deadline_s = None if ttl_s is None else int(found.now_s) + ttl_s
-    if not may_shorten and _is_earlier(deadline_s, holding):
-        lasts = "has no deadline" if holding.deadline_s is None else "lives longer than that anyway"
-        more = "" if holding.deadline_s is None else f", for {words_for(holding.deadline_s - found.now_s)}"
-        raise BadInput(f"Cluster '{prefix}' {lasts}{more}; --shorten moves its deadline to an earlier time.")
+    labels: dict[str, str] = {}
+    new = holding
+    if idle_s is not UNCHANGED:
+        new, labels["idle"] = evolve(new, idle_s=idle_s), time_label(idle_s)
+    if ttl_s is not UNCHANGED:
+        deadline_s = None if ttl_s is None else int(found.now_s) + ttl_s
+        if not may_shorten:
+            _require_later(deadline_s, found)
+        new, labels["deadline"] = evolve(new, deadline_s=deadline_s), time_label(deadline_s)
     async with opened(settings, Timeouts()) as hetzner:
-        await together(*(_write(hetzner, resource, deadline_s) for resource in holding.resources))
+        await together(*(_write(hetzner, resource, labels) for resource in holding.resources))
     if found.folder is not None:
-        _remember(found.folder, deadline_s)
-    return evolve(found, holding=evolve(holding, deadline_s=deadline_s))
+        _remember(found.folder, new)
+    return evolve(found, holding=new)
 
 
-def _is_earlier(deadline_s: int | None, holding: Holding) -> bool:
-    if deadline_s is None:
-        return False
-    return holding.deadline_s is None or deadline_s < holding.deadline_s
+def _require_later(deadline_s: int | None, found: Kept) -> None:
+    old_s = found.holding.deadline_s
+    if deadline_s is None or (old_s is not None and deadline_s >= old_s):
+        return
+    lasts = "has no deadline" if old_s is None else "lives longer than that anyway"
+    more = "" if old_s is None else f", for {words_for(old_s - found.now_s)}"
+    raise BadInput(
+        f"Cluster '{found.holding.prefix}' {lasts}{more}; --shorten, or may_shorten in programs, moves its"
+        " deadline to an earlier time."
+    )
 
 
-async def _write(hetzner: Hetzner, resource: Resource, deadline_s: int | None) -> None:
+async def _write(hetzner: Hetzner, resource: Resource, labels: Mapping[str, str]) -> None:
     with contextlib.suppress(Gone):
         # The cloud replaces all labels of a resource by those that are sent.
-        await hetzner.set_labels(resource, {**resource.labels, "deadline": deadline_label(deadline_s)})
+        await hetzner.set_labels(resource, {**resource.labels, **labels})
 
 
-def _remember(folder: Folder, deadline_s: int | None) -> None:
+def _remember(folder: Folder, new: Holding) -> None:
     # A record that cannot be read is no reason not to let the cluster live: the labels are what counts.
     with contextlib.suppress(StateDamaged):
         manifest = folder.read()
-        folder.save(evolve(manifest, identity=evolve(manifest.identity, deadline_s=deadline_s)))
+        identity = evolve(manifest.identity, deadline_s=new.deadline_s, idle_s=new.idle_s)
+        folder.save(evolve(manifest, identity=identity))

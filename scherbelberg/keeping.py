@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from scherbelberg.billing import billed, known_prices
+from scherbelberg.billing import billed, known_prices, noted
 from scherbelberg.catalog import Catalog, PriceList, Resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
@@ -194,7 +194,7 @@ async def give_back(
         check: Looks at what is there of each before the first deletion; what it raises is raised.
 
     Returns:
-        What they have cost, as it was noted in this computer's history.
+        What they have cost, as it is noted in this computer's history, what was given back of them earlier included.
 
     Raises:
         ClusterProtected: One is protected; nothing was deleted.
@@ -202,7 +202,7 @@ async def give_back(
         StateDamaged: All is gone, but a folder of theirs cannot be deleted.
     """
     failure: LeftOver | None = None
-    entries: tuple[Entry, ...] = ()
+    entries = noted(settings, uids)
     async with opened(settings, timeouts) as hetzner:
         if len(uids) > 1:  # a single one is looked at right before its deletion anyway
             found = await inventory(hetzner, selector(prefix=prefix))

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from scherbelberg.catalog import PriceList, Server
 from scherbelberg.holdings import Holding
@@ -208,6 +208,23 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
         ),
         currency=prices.currency if prices else None,
         months=all_of_it.months if all_of_it else None,
+    )
+
+
+def whole(parts: Sequence[Entry]) -> Entry:
+    """Put together what was given back of a cluster in several steps.
+
+    Args:
+        parts: At least one, in order.
+    """
+    currency = parts[-1].currency
+    cost = sum_of(spent(part, currency) for part in parts) if currency else None
+    return evolve(
+        parts[-1],
+        created_s=min(part.created_s for part in parts),
+        ended_s=max(part.ended_s for part in parts),
+        machines=tuple(machine for part in parts for machine in part.machines),
+        months=cost.months if cost else None,
     )
 
 

@@ -38,7 +38,7 @@ class Operation(Generic[T]):
         work: Coroutine[Any, Any, S],
         *,
         convert: Callable[[S], T],
-        undo: Callable[[S], Coroutine[Any, Any, None]],
+        undo: Callable[[S], Coroutine[Any, Any, object]],
     ) -> None:
         self._turn = threading.Lock()
         self._is_cancelled = False
@@ -51,7 +51,7 @@ class Operation(Generic[T]):
         self,
         work: Coroutine[Any, Any, S],
         convert: Callable[[S], T],
-        undo: Callable[[S], Coroutine[Any, Any, None]],
+        undo: Callable[[S], Coroutine[Any, Any, object]],
     ) -> T:
         try:
             result = await work

@@ -52,7 +52,7 @@ class Identity:
             "owner": self.owner,
             "role": role,
             "created": str(self.created_s),
-            "deadline": deadline_label(self.deadline_s),
+            "deadline": time_label(self.deadline_s),
             **({} if self.idle_s is None else {"idle": str(self.idle_s)}),
         }
 
@@ -61,13 +61,13 @@ class Identity:
 PROTECTED = "protected"
 
 
-def deadline_label(deadline_s: int | None) -> str:
-    """Write a deadline as a label.
+def time_label(time_s: int | None) -> str:
+    """Write a deadline, or an idle time, as a label.
 
     Args:
-        deadline_s: Epoch seconds, or None for never.
+        time_s: Epoch seconds, or seconds, or None for never.
     """
-    return "none" if deadline_s is None else str(deadline_s)
+    return "none" if time_s is None else str(time_s)
 
 
 @frozen(kw_only=True)

@@ -18,6 +18,8 @@ from scherbelberg.commandresult import CommandResult
 from scherbelberg.daskconfig import DaskConfig
 from scherbelberg.environment import Client
 from scherbelberg.events import Listener, ignore
+from scherbelberg.extending import UNCHANGED, Unchanged
+from scherbelberg.ledger import Entry
 from scherbelberg.logbook import NodeLog, Source
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
 from scherbelberg.operations import Operation
@@ -235,9 +237,19 @@ class Cluster:
         """Guard it against every deletion, or lift that; see `scherbelberg.Cluster.protect`."""
         _wait(self._inner.protect(wanted=wanted))
 
-    def destroy(self) -> None:
-        """Give all of it back, and prove that nothing is left."""
-        _wait(self._inner.destroy())
+    def extend(
+        self,
+        *,
+        ttl_s: int | Unchanged | None = UNCHANGED,
+        idle_s: int | Unchanged | None = UNCHANGED,
+        may_shorten: bool = False,
+    ) -> int | None:
+        """Let it live longer, or change its idle time; see `scherbelberg.Cluster.extend`."""
+        return _wait(self._inner.extend(ttl_s=ttl_s, idle_s=idle_s, may_shorten=may_shorten))
+
+    def destroy(self) -> Entry | None:
+        """Give all of it back, prove that nothing is left, and tell what it has cost."""
+        return _wait(self._inner.destroy())
 
     def close(self) -> None:
         """End the connections of this handle; the cluster lives on."""
@@ -268,6 +280,6 @@ def _node(inner: node.Node) -> Node:
     )
 
 
-def _wait(work: Coroutine[Any, Any, T], too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None) -> T:
+def _wait(work: Coroutine[Any, Any, T], too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None) -> T:
     """Block until a coroutine of the other face is done; it runs on the private loop, so any thread may wait."""
     return private_loop().submit(work, too_late=too_late).result()

@@ -83,7 +83,7 @@ class Job(Generic[T]):
         self,
         loop: asyncio.AbstractEventLoop,
         work: Coroutine[Any, Any, T],
-        too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+        too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
     ) -> None:
         self._loop = loop
         self._too_late = too_late
@@ -246,7 +246,7 @@ class ThreadLoop:
         self._loop.call_later(BEAT_S, self._beat)
 
     def submit(
-        self, work: Coroutine[Any, Any, T], *, too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None
+        self, work: Coroutine[Any, Any, T], *, too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None
     ) -> Job[T]:
         """Start a coroutine on this loop; for any thread.
 

@@ -132,6 +132,7 @@ FLOORS = {
         "keeping",
         "sharing",
         "node",
+        "handle",
         "cluster",
         "sync",
         "doctor",

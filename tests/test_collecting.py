@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import random
+from decimal import Decimal
 
 import pytest
 from attrs import evolve
@@ -90,6 +91,10 @@ def test_gc(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
         "ever": ("alive", False),
         "torn": ("orphan", False),
     }
+    (bill,) = [bill for row in document["clusters"] for bill in row["bills"]]
+    assert (bill["prefix"], len(bill["nodes"])) == ("short", 2)
+    assert Decimal(bill["cost"]["gross"]) == sum(Decimal(node["cost"]["gross"]) for node in bill["nodes"]) > 0
+    assert json.loads(shell("bill", "--json")[1])["clusters"] == [bill]
     assert document["strays"] == ["firewall lost"]
     assert [row for row in before if row not in held(shell.settings)] == [
         "servers/short-scheduler",
@@ -115,7 +120,8 @@ def test_what_is_kept_here_goes_too(sandbox: SandboxThread, shell: Shell, cloud:
     assert "deadline" not in shell("ls", "-q")[2]
     sandbox.set_clock(2 * _HOUR)
     code, output, complaints = shell("gc", "-p", "mine")
-    assert (code, output.endswith("-> deleted\n")) == (0, True), complaints
+    assert (code, "-> deleted\nCluster mine (2 machines, 2 h" in output) == (0, True), complaints + output
+    assert output.count("\n") == 2
     assert (held(shell.settings), folders(shell.settings)) == ([], [])
 
 
@@ -130,7 +136,7 @@ async def test_extended_in_the_last_moment(sandbox: SandboxThread, settings: Set
     assert cloud("PUT", f"/servers/{server['id']}", {"labels": labels}).status == 200
     before = held(settings)
     told: list[Event] = []
-    assert not await collect(settings, judged, listener=told.append)
+    assert await collect(settings, judged, listener=told.append) is None
     assert (held(settings), told) == (before, [])
     sandbox.set_clock(2 * _HOUR + 61)
     assert await collect(settings, judged, listener=ignore)
@@ -176,6 +182,32 @@ def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
     assert read("extend", shell("extend", "none", "-p", "more", "--json")[1])["left_s"] is None
     assert shell("extend", "0", "-p", "more")[0] == 2
     assert shell("extend", "-p", "nobody")[0] == 10
+
+
+def test_extend_idle(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """The idle time is changed on all resources, remembered here, and alone unless a deadline is given as well."""
+    who = make(cloud, "calm", ttl_s=_HOUR)
+    record = evolve(manifest("calm", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+    folder = Store(shell.settings.home).claim(record, credentials())
+    before = labels_in(cloud)
+    code, output, complaints = shell("extend", "--idle", "2h", "-p", "calm", "--json")
+    document = read("extend", output)
+    assert code == 0, complaints
+    assert unpromised("extend", document) == []
+    assert (document["deadline_s"], document["idle_limit_s"]) == (who.deadline_s, 2 * _HOUR)
+    assert 0 < document["left_s"] <= _HOUR
+    assert labels_in(cloud) == {name: labels | {"idle": str(2 * _HOUR)} for name, labels in before.items()}
+    assert folder.read().identity == evolve(who, idle_s=2 * _HOUR)
+    assert json.loads(shell("ls", "--json")[1])["clusters"][0]["idle_limit_s"] == 2 * _HOUR
+    said = shell("extend", "2d", "--idle", "10m", "-p", "calm")[1]
+    assert said.endswith(" may live for 2d from now on and counts as forgotten when it was idle for 10m.\n")
+    assert folder.read().identity.idle_s == 600
+    said = shell("extend", "--idle", "none", "-p", "calm")[1]
+    assert said == "Cluster 'calm' of anna_at_laptop never counts as forgotten for being idle.\n"
+    assert folder.read().identity.idle_s is None
+    assert json.loads(shell("ls", "--json")[1])["clusters"][0]["idle_limit_s"] is None
+    assert shell("extend", "--idle", "0", "-p", "calm")[0] == 2
+    assert shell("extend", "--idle", "soon", "-p", "calm")[0] == 2
 
 
 def test_overdue_is_extended(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:

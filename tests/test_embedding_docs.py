@@ -24,7 +24,7 @@ def test_example_is_the_file() -> None:
 
 def test_other_examples_are_python() -> None:
     """Each example can be compiled, a cell with await too."""
-    assert len(_BLOCKS) == 6
+    assert len(_BLOCKS) == 8
     for block in _BLOCKS:
         compile(block, "docs/embedding.md", "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
@@ -35,7 +35,8 @@ def test_named_things_exist() -> None:
     assert words >= {phase.value for phase in Phase}
     public = {name for name in vars(Operation) if not name.startswith("_")}
     assert public <= words
-    assert all(hasattr(Cluster, name) for name in ("from_new", "from_existing", "get_client", "export", "destroy"))
+    names = ("from_new", "from_existing", "get_client", "export", "extend", "destroy")
+    assert all(hasattr(Cluster, name) for name in names)
     plain = re.sub(r"\s*\n>?\s*", " ", _DOCS)
     assert daskclient._LOST in plain
     assert f"{daskclient.RECONNECT_S} s" in _DOCS

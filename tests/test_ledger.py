@@ -26,6 +26,7 @@ from scherbelberg.ledger import (
     is_of,
     read_entry,
     sum_of,
+    whole,
 )
 from scherbelberg.pricing import Price
 
@@ -95,6 +96,21 @@ def test_sum_of_months() -> None:
     assert list(found.months) == ["2026-11", "2026-12"]
     assert found.price == first.price + first.price == price("7.68")
     assert found.hourly == price("0.0192")
+
+
+def test_whole() -> None:
+    """What was given back in steps is one bill, without a price if a part has none or another currency."""
+    (gone,) = holdings([SCHEDULER, WORKER])
+    first, second = (entry(gone, PRICES, endpoint="https://api", ended_s=NOW_S + days * 86400) for days in (1, 2))
+    one = whole([first, second])
+    assert one.machines == first.machines + second.machines
+    assert (one.created_s, one.ended_s, one.currency) == (first.created_s, second.ended_s, "EUR")
+    assert first.price is not None
+    assert second.price is not None
+    assert one.price == Price(net=first.price.net + second.price.net, gross=first.price.gross + second.price.gross)
+    assert whole([first]) == first
+    for odd in (evolve(second, months=None), evolve(second, currency="USD"), evolve(second, currency=None)):
+        assert whole([first, odd]).price is None
 
 
 def test_entry() -> None:

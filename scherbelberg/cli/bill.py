@@ -151,13 +151,11 @@ def bill_lines(document: Json) -> list[str]:
 
 def _line(parts: list[Json]) -> str:
     from scherbelberg.holdings import words_for  # noqa: PLC0415 - heavy
-    from scherbelberg.ledger import NOT_COUNTED, read_entry, spent, sum_of  # noqa: PLC0415
-    from scherbelberg.pricing import write_price  # noqa: PLC0415
+    from scherbelberg.ledger import NOT_COUNTED, entry_document, read_entry, whole  # noqa: PLC0415
 
-    currency = parts[-1]["currency"]
-    cost = sum_of(spent(read_entry(part), currency) for part in parts)
-    count = sum(len(part["nodes"]) for part in parts)
-    machines = "1 machine" if count == 1 else f"{count} machines"
-    life = words_for(max(part["ended_s"] for part in parts) - min(part["created_s"] for part in parts))
-    price = in_words(write_price(cost.price) | {"currency": currency} if cost else None)
-    return f"Cluster {parts[0]['prefix']} ({machines}, {life}) has cost {price}; {NOT_COUNTED} is not counted."
+    one = whole([read_entry(part) for part in parts])
+    machines = "1 machine" if len(one.machines) == 1 else f"{len(one.machines)} machines"
+    cost = entry_document(one)["cost"]
+    price = in_words(cost | {"currency": one.currency} if cost else None)
+    life = words_for(one.ended_s - one.created_s)
+    return f"Cluster {one.prefix} ({machines}, {life}) has cost {price}; {NOT_COUNTED} is not counted."

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.common import (
     err,
     json_option,
@@ -19,7 +20,7 @@ from scherbelberg.cli.common import (
     voice_options,
     where,
 )
-from scherbelberg.cli.speaker import SCHEMA
+from scherbelberg.cli.speaker import SCHEMA, Json
 from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
@@ -52,13 +53,13 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     garbage = run(sift(settings, owner=owner, prefix=prefix))
     rows, failures = [], []
     for judged in garbage.clusters:
-        is_deleted = False
+        bills: list[Json] | None = None
         if judged.verdict.is_doomed and not dry_run:
-            is_deleted, failure = _delete(judged, settings)
+            bills, failure = _delete(judged, settings)
             failures += [failure] if failure else []
-        rows.append(_row(judged, is_deleted=is_deleted))
+        rows.append(_row(judged, bills))
         if not as_json:
-            _tell(judged, is_deleted=is_deleted, dry_run=dry_run)
+            _tell(judged, bills, dry_run=dry_run)
     if failures:
         raise _together(failures)
     if as_json:
@@ -70,18 +71,20 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         say("There is nothing to delete.")
 
 
-def _delete(judged: Judged, settings: Settings) -> tuple[bool, LeftOver | None]:
-    """Delete a cluster; one that cannot be does not keep the others."""
+def _delete(judged: Judged, settings: Settings) -> tuple[list[Json] | None, LeftOver | None]:
+    """Delete a cluster and say what it has cost, None if it stays; one that cannot be deleted keeps no others."""
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.progress import shown  # noqa: PLC0415
     from scherbelberg.collecting import collect  # noqa: PLC0415
     from scherbelberg.errors import LeftOver  # noqa: PLC0415
+    from scherbelberg.ledger import entry_document  # noqa: PLC0415
 
     try:
         with shown(err()) as listen:
-            return run(collect(settings, judged, listener=listen)), None
+            entries = run(collect(settings, judged, listener=listen))
     except LeftOver as error:
-        return False, error
+        return None, error
+    return (None if entries is None else [entry_document(entry) for entry in entries]), None
 
 
 def _together(failures: list[LeftOver]) -> LeftOver:
@@ -91,7 +94,7 @@ def _together(failures: list[LeftOver]) -> LeftOver:
     return LeftOver(" ".join(failure.message for failure in failures), left_over=left)
 
 
-def _row(judged: Judged, *, is_deleted: bool) -> dict[str, Any]:
+def _row(judged: Judged, bills: list[Json] | None) -> Json:
     holding, now_s = judged.kept.holding, judged.kept.now_s
     return {
         "prefix": holding.prefix,
@@ -104,7 +107,8 @@ def _row(judged: Judged, *, is_deleted: bool) -> dict[str, Any]:
         "quiet_s": judged.quiet_s,
         "machines": len(holding.servers),
         "verdict": judged.verdict.value,
-        "deleted": is_deleted,
+        "deleted": bills is not None,
+        "bills": bills or [],
     }
 
 
@@ -112,13 +116,14 @@ def _strays(garbage: Garbage) -> list[str]:
     return [f"{resource.kind[:-1].replace('_', ' ')} {resource.name}" for resource in garbage.strays]
 
 
-def _tell(judged: Judged, *, is_deleted: bool, dry_run: bool) -> None:
+def _tell(judged: Judged, bills: list[Json] | None, *, dry_run: bool) -> None:
     from scherbelberg.deadlines import reason  # noqa: PLC0415
 
     holding, now_s = judged.kept.holding, judged.kept.now_s
     end = ""
     if judged.verdict.is_doomed:
         would_be = "would be deleted" if dry_run else "stays: somebody needs it again, or not all could be deleted"
-        end = f" -> {'deleted' if is_deleted else would_be}"
+        end = f" -> {would_be if bills is None else 'deleted'}"
     text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{end}"
-    out().print(text, highlight=False, markup=False, soft_wrap=True)
+    for line in (text, *bill_lines({"bills": bills or []})):
+        out().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -67,7 +67,7 @@ def run(
     *,
     on_first: str = "Interrupted, stopping ...",
     if_abandoned: str = "Left before the end was proven.",
-    too_late: Callable[[T], Coroutine[Any, Any, None]] | None = None,
+    too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
     between: Callable[[], object] | None = None,
 ) -> T:
     """Run a coroutine on the private loop; signals cancel it and wait until it has cleaned up.

@@ -134,7 +134,6 @@ def left(cluster: Cluster) -> None:
 
 def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
-    earlier = noted(settings, uids)
     with shown(console) as listen:
         watch = Stopwatch(listen)
         entries = run(
@@ -148,7 +147,7 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
         "uids": list(uids),
         "phases": watch.seconds,
         "left_over": [],
-        "bills": [entry_document(entry) for entry in (*earlier, *entries)],
+        "bills": [entry_document(entry) for entry in entries],
     }
 
 
