@@ -19,6 +19,8 @@ T = TypeVar("T")
 BEAT_S = 1.0
 #: So many seconds without a beat are a standstill, not a busy computer.
 _STANDSTILL_S = 5.0
+#: A program that is stopped again and again shall not try a broken node for ever.
+_MOST_TRIES = 4
 _LOG = logging.getLogger("scherbelberg")
 
 
@@ -87,7 +89,7 @@ if hasattr(os, "register_at_fork"):
 
 
 async def despite_standstills(work: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
-    """Do something, and do it again whenever it failed and the program stood still meanwhile.
+    """Do something, and do it again when it failed and the program stood still meanwhile, a few times at most.
 
     Args:
         work: Does it; it can be done again at any time.
@@ -96,11 +98,13 @@ async def despite_standstills(work: Callable[[], Awaitable[T]], *errors: type[Ex
     Returns:
         What it returns.
     """
+    tries = 0
     while True:
         before = CLOCK.standstills
+        tries += 1
         try:
             return await work()
         except errors as error:
-            if CLOCK.standstills == before:
+            if CLOCK.standstills == before or tries == _MOST_TRIES:
                 raise
             _LOG.info("Done again, since this program stood still meanwhile: %s", error)

@@ -320,6 +320,17 @@ class LeftOver(ScherbelbergError):
         super().__init__(message)
         self.left_over = left_over
 
+    def after(self, cause: ScherbelbergError) -> LeftOver:
+        """The same, told together with what went wrong before.
+
+        Args:
+            cause: That.
+        """
+        self.args = (f"{cause.message} {self.message}",)
+        self.node, self.phase, self.tried = cause.node, cause.phase, cause.tried
+        self.log_tail, self.log_file = cause.log_tail, cause.log_file
+        return self
+
 
 class SandboxFailed(ScherbelbergError):
     """The sandbox cannot run here, or did not start or stop as it should."""

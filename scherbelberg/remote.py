@@ -16,6 +16,7 @@ from pathlib import Path
 
 import asyncssh
 
+from scherbelberg.awake import CLOCK
 from scherbelberg.commandresult import CommandResult
 from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.waiting import Deadline, limited, together, until
@@ -24,6 +25,7 @@ _KEEPALIVE_S = 15
 _KEEPALIVES = 4
 _CONNECT_S = 10
 _LOGIN_S = 20
+_SURVIVAL_S = 5
 #: After so many seconds it is worth mentioning that a machine says nothing.
 _SILENT_S = 1.0
 
@@ -50,6 +52,7 @@ class Remote:
         self._host_keys = host_keys
         self._connection: asyncssh.SSHClientConnection | None = None
         self._is_aborted = False
+        self._standstills = 0
         self._connecting = asyncio.Lock()
         self._last = ""
 
@@ -98,12 +101,25 @@ class Remote:
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
-            if self._connection is not None and self._is_aborted:
+            if self._connection is not None and (self._is_aborted or not await self._has_survived(self._connection)):
+                self._connection.abort()
                 await self._connection.wait_closed()  # until then it does not know that it is closed
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._open_connection()
-                self._is_aborted = False
+                self._is_aborted, self._standstills = False, CLOCK.standstills
             return self._connection
+
+    async def _has_survived(self, connection: asyncssh.SSHClientConnection) -> bool:
+        """Whether a connection outlived what this program has slept through; its keepalives take a minute to notice."""
+        if self._standstills == CLOCK.standstills or connection.is_closed():
+            return True
+        try:
+            async with limited(_SURVIVAL_S):
+                await connection.run("true", encoding=None)
+        except (OSError, asyncssh.Error):
+            return False
+        self._standstills = CLOCK.standstills
+        return True
 
     async def _open_connection(self) -> asyncssh.SSHClientConnection:
         trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]

@@ -249,6 +249,13 @@ class _Deletion:
         return LeftOver(f"{seen}.{why} To try again: {_how_to_nuke(self._wanted)}.", left_over=names)
 
 
+def _unproven(error: ScherbelbergError, wanted: Mapping[str, str]) -> LeftOver:
+    return LeftOver(
+        f"The clean-up failed: {error.message} Something may be left; to try again: {_how_to_nuke(wanted)}.",
+        left_over=(f"cluster {wanted['prefix']}",),
+    )
+
+
 def _how_to_nuke(wanted: Mapping[str, str]) -> str:
     return f"'scherbelberg nuke -p {wanted['prefix']}'"
 
@@ -285,16 +292,9 @@ async def undone_on_failure(
         undo = partial(delete_all, hetzner, wanted, listener=listener, timeouts=timeouts, note=note)
         try:
             await finish(_insist(undo, within_s=timeouts.delete))
-        except LeftOver as error:
-            if isinstance(cause, ScherbelbergError) and cause.log_file:
-                error.add_logs(cause.log_tail, cause.log_file)
-            raise error from cause
         except ScherbelbergError as error:
-            raise LeftOver(
-                f"The clean-up after a failure ({cause}) failed itself: {error.message} Something may be left;"
-                f" to try again: {_how_to_nuke(wanted)}.",
-                left_over=(),
-            ) from cause
+            left_over = error if isinstance(error, LeftOver) else _unproven(error, wanted)
+            raise (left_over.after(cause) if isinstance(cause, ScherbelbergError) else left_over) from cause
         raise
 
 

@@ -21,6 +21,7 @@ class Gate:
         self._is_open = asyncio.Event()
         self._is_stuck = asyncio.Event()
         self._is_open.set()
+        self._closed_for_good: list[asyncio.Event] = []
         self._there = 0
         self.port = 0
 
@@ -39,6 +40,14 @@ class Gate:
         """Let everything pass again."""
         self._is_open.set()
 
+    def silence(self) -> None:
+        """Hold for good all that comes on the connections there are, as a network does that has forgotten them."""
+        self._limit = 0
+        self._closed_for_good.append(self._is_open)
+        self._is_open.clear()
+        self._is_open = asyncio.Event()
+        self._is_open.set()
+
     @contextlib.asynccontextmanager
     async def before(self, port: int) -> AsyncIterator[None]:
         """Stand before a port of this computer."""
@@ -48,20 +57,21 @@ class Gate:
         try:
             yield
         finally:
-            self.let_pass()
+            for is_open in (self._is_open, *self._closed_for_good):
+                is_open.set()
             server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, onward = await asyncio.open_connection("127.0.0.1", self._there)
-        await asyncio.gather(self._pump(reader, onward), self._pump(there, writer))
+        await asyncio.gather(self._pump(reader, onward, self._is_open), self._pump(there, writer, self._is_open))
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_open: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
             while data := await source.read(_CHUNK):
                 self._passed[source] += len(data)
-                if self._passed[source] > self._limit and not self._is_open.is_set():
+                if self._passed[source] > self._limit and not is_open.is_set():
                     self._is_stuck.set()
-                    await self._is_open.wait()
+                    await is_open.wait()
                 sink.write(data)
                 await sink.drain()
         sink.close()

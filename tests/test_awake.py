@@ -155,7 +155,7 @@ async def test_limited(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_again(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What failed while the program stood still is done again, as often as that happens; other failures stay."""
+    """What failed while the program stood still is done again; other failures stay."""
     monkeypatch.setattr(awake, "CLOCK", clock)
     standstills = iter([7.0, 3600.0, 0.0])
 
@@ -166,6 +166,22 @@ async def test_again(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(NodeUnreachable):
         await despite_standstills(work, NodeUnreachable)
     assert list(standstills) == []
+
+
+async def test_again_and_again(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What fails at every try is not tried for ever, however often the program is stopped."""
+    monkeypatch.setattr(awake, "CLOCK", clock)
+    tries = 0
+
+    async def work() -> None:
+        nonlocal tries
+        tries += 1
+        times.move(3600)
+        raise NodeUnreachable("The connection was lost.", node="worker000")
+
+    with pytest.raises(NodeUnreachable):
+        await despite_standstills(work, NodeUnreachable)
+    assert tries == 4
 
 
 async def test_other_errors(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from gates import Gate
 
+from scherbelberg.awake import CLOCK
 from scherbelberg.errors import NodeUnreachable, WaitTimeout
 from scherbelberg.keys import make_ssh_pair
 from scherbelberg.remote import Remote
@@ -144,6 +146,32 @@ async def test_deadline_of_a_command(machine: Machine) -> None:
         with pytest.raises(WaitTimeout, match=r"The end of 'read x' on worker000 did not happen within 0\.2 s"):
             await remote.converse("read x", answer=lambda line: None, log=print, within_s=0.2)
         assert (await remote.run("echo here", within_s=20)).stdout == "here\n"
+
+
+async def test_standstill(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the program stood still, a connection that was forgotten meanwhile is replaced, and no other is cut."""
+    gate = Gate()
+
+    def stand_still() -> None:
+        monkeypatch.setattr(CLOCK, "_standstills", CLOCK.standstills + 1)
+
+    async with gate.before(machine.port):
+        machine.port = gate.port
+        async with reached(machine) as remote:
+            talking = asyncio.create_task(
+                remote.converse("echo here; read x", answer=lambda line: heard.set(), log=print, within_s=10)
+            )
+            heard = asyncio.Event()
+            await heard.wait()
+            stand_still()
+            assert (await remote.run("echo here", within_s=10)).stdout == "here\n"
+            assert not talking.done()
+            gate.silence()
+            monkeypatch.setattr("scherbelberg.remote._SURVIVAL_S", 0.2)
+            stand_still()
+            assert (await remote.run("echo here", within_s=10)).stdout == "here\n"
+            with pytest.raises(NodeUnreachable, match="was lost"):
+                await talking
 
 
 async def test_machine_that_dies(machine: Machine) -> None:

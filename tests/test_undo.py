@@ -19,11 +19,11 @@ from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
 from scherbelberg.environment import Client, Versions
-from scherbelberg.errors import BootstrapFailed, ClusterExists, TokenRefused, WaitTimeout
+from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, TokenRefused, WaitTimeout
 from scherbelberg.history import History
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
+from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 
@@ -125,6 +125,27 @@ async def test_outage_during_clean_up(sandbox: SandboxThread, settings: Settings
     with pytest.raises(SystemExit):
         await Cluster.from_new(spec, settings=settings, listen=when(Phase.REACH, "start", fail))
     assert (held(settings), folders(settings)) == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("deletions", "left_over"),
+    [
+        (RequestFault(number=1, method="DELETE", status=403, code="forbidden", times=None), "server undo-scheduler"),
+        (RequestFault(number=1, status=401, code="unauthorized", times=None), "cluster undo"),
+    ],
+)
+async def test_clean_up_that_fails(
+    sandbox: SandboxThread, settings: Settings, deletions: RequestFault, left_over: str
+) -> None:
+    """Where the clean-up fails as well, the error still says why, at which node and in which phase the create did."""
+    fails = HostFault(server="*-scheduler", how="fails", phase="tls")
+    sandbox.set_faults(Faults(hosts=(fails,)))
+    listen = when(Phase.TLS, "failed", lambda: sandbox.set_faults(Faults(hosts=(fails,), requests=(deletions,))))
+    with pytest.raises(LeftOver, match=r"^Bootstrap of node scheduler failed in phase tls: .*nuke -p undo") as caught:
+        await Cluster.from_new(small(settings), settings=settings, listen=listen)
+    error = caught.value
+    assert (error.node, error.phase, left_over in error.left_over) == ("scheduler", "tls", True)
+    assert (bool(error.log_tail), error.log_file is not None) == (True, True)
 
 
 async def test_host_that_dies(settings: Settings) -> None:
