@@ -19,7 +19,6 @@ from scherbelberg.keeping import opened, overview
 from scherbelberg.plan import time_label
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts
-from scherbelberg.store import Folder
 from scherbelberg.survey import Kept
 from scherbelberg.transport import Gone
 from scherbelberg.waiting import together
@@ -103,8 +102,7 @@ async def extend(
         new, labels["deadline"] = evolve(new, deadline_s=deadline_s), time_label(deadline_s)
     async with opened(settings, Timeouts()) as hetzner:
         await together(*(_write(hetzner, resource, labels) for resource in holding.resources))
-    if found.folder is not None:
-        _remember(found.folder, new)
+    remember(found, new)
     return evolve(found, holding=new)
 
 
@@ -126,9 +124,17 @@ async def _write(hetzner: Hetzner, resource: Resource, labels: Mapping[str, str]
         await hetzner.set_labels(resource, {**resource.labels, **labels})
 
 
-def _remember(folder: Folder, new: Holding) -> None:
+def remember(found: Kept, new: Holding) -> None:
+    """Write down what a cluster's labels say now, if this computer remembers the cluster.
+
+    Args:
+        found: The cluster as it was.
+        new: What is held of it now.
+    """
+    if found.folder is None:
+        return
     # A record that cannot be read is no reason not to let the cluster live: the labels are what counts.
     with contextlib.suppress(StateDamaged):
-        manifest = folder.read()
+        manifest = found.folder.read()
         identity = evolve(manifest.identity, deadline_s=new.deadline_s, idle_s=new.idle_s)
-        folder.save(evolve(manifest, identity=identity))
+        found.folder.save(evolve(manifest, identity=identity, is_protected=new.is_protected))

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from attrs import evolve
+
 from scherbelberg.catalog import Resource
 from scherbelberg.cloud import Hetzner
-from scherbelberg.extending import find_one
+from scherbelberg.extending import find_one, remember
 from scherbelberg.holdings import Holding
 from scherbelberg.keeping import opened
 from scherbelberg.plan import PROTECTED
@@ -35,7 +37,8 @@ async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
         ClusterBroken: It is being made, or half made.
         BadInput: It is not clear which cluster is meant.
     """
-    holding = (await find_one(settings, prefix)).holding
+    found = await find_one(settings, prefix)
+    holding = found.holding
     async with opened(settings, Timeouts()) as hetzner:
         # A single label speaks for the whole cluster: interrupted in the middle, it is protected.
         if wanted:
@@ -43,6 +46,7 @@ async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
         await together(*(hetzner.protect(server, wanted=wanted) for server in holding.servers))
         if not wanted:
             await _label(hetzner, holding.resources, {})
+    remember(found, evolve(holding, is_protected=wanted))
     return holding
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, evolve, field, frozen, validators
 
 from scherbelberg.environment import Allowed
 from scherbelberg.keys import Certified, SshPair
@@ -111,6 +111,7 @@ class Manifest:
         versions: Package to version, equal on client and nodes as proven at the end of its making.
         tried: What was tried in vain for its nodes, in order.
         api_requests: How many requests its making sent to the cloud, or None in records that do not tell.
+        is_protected: Whether nothing of it may be deleted, as far as this computer has changed that.
     """
 
     identity: Identity
@@ -125,6 +126,7 @@ class Manifest:
     versions: Mapping[str, str] = field(factory=dict, hash=False)
     tried: tuple[Tried, ...] = ()
     api_requests: int | None = None
+    is_protected: bool = field(default=False, validator=validators.instance_of(bool))
 
     def with_node(self, record: NodeRecord) -> Manifest:
         """The same with one node's record replaced."""

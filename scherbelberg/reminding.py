@@ -20,7 +20,7 @@ _EVERY_S = 60.0
 
 
 def remind(folder: Folder, *, told_s: int | None = None) -> int | None:
-    """Tell users of a cluster's deadline if it is near or has passed.
+    """Tell users of a cluster's deadline if it is near or has passed, unless protection makes it void.
 
     Args:
         folder: The cluster's.
@@ -30,13 +30,13 @@ def remind(folder: Folder, *, told_s: int | None = None) -> int | None:
         The deadline of which they were told at last, or None.
     """
     try:
-        identity = folder.read().identity
+        manifest = folder.read()
     except StateDamaged:
         return told_s
-    deadline_s = identity.deadline_s
+    deadline_s = None if manifest.is_protected else manifest.identity.deadline_s
     if deadline_s is None or deadline_s == told_s or (left_s := deadline_s - time.time()) > SOON_S:
         return told_s
-    notice(soon_line(identity.prefix, left_s), about=identity.uid)
+    notice(soon_line(manifest.identity.prefix, left_s), about=manifest.identity.uid)
     return deadline_s
 
 

@@ -67,6 +67,30 @@ def test_nothing_deletes_it(sandbox: SandboxThread, shell: Shell) -> None:
     cloud.close()
 
 
+def test_void_deadline(sandbox: SandboxThread, shell: Shell) -> None:
+    """No command warns of the near deadline of what is protected, also one that asks the cloud nothing."""
+    cloud = Api(sandbox.settings)
+    who = make(cloud, "dear", ttl_s=1800)
+    record = evolve(manifest("dear", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+    folder = Store(shell.settings.home).claim(record, credentials())
+
+    def warned() -> list[bool]:
+        commands = (("ls",), ("ssh", "-p", "dear", "nobody"))
+        lines = ["The deadline of cluster 'dear'" in shell(*words)[2] for words in commands]
+        return [*lines, folder.read().is_protected]
+
+    assert warned() == [True, True, False]
+    assert shell("protect", "-p", "dear")[0] == 0
+    assert warned() == [False, False, True]
+    assert shell("extend", "50m", "-p", "dear")[0] == 0
+    assert warned() == [False, False, True]
+    assert shell("unprotect", "-p", "dear")[0] == 0
+    assert warned() == [True, True, False]
+    (folder.path / "manifest.json").unlink()
+    assert shell("protect", "-p", "dear")[0] == 0
+    cloud.close()
+
+
 @pytest.mark.parametrize(("word", "number"), [("protect", 1), ("protect", 4), ("unprotect", 4)])
 def test_interrupted(sandbox: SandboxThread, shell: Shell, word: str, number: int) -> None:
     """A cluster whose protection was changed half-way is protected, and the change can be repeated."""

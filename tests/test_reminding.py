@@ -84,6 +84,16 @@ async def test_attached_clients(
     assert {record.levelno for record in caplog.records} == {logging.WARNING}
 
 
+def test_protected(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Protection makes a deadline void, so nobody is told of it until that is lifted."""
+    folder = a_folder(tmp_path, left_s=1830.5)
+    folder.save(evolve(folder.read(), is_protected=True))
+    assert (remind(folder), caplog.messages) == (None, [])
+    folder.save(evolve(folder.read(), is_protected=False))
+    assert remind(folder) == folder.read().identity.deadline_s
+    assert len(caplog.messages) == 1
+
+
 def test_commands_that_ask_nobody(shell: Shell) -> None:
     """A command that only needs this computer's record reminds by it, in one line, and not if it is to be quiet."""
     a_folder(shell.settings.home, left_s=1830.5, endpoint=shell.settings.access.endpoint)
