@@ -44,16 +44,17 @@ class Tunnel:
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
+    def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # No coroutine: before Python 3.12, asyncio complains when the task that it makes of one is cancelled.
+        task = asyncio.create_task(self._carry(reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            far_reader, far_writer = await self._remote.open(self._host, self._far_port)
-        except NodeUnreachable:
-            await pause(_AGAIN_S)
-            writer.transport.abort()  # as if nobody listened: whoever connects tries again
+            far_reader, far_writer = await self._far_end()
+        except (NodeUnreachable, asyncio.CancelledError):
+            writer.transport.abort()  # as if nobody listened: whoever connects tries again, unless the tunnel is closed
             return
         try:
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
@@ -62,6 +63,13 @@ class Tunnel:
         finally:
             writer.close()
             far_writer.close()
+
+    async def _far_end(self) -> tuple[Any, Any]:
+        try:
+            return await self._remote.open(self._host, self._far_port)
+        except NodeUnreachable:
+            await pause(_AGAIN_S)
+            raise
 
     async def close(self) -> None:
         """Stop listening and cut all connections."""

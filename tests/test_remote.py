@@ -8,7 +8,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -283,3 +283,28 @@ async def test_tunnel_outlives_its_connection(machine: Machine, echo: int) -> No
         assert await asyncio.wait_for(through(port, b"three"), 20) == b"three"
         assert await tunnel.listen() == port
         await tunnel.close()
+
+
+async def test_tunnel_is_closed_while_it_connects(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who connects to a tunnel whose machine does not answer is cut off when it is closed, without a complaint."""
+    machine = Machine(tmp_path)
+    asked = asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        with suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", machine.port)
+    remote = machine.remote()
+    tunnel = Tunnel(remote, "127.0.0.1", 9)
+    reader, writer = await asyncio.open_connection("127.0.0.1", await tunnel.listen())
+    await asyncio.wait_for(asked.wait(), 10)
+    await asyncio.wait_for(tunnel.close(), 10)
+    assert await asyncio.wait_for(reader.read(), 10) == b""
+    assert caplog.messages == []
+    writer.close()
+    await remote.close()
+    silent.close()
+    await silent.wait_closed()
