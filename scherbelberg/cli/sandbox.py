@@ -71,7 +71,10 @@ def faults(file: TextIO) -> None:
 @click.argument("ahead")
 @voice_options
 def clock(ahead: str) -> None:
-    """Let its clock be AHEAD of this computer's, such as 13h, so that deadlines pass; 0 puts it right again."""
+    """Let its clock be AHEAD of this computer's, such as 13h, so that deadlines pass; 0 puts it right again.
+
+    A create needs 0 first: the clocks of hosts stay, and to them new certificates would not be valid yet.
+    """
     from scherbelberg.sandbox.daemon import set_clock  # noqa: PLC0415 - heavy
     from scherbelberg.specfile import read_duration  # noqa: PLC0415
 
