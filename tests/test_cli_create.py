@@ -211,7 +211,6 @@ def test_no_capacity(sandbox: SandboxThread, shell: Shell) -> None:
     assert (held(shell.settings), folders(shell.settings)) == ([], [])
 
 
-@pytest.mark.hosts("process")
 def test_kept_after_a_failure(sandbox: SandboxThread, shell: Shell) -> None:
     """With --keep a failure leaves what was made, says exactly what that is, and create goes on with it."""
     sandbox.set_faults(Faults(requests=(RequestFault(method="PUT", path="/networks/*"),)))
@@ -226,7 +225,7 @@ def test_kept_after_a_failure(sandbox: SandboxThread, shell: Shell) -> None:
         assert f"  {kind.removesuffix('s').replace('_', ' ')} {name}" in complaints
     assert "scherbelberg destroy -p kept" in complaints
     assert len(there) == 5
-    assert shell("ssh", "-p", "kept", "worker000", "true")[0] == 0
+    assert shell("logs", "-p", "kept", "worker000")[0] == 0
     code, _, complaints = shell(*words)
     assert (code, held(shell.settings)) == (0, there), complaints
     assert "resumed" in complaints

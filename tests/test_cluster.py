@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import requests
 from attrs import evolve
+from conftest import TIME_SCALE
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
@@ -48,7 +49,7 @@ class Life:
 def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
     """A cluster with two workers."""
     folder = tmp_path_factory.mktemp("Leben & Würde")
-    with SandboxThread(folder / "sandbox", Options(time_scale=0.05)) as sandbox:
+    with SandboxThread(folder / "sandbox", Options(time_scale=TIME_SCALE)) as sandbox:
         settings = settings_for(sandbox, folder / "home")
         life = Life(sandbox, settings)
         yield life

@@ -68,8 +68,15 @@ def rest(process: subprocess.Popen[str]) -> str:
     return process.communicate(timeout=WITHIN_S)[1]
 
 
-@pytest.mark.parametrize("moment", ["network start", "reach start", "environment start", "proof start"])
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("moment", "number", "code"),
+    [
+        ("network start", signal.SIGINT, 130),
+        ("reach start", signal.SIGTERM, 143),
+        ("environment start", signal.SIGINT, 130),
+        ("proof start", signal.SIGTERM, 143),
+    ],
+)
 def test_first_signal(
     sandbox: SandboxThread, settings: Settings, moment: str, number: signal.Signals, code: int
 ) -> None:
@@ -128,7 +135,7 @@ def test_second_interrupt_at_a_terminal(sandbox: SandboxThread, settings: Settin
     assert held(settings) == []
 
 
-@pytest.mark.parametrize("moment", ["network done", "reach start", "hostkey done", "service done"])
+@pytest.mark.parametrize("moment", ["network done", "hostkey done", "service done"])
 def test_killed_create_is_resumed(sandbox: SandboxThread, settings: Settings, moment: str) -> None:
     """What was begun by a process that was killed is continued by create on this computer, with the same machines."""
     sandbox.set_faults(_NEVER_READY)

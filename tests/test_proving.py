@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from conftest import TIME_SCALE
 from distributed import Client as DaskClient
 from other_python import make_venv
 from surroundings import SHORT, settings_for
@@ -65,7 +66,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Other]:
     """Such a cluster, for an interpreter in a folder whose name is not plain."""
     folder = tmp_path_factory.mktemp("other")
     python = make_venv(folder / "Umgebung für alle", has_ours=True)
-    with SandboxThread(folder / "sandbox", Options(time_scale=0.05)) as sandbox:
+    with SandboxThread(folder / "sandbox", Options(time_scale=TIME_SCALE)) as sandbox:
         made = Other(settings_for(sandbox, folder / "home"), python)
         yield made
         made.cluster.destroy()

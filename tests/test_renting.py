@@ -165,7 +165,7 @@ async def test_limit_of_the_account_with_fewer_workers(stage: SandboxThread, aro
 async def test_worker_that_fails_once(stage: SandboxThread, around: Settings, faults: Faults) -> None:
     """Whatever happens to a worker: it is given back, and replaced in the next place."""
     stage.set_faults(faults)
-    spec = evolve(SPEC, timeouts=evolve(SHORT, reach=5), location=("fsn1", "nbg1"), worker="cx23")
+    spec = evolve(SPEC, timeouts=evolve(SHORT, reach=5, logs=1), location=("fsn1", "nbg1"), worker="cx23")
     listen = when_failed("worker001", lambda: stage.set_faults(Faults()))
     manifest = await made(around, spec, listen=listen)
     assert places(manifest) == {"scheduler": "cx23 in fsn1", "worker000": "cx23 in fsn1", "worker001": "cx23 in nbg1"}

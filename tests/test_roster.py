@@ -31,7 +31,7 @@ async def test_failed_action(sandbox: SandboxThread, settings: Settings, monkeyp
 async def test_endless_action(sandbox: SandboxThread, settings: Settings) -> None:
     """A server whose start never ends is named at the deadline, and deleted all the same."""
     sandbox.set_faults(Faults(actions=(ActionFault(command="start_server", server="*-worker000", how="endless"),)))
-    timeouts = evolve(SHORT, rent=2, reach=60)
+    timeouts = evolve(SHORT, rent=2, reach=60, logs=1)
     with pytest.raises(WaitTimeout, match="start of node worker000 in the private network"):
         await Cluster.from_new(workers=1, settings=settings, timeouts=timeouts)
     assert (held(settings), folders(settings)) == ([], [])
@@ -41,7 +41,7 @@ async def test_dead_server(sandbox: SandboxThread, settings: Settings) -> None:
     """A server that runs and never answers is named at its deadline, and deleted."""
     sandbox.set_faults(Faults(dead=("*-worker000",)))
     with pytest.raises(NodeUnreachable, match="worker000") as caught:
-        await Cluster.from_new(workers=1, settings=settings, timeouts=evolve(SHORT, reach=3))
+        await Cluster.from_new(workers=1, settings=settings, timeouts=evolve(SHORT, reach=3, logs=1))
     assert caught.value.node == "worker000"
     assert (held(settings), folders(settings)) == ([], [])
 

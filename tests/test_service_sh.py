@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
+from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -22,6 +24,8 @@ from scherbelberg.keys import make_authority, make_client
 from scherbelberg.waiting import until
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
+T = TypeVar("T")
+_WORKER_LOG = "var/log/scherbelberg/worker.log"
 #: Makes `exec ROLE` of the installed script run something else than Dask; the rest stays as it is.
 _FAKE = """
 cat >"$BASE/bin/bootstrap.sh" <<'END'
@@ -40,19 +44,23 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
     await made.end()
 
 
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[tuple[Node, Node]]:
-    """A scheduler and a worker that are up."""
-    authority, port = make_authority(uid=UID, now_s=time.time()), free_port()
-    scheduler = make_node(tmp_path, role="scheduler", scheduler_port=port, authority=authority)
-    worker = make_node(tmp_path, role="worker", scheduler_port=port, authority=authority)
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
+    """A scheduler and a worker that are up, and are again when a test ends."""
+    folder, port = tmp_path_factory.mktemp("cluster"), free_port()
+    authority = make_authority(uid=UID, now_s=time.time())
+    scheduler = make_node(folder, role="scheduler", scheduler_port=port, authority=authority)
+    worker = make_node(folder, role="worker", scheduler_port=port, authority=authority)
     try:
-        for made in (scheduler, worker):
-            assert (await made.up()).said[-1] == "@phase service done"
+        for ended in asyncio.run(_both(scheduler.up(), worker.up())):
+            assert ended.said[-1] == "@phase service done", ended
         yield scheduler, worker
     finally:
-        await scheduler.end()
-        await worker.end()
+        asyncio.run(_both(scheduler.end(), worker.end()))
+
+
+async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, T]) -> tuple[T, T]:
+    return await asyncio.gather(one, other)
 
 
 @asynccontextmanager
@@ -106,6 +114,7 @@ async def test_up_twice(cluster: tuple[Node, Node]) -> None:
 async def test_killed_processes_come_back(cluster: tuple[Node, Node]) -> None:
     """After kill -9 of the worker, then of the scheduler, all compute again; a worker without scheduler ends with 0."""
     scheduler, worker = cluster
+    before = len(worker.read(_WORKER_LOG))
     async with _client(scheduler) as client:
         old = await client.submit(os.getpid)
         killed = worker.pid("dask")
@@ -120,7 +129,7 @@ async def test_killed_processes_come_back(cluster: tuple[Node, Node]) -> None:
     await _restarted(worker, bereft)
     async with _client(scheduler) as client:
         assert await client.submit(pow, 3, 2) == 9
-    log = worker.read("var/log/scherbelberg/worker.log")
+    log = worker.read(_WORKER_LOG)[before:]
     assert re.findall(r"supervisor: Dask ended with exit code (\d+)", log) == ["137", "0"]
 
 

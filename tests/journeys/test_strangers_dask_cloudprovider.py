@@ -38,7 +38,7 @@ class Rival:
         """Let it tell a story, and note its requests without numbers, repetitions and polls."""
         settings, seen = self._sandbox.settings, self._sandbox.sandbox.requests
         before = len(seen)
-        program = str(Path(__file__).with_name("rival.py"))
+        program = str(Path(__file__).parents[1] / "rival.py")
         line = [sys.executable, program, story, settings.endpoint, settings.token, str(free_port())]
         environment = os.environ | {
             "HOME": str(self._home),

@@ -21,7 +21,7 @@ from surroundings import environment_for
 
 from scherbelberg.settings import Settings
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUCKET = "my-bucket"
 _NEEDED = ("boto3", "moto", "numpy", "pandas", "pyarrow", "s3fs", "zarr")
 _WITHIN_S = 120
