@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import string
 import subprocess
-import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -274,23 +273,3 @@ async def test_wheels(node: Node, mirror: Mirror, tmp_path: Path) -> None:
     ended = await node.source(f'{INSTALL}; "$PYTHON" -I -c "import tiny; print(tiny.__file__)"')
     assert ended.code == 0, ended
     assert str(node.base) in ended.said[-1]
-
-
-async def test_another_environment(node: Node, mirror: Mirror) -> None:
-    """A new environment takes the place of the old one under Dask, which is started again from it; the old one goes."""
-    old = node.settings["ENV_DIGEST"]
-    node.hold(old)
-    assert (await node.up()).said[-1] == "@phase service done"
-    before = node.pid("dask")
-    site = Package("site-1-0.conda", "".join(f"{path}\n" for path in sys.path if "site-packages" in path).encode())
-    mirror.offer(site)
-    new = give(node, mirror, site)
-    ended = await node.up()
-    assert ended.said[-1] == "@phase service done", ended
-    assert node.pid("dask") != before
-    assert f"envs/{new}/bin/python3" in " ".join(psutil.Process(node.pid("dask")).cmdline())
-    assert [path.name for path in (node.base / "envs").iterdir()] == [new]
-    assert not (node.base / "download").exists()
-    again = await node.up()
-    assert again.said[-1] == "@phase service skipped"
-    assert "@phase environment skipped already there" in again.said

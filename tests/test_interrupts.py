@@ -135,7 +135,7 @@ def test_second_interrupt_at_a_terminal(sandbox: SandboxThread, settings: Settin
     assert held(settings) == []
 
 
-@pytest.mark.parametrize("moment", ["network done", "hostkey done", "service done"])
+@pytest.mark.parametrize("moment", ["network done", "service done"])
 def test_killed_create_is_resumed(sandbox: SandboxThread, settings: Settings, moment: str) -> None:
     """What was begun by a process that was killed is continued by create on this computer, with the same machines."""
     sandbox.set_faults(_NEVER_READY)

@@ -9,11 +9,10 @@ import os
 import re
 import shutil
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from signal import SIGKILL
-from typing import Any, TypeVar
 
 import psutil
 import pytest
@@ -24,7 +23,6 @@ from scherbelberg.keys import make_authority, make_client
 from scherbelberg.waiting import until
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
-T = TypeVar("T")
 _WORKER_LOG = "var/log/scherbelberg/worker.log"
 #: Makes `exec ROLE` of the installed script run something else than Dask; the rest stays as it is.
 _FAKE = """
@@ -52,15 +50,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, No
     scheduler = make_node(folder, role="scheduler", scheduler_port=port, authority=authority)
     worker = make_node(folder, role="worker", scheduler_port=port, authority=authority)
     try:
-        for ended in asyncio.run(_both(scheduler.up(), worker.up())):
-            assert ended.said[-1] == "@phase service done", ended
+        for made in (scheduler, worker):
+            assert asyncio.run(made.up()).said[-1] == "@phase service done"
         yield scheduler, worker
     finally:
-        asyncio.run(_both(scheduler.end(), worker.end()))
-
-
-async def _both(one: Coroutine[Any, Any, T], other: Coroutine[Any, Any, T]) -> tuple[T, T]:
-    return await asyncio.gather(one, other)
+        for made in (scheduler, worker):
+            asyncio.run(made.end())
 
 
 @asynccontextmanager

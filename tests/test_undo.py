@@ -8,7 +8,6 @@ import asyncio
 import gc
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import psutil
 import pytest
@@ -17,7 +16,7 @@ from attrs import evolve
 from standstill import STANDSTILL
 from surroundings import SHORT, folders, held
 
-from scherbelberg import Cluster, ClusterSpec, Event, Phase, daskclient
+from scherbelberg import Cluster, ClusterSpec, Event, Phase
 from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, TokenRefused, WaitTimeout
 from scherbelberg.history import History
@@ -192,35 +191,6 @@ async def test_second_create_beside_the_first(settings: Settings) -> None:
     cluster = await first
     assert len(held(settings)) == 5
     await cluster.destroy()
-    assert (held(settings), folders(settings)) == ([], [])
-
-
-@pytest.mark.hosts("process")
-async def test_worker_that_does_not_compute(sandbox: SandboxThread, settings: Settings) -> None:
-    """A worker that joined and then stands still ends the create at a deadline, and everything is given back."""
-
-    def freeze() -> None:
-        for process in hosts_processes(sandbox):
-            if "worker000" in " ".join(process.cmdline()) or "spawn_main" in " ".join(process.cmdline()):
-                process.suspend()
-
-    def thaw() -> None:
-        for process in hosts_processes(sandbox):
-            process.resume()
-
-    real = daskclient._check_versions
-
-    async def check_then_freeze(*args: Any) -> None:
-        await real(*args)
-        freeze()
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(daskclient, "_check_versions", check_then_freeze)
-        patch.setattr(daskclient, "_CONNECT_S", 3)
-        spec = evolve(small(settings), timeouts=evolve(SHORT, join=3))
-        with pytest.raises(WaitTimeout, match=r"A sum on each worker .*missing worker000"):
-            await Cluster.from_new(spec, settings=settings)
-    thaw()
     assert (held(settings), folders(settings)) == ([], [])
 
 
