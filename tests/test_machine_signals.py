@@ -28,6 +28,8 @@ pytestmark = pytest.mark.hosts("scripted")
 
 WITHIN_S = 60
 CREATE = ("create", "-p", "signal", "-w", "1", "--json", "--progress", "json")
+DESTROY = ("destroy", "-p", "signal", "--json", "--progress", "json")
+SLOW = Faults(slow_s=0.3)
 
 
 @contextmanager
@@ -75,23 +77,34 @@ def test_cancelled(sandbox: SandboxThread, settings: Settings) -> None:
     assert (held(settings), folders(settings)) == ([], [])
 
 
-def test_abandoned(sandbox: SandboxThread, settings: Settings) -> None:
-    """A person who leaves before the end is proven leaves a document, too."""
-    sandbox.set_faults(STANDSTILL["environment start"])
+@pytest.mark.parametrize(
+    ("words", "phase", "before"),
+    [(CREATE, "environment", STANDSTILL["environment start"]), (DESTROY, "delete", SLOW)],
+    ids=["create", "destroy"],
+)
+def test_abandoned(sandbox: SandboxThread, shell: Shell, words: tuple[str, ...], phase: str, before: Faults) -> None:
+    """A person who leaves before the end is proven leaves a document, too, which names what may be left."""
+    if words == DESTROY:
+        assert shell(*CREATE)[0] == 0
+    sandbox.set_faults(before)
     master, slave = pty.openpty()
     try:
-        with program(settings, *CREATE, stdin=slave) as process:
-            read_until(process, phase="environment", state="start")
-            sandbox.set_faults(Faults(slow_s=0.3))
+        with program(shell.settings, *words, stdin=slave) as process:
+            read_until(process, phase=phase, state="start")
+            sandbox.set_faults(SLOW)
             process.send_signal(signal.SIGINT)
-            read_until(process, type="message", text="Interrupted: giving everything back ...")
+            read_until(process, type="message")
             process.send_signal(signal.SIGINT)
             output, rest = process.communicate(timeout=WITHIN_S)
     finally:
         os.close(master)
         os.close(slave)
     failure = read("error", output)
-    assert (process.returncode, failure["error"]["code"]) == (130, "cancelled")
+    assert (process.returncode, failure["error"]["code"], failure["left_over"]) == (
+        130,
+        "cancelled",
+        ["cluster signal"],
+    )
     assert "scherbelberg nuke -p signal" in failure["error"]["message"]
     assert read_lines(rest)[-1] == {**failure, "type": "error"}
 

@@ -13,6 +13,8 @@ from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from attrs import evolve
+
 from scherbelberg.cli.speaker import Failure, Speaker, speaker
 from scherbelberg.threadloop import Job, private_loop
 from scherbelberg.waiting import Deadline
@@ -42,12 +44,12 @@ class Interrupted(Exception):
 class _Watch:
     """Turns the first signal into a cancellation and counts the others."""
 
-    def __init__(self, job: Job[Any], voice: Speaker, on_first: str, if_abandoned: str) -> None:
+    def __init__(self, job: Job[Any], voice: Speaker, on_first: str, unproven: str | None) -> None:
         self.first: int | None = None
         self._voice = voice
         self._job = job
         self._on_first = on_first
-        self._if_abandoned = if_abandoned
+        self._unproven = unproven
 
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
@@ -57,16 +59,24 @@ class _Watch:
             self._job.cancel()
         elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
             # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
-            failure = Failure(code="cancelled", message=self._if_abandoned, exit_code=128 + signal.SIGINT)
+            failure = _abandoned(self._unproven)
             self._voice.give_up(failure)
             os._exit(failure.exit_code)
+
+
+def _abandoned(unproven: str | None) -> Failure:
+    failure = Failure(code="cancelled", message="Left before the end was proven.", exit_code=128 + signal.SIGINT)
+    if unproven is None:
+        return failure
+    message = f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {unproven}"
+    return evolve(failure, message=message, left_over=(f"cluster {unproven}",))
 
 
 def run(
     work: Coroutine[Any, Any, T],
     *,
     on_first: str = "Interrupted, stopping ...",
-    if_abandoned: str = "Left before the end was proven.",
+    unproven: str | None = None,
     too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
     between: Callable[[], object] | None = None,
 ) -> T:
@@ -75,7 +85,7 @@ def run(
     Args:
         work: The coroutine.
         on_first: What is said at the first signal, if anything.
-        if_abandoned: What is said when a second Ctrl-C at a terminal ends the program at once.
+        unproven: The cluster of which something may be left when a second Ctrl-C at a terminal ends it at once.
         too_late: Undoes the work when the signal came after its end.
         between: Is called in this thread now and then; a signal ends it, too.
 
@@ -83,7 +93,7 @@ def run(
         Interrupted: A signal came.
     """
     job = private_loop().submit(work, too_late=too_late)
-    watch = _Watch(job, speaker(), on_first, if_abandoned)
+    watch = _Watch(job, speaker(), on_first, unproven)
     with _handled_by(watch):
         while not job.wait(_GLANCE_S):
             if between is not None and watch.first is None:

@@ -37,7 +37,7 @@ class Failure:
         node: Name of the node concerned, or None.
         phase: Phase in which it happened, or None.
         log_tail: The last lines of what failed, oldest first.
-        left_over: Kind and name of each resource that is still there.
+        left_over: Kind and name of each resource that is still there, or of a cluster of which something may be.
         log_file: File on this computer with more of those lines, or None.
         tried: What was tried in vain for the nodes of a cluster, in order.
     """

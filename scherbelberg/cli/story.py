@@ -64,7 +64,7 @@ def created(
                 agree=consent.agree if consent else unasked,
             ),
             on_first="Interrupted: giving everything back ...",
-            if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {spec.prefix}",
+            unproven=spec.prefix,
             too_late=Cluster.destroy,
             between=consent.put if consent else None,
         )
@@ -139,7 +139,7 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
         entries = run(
             give_back(settings, prefix, uids, listener=watch, timeouts=Timeouts()),
             on_first="Interrupted: what is being deleted is deleted first ...",
-            if_abandoned=f"Left before it was proven that nothing is left. Run: scherbelberg nuke -p {prefix}",
+            unproven=prefix,
         )
     return {
         "schema": SCHEMA,
