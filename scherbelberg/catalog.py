@@ -170,6 +170,11 @@ class Resource:
     name: str
     labels: Mapping[str, str] = field(hash=False)
 
+    @property
+    def described(self) -> str:
+        """Kind and name in words, such as ``ssh key cluster``."""
+        return f"{self.kind.removesuffix('s').replace('_', ' ')} {self.name}"
+
 
 @frozen(kw_only=True)
 class Firewall(Resource):

@@ -239,7 +239,7 @@ class _Deletion:
 
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
-        names = tuple(f"{resource.kind[:-1]} {resource.name}" for resource in self.left)
+        names = tuple(resource.described for resource in self.left)
         reasons = " ".join(dict.fromkeys(reason for reason in (*self._refused.values(), self._unseen) if reason))
         why = f" {reasons}" if reasons else ""
         what = ", ".join(names)

@@ -93,6 +93,17 @@ async def test_token_that_is_revoked_half_way(settings: Settings, uid: str, emul
     assert set(left) <= {f"firewalls/{name.split()[1]}" for name in caught.value.left_over}
 
 
+async def test_words_for_what_is_left(settings: Settings, api: Api, uid: str, emulated: SandboxThread) -> None:
+    """A kind of several words is named in words, as by whatever else tells what is left."""
+    row = {"name": f"{uid}-key", "public_key": public(new_key()), "labels": identity(uid=uid).labels("ssh_key")}
+    assert api("POST", "/ssh_keys", row).status == 201
+    wrong = RequestFault(method="DELETE", path="/ssh_keys/*", status=403, code="protected", times=None)
+    emulated.set_faults(Faults(requests=(wrong,)))
+    with pytest.raises(LeftOver, match=f"still lists ssh key {uid}-key") as caught:
+        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    assert caught.value.left_over == (f"ssh key {uid}-key",)
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)])
 async def test_listener_does_not_stop_it(settings: Settings, uid: str, error: BaseException) -> None:
     """A listener that raises stops no deletion."""

@@ -113,7 +113,7 @@ def _row(judged: Judged, bills: list[Json] | None) -> Json:
 
 
 def _strays(garbage: Garbage) -> list[str]:
-    return [f"{resource.kind[:-1].replace('_', ' ')} {resource.name}" for resource in garbage.strays]
+    return [resource.described for resource in garbage.strays]
 
 
 def _tell(judged: Judged, bills: list[Json] | None, *, dry_run: bool) -> None:

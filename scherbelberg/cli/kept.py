@@ -51,14 +51,10 @@ def _lines(prefix: str, settings: Settings) -> list[str]:
         speaker().remains = (f"cluster {prefix}",)
         return [f"what exactly cannot be said now: {error.message}"]
     own = [resource for kept in found if kept.folder is not None for resource in kept.holding.resources]
-    speaker().remains = tuple(_name(resource) for resource in own)
+    speaker().remains = tuple(resource.described for resource in own)
     return [_line(resource) for resource in own] or ["nothing: it failed before anything was made"]
 
 
 def _line(resource: Resource) -> str:
     address = f" at {resource.public_ip}" if isinstance(resource, Server) and resource.public_ip else ""
-    return f"{_name(resource)}{address}"
-
-
-def _name(resource: Resource) -> str:
-    return f"{resource.kind.removesuffix('s').replace('_', ' ')} {resource.name}"
+    return f"{resource.described}{address}"
