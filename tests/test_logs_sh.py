@@ -174,6 +174,13 @@ async def test_record_goes_on_without_a_client(node: Node) -> None:
     assert [line for line in node.read(_RECORD).splitlines() if line[0] != "-"] == ["first", "second"]
 
 
+async def test_record_holds_up_nobody(node: Node) -> None:
+    """A run whose standard output leads to the record too, as that of `up` does, ends once its last line is kept."""
+    script = "RECORD_END_S=600; begin_record; exec 1>&2; trap leave EXIT; echo last"
+    ended = await asyncio.wait_for(node.source(script), WITHIN_S)
+    assert (ended.code, node.read(_RECORD).splitlines()[-2]) == (0, "last")
+
+
 async def test_record_waits_for_nobody(node: Node) -> None:
     """What still holds stderr at the end of a run does not keep it."""
     process = await _recording(node, "RECORD_END_S=1; sleep 60 >/dev/null & end_record 0; echo over")

@@ -328,6 +328,7 @@ leave() { # leave [COMMAND]: after a run of `up`, whatever ended it
   local code=$?
   trap - ERR
   "$@"
+  exec >/dev/null # it leads to the recorder as well, which would wait for more
   end_record "$code"
 }
 

@@ -246,7 +246,7 @@ plain_start() {
   rm -f "$RUN/ends"
   "$PYTHON" -I -S -c 'import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])' \
     "$BASH" "$BASE/bin/bootstrap.sh" supervise "$NODE_ROLE" "$MARK" \
-    </dev/null >>"$(log_file)" 2>&1 3>&- 4<&- 9>&- &
+    </dev/null >>"$(log_file)" 2>&1 3>&- 4<&- 7<&- 9>&- &
   within "$WAIT_S" plain_running || fail "the supervisor did not start; see $(log_file)"
 }
 
