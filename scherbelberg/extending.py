@@ -33,20 +33,22 @@ class Unchanged(Enum):
 UNCHANGED: Final = Unchanged.UNCHANGED
 
 
-async def find_one(settings: Settings, prefix: str, *, uid: str | None = None) -> Kept:
+async def find_one(settings: Settings, prefix: str, *, uid: str | None = None, is_told: bool = False) -> Kept:
     """Find the cluster of a name whose labels are to be changed: the only one, or the only one usable from here.
 
     Args:
         settings: The surroundings.
         prefix: Its name.
         uid: Only the cluster of this uid, whatever else has its name.
+        is_told: Whether its deadline is pointed at if it is near or has passed, since it stays.
 
     Raises:
         ClusterNotFound: There is none.
         ClusterBroken: It is being made, or half made.
         BadInput: There are several, and nothing tells which is meant.
     """
-    found = [one for one in await overview(settings, prefix=prefix) if uid in {None, one.holding.uid}]
+    named = await overview(settings, prefix=prefix, is_told=is_told)
+    found = [one for one in named if uid in {None, one.holding.uid}]
     if not found:
         raise ClusterNotFound(f"There is no cluster '{prefix}' in this project of {settings.access.place}.")
     meant = [one for one in found if one.folder is not None] if len(found) > 1 else found
@@ -89,7 +91,7 @@ async def extend(
     """
     given = {name: value for name, value in (("ttl_s", ttl_s), ("idle_s", idle_s)) if value is not UNCHANGED}
     ClusterSpec(**given)  # type: ignore[arg-type] # it knows what cannot be, types included
-    found = await find_one(settings, prefix, uid=uid)
+    found = await find_one(settings, prefix, uid=uid, is_told=ttl_s is UNCHANGED)
     holding = found.holding
     labels: dict[str, str] = {}
     new = holding

@@ -38,17 +38,18 @@ async def opened(settings: Settings, timeouts: Timeouts) -> AsyncIterator[Hetzne
         hetzner.close()
 
 
-async def overview(settings: Settings, *, prefix: str | None = None) -> tuple[Kept, ...]:
+async def overview(settings: Settings, *, prefix: str | None = None, is_told: bool = True) -> tuple[Kept, ...]:
     """List the clusters that the project holds, whole or broken, whoever made them, and point at what is overdue.
 
     Args:
         settings: The surroundings.
         prefix: Only those of this name.
+        is_told: Whether their own deadlines are pointed at, too, and not only those of others.
     """
     if prefix is not None:
         check_prefix(prefix)
     async with opened(settings, Timeouts()) as hetzner:
-        found = await survey(hetzner, settings)
+        found = await survey(hetzner, settings, untold=None if is_told else prefix)
     return tuple(one for one in found if prefix in {None, one.holding.prefix})
 
 
@@ -254,7 +255,7 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
         ClusterProtected: One is protected; nothing was deleted.
         LeftOver: Something was still there at the deadline.
     """
-    found = await overview(settings, prefix=prefix)
+    found = await overview(settings, prefix=prefix, is_told=False)
     if not found:
         raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
     uids = tuple(kept.holding.uid for kept in found)

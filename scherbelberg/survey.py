@@ -33,7 +33,7 @@ class Kept:
     now_s: float
 
 
-async def survey(hetzner: Hetzner, settings: Settings) -> tuple[Kept, ...]:
+async def survey(hetzner: Hetzner, settings: Settings, *, untold: str | None = None) -> tuple[Kept, ...]:
     """List the clusters that the project holds, and tell users of those that are overdue, or soon will be.
 
     All are listed, whatever the name that is meant: it is one question, and the answer shows what is forgotten.
@@ -41,10 +41,12 @@ async def survey(hetzner: Hetzner, settings: Settings) -> tuple[Kept, ...]:
     Args:
         hetzner: The project.
         settings: The surroundings.
+        untold: Name of clusters of which users are not told, since their time is what is being changed.
     """
     found = kept(await inventory(hetzner, selector()), settings, now_s=hetzner.now_s)
-    point_out((one.holding for one in found), hetzner.now_s)
-    for one in found:
+    others = [one for one in found if one.holding.prefix != untold]
+    point_out((one.holding for one in others), hetzner.now_s)
+    for one in others:
         left_s = soon_s(one.holding, one.now_s)
         if one.folder is not None and left_s is not None:
             notice(soon_line(one.holding.prefix, left_s), about=one.holding.uid)

@@ -220,6 +220,29 @@ def test_overdue_is_extended(sandbox: SandboxThread, shell: Shell, cloud: Api) -
     assert " left " in shell("ls")[1]
 
 
+def test_what_a_command_changes_is_not_pointed_at(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
+    """Who moves a deadline, protects or deletes is not told to do so, but of other clusters, and of what stays."""
+    for prefix in ("one", "two"):
+        make(cloud, prefix, ttl_s=_HOUR)
+    sandbox.set_clock(5 * _HOUR)
+
+    def told(*words: str) -> list[str]:
+        code, _, complaints = shell(*words, "-p", "one")
+        assert code == 0, complaints
+        return [prefix for prefix in ("one", "two") if f"'{prefix}' of anna_at_laptop (overdue" in complaints]
+
+    assert told("extend", "--idle", "2h") == ["one", "two"]
+    assert told("protect") == ["two"]
+    assert told("unprotect") == ["two"]
+    assert told("extend", "30m") == ["two"]
+    record = manifest("one", "one0", endpoint=shell.settings.access.endpoint)
+    Store(shell.settings.home).claim(record, credentials()).end_making()
+    assert "The deadline of cluster 'one' is in" in shell("ls")[2]
+    assert "The deadline" not in shell("extend", "40m", "-p", "one")[2]
+    sandbox.set_clock(9 * _HOUR)
+    assert told("nuke", "--yes") == ["two"]
+
+
 def test_no_extension_while_it_is_made(shell: Shell, cloud: Api) -> None:
     """Labels of a cluster that is being made are its maker's."""
     make(cloud, "young", ttl_s=_HOUR, state="creating")

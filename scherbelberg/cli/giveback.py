@@ -60,7 +60,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
-    found = run(overview(settings, prefix=prefix))
+    found = run(overview(settings, prefix=prefix, is_told=False))
     if not found:
         raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
     for kept in found:
