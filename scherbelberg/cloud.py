@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import frozen
@@ -25,7 +26,7 @@ from scherbelberg.catalog import (
 )
 from scherbelberg.errors import CloudError, NameTaken
 from scherbelberg.transport import Busy, Gone, Passing, Transport
-from scherbelberg.waiting import Deadline, pause, until
+from scherbelberg.waiting import Deadline, pause, together, until
 
 #: The API's largest page, and the most ids it takes in one question for actions.
 _PAGE = 50
@@ -163,6 +164,20 @@ class Hetzner(Transport):
     async def set_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
         """Replace the labels of a resource."""
         await self.call("PUT", f"/{resource.kind}/{resource.id}", body={"labels": dict(labels)})
+
+    async def change_labels(self, resources: Iterable[Resource], changed: Mapping[str, str]) -> None:
+        """Change some labels of resources, and leave the others; what is gone meanwhile needs none.
+
+        Args:
+            resources: As they were when they were read just now.
+            changed: The new ones.
+        """
+
+        async def change(resource: Resource) -> None:
+            with contextlib.suppress(Gone):
+                await self.set_labels(resource, {**resource.labels, **changed})
+
+        await together(*(change(resource) for resource in resources))
 
     async def protect(self, server: Resource, *, wanted: bool) -> None:
         """Let the cloud refuse to delete a server, or allow it again; asking for the same twice changes nothing.

@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
 from attrs import evolve
 
-from scherbelberg.catalog import Resource
-from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import BadInput, ClusterBroken, ClusterNotFound, StateDamaged
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.keeping import opened, overview
@@ -20,8 +17,6 @@ from scherbelberg.plan import time_label
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts
 from scherbelberg.survey import Kept
-from scherbelberg.transport import Gone
-from scherbelberg.waiting import together
 
 
 class Unchanged(Enum):
@@ -103,7 +98,7 @@ async def extend(
             _require_later(deadline_s, found)
         new, labels["deadline"] = evolve(new, deadline_s=deadline_s), time_label(deadline_s)
     async with opened(settings, Timeouts()) as hetzner:
-        await together(*(_write(hetzner, resource, labels) for resource in holding.resources))
+        await hetzner.change_labels(holding.resources, labels)
     remember(found, new)
     return evolve(found, holding=new)
 
@@ -118,12 +113,6 @@ def _require_later(deadline_s: int | None, found: Kept) -> None:
         f"Cluster '{found.holding.prefix}' {lasts}{more}; --shorten, or may_shorten in programs, moves its"
         " deadline to an earlier time."
     )
-
-
-async def _write(hetzner: Hetzner, resource: Resource, labels: Mapping[str, str]) -> None:
-    with contextlib.suppress(Gone):
-        # The cloud replaces all labels of a resource by those that are sent.
-        await hetzner.set_labels(resource, {**resource.labels, **labels})
 
 
 def remember(found: Kept, new: Holding) -> None:

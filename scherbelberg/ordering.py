@@ -23,7 +23,7 @@ from scherbelberg.holdings import Holding, words_for
 from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.places import place_at
-from scherbelberg.plan import ClusterPlan, Identity, make_identity, make_plan, node_platform, plan_node
+from scherbelberg.plan import ClusterPlan, Identity, check_total, make_identity, make_plan, node_platform, plan_node
 from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
 from scherbelberg.selecting import choose
 from scherbelberg.settings import Settings, Sources
@@ -214,7 +214,8 @@ def describe(plan: ClusterPlan) -> str:
     """A plan in one line: machines, place and price."""
     scheduler, worker = (node.server_type.name for node in plan.nodes[:2])
     price, most = plan.bill.hourly, plan.bill.at_most
-    life = "" if plan.spec.ttl_s is None else words_for(plan.spec.ttl_s)
+    begin_s, end_s = plan.identity.created_s, plan.identity.deadline_s
+    life = "" if end_s is None else words_for(end_s - begin_s)
     end = f"at most {most.net:.4f} net, {most.gross:.4f} gross within {life}" if most else "without a time to live"
     return (
         f"1 {scheduler} + {len(plan.nodes) - 1} {worker} in {plan.location},"
@@ -281,8 +282,10 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
             f" or give it back with 'scherbelberg destroy -p {prefix}'."
         )
     environment = _remembered(folder, manifest, client)
+    plan = _decided(spec, catalog, manifest, held)
+    manifest = evolve(manifest, identity=plan.identity)
     return Order(
-        plan=_having(environment, _decided(spec, catalog, manifest)),
+        plan=_having(environment, plan),
         folder=folder,
         manifest=manifest,
         credentials=folder.credentials(),
@@ -291,10 +294,11 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
     )
 
 
-def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest) -> ClusterPlan:
-    """What was decided stays decided, whatever the catalogue says now."""
-    wanted = _with_image(spec, catalog)
-    nodes = tuple(
+def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest, held: Holding) -> ClusterPlan:
+    """What was decided stays decided, whatever the catalogue says now, but for the deadline: that is counted anew."""
+    wanted, old = _with_image(spec, catalog), manifest.identity
+    begun = {server.name: server.created_s for server in held.servers}
+    planned = (
         plan_node(
             node.name,
             node.role,
@@ -303,7 +307,12 @@ def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest) -> Cluster
         )
         for node in manifest.nodes
     )
-    return evolve(_decide(spec, catalog, manifest.identity), nodes=nodes)
+    nodes = tuple(evolve(node, begun_s=begun.get(node.server_name)) for node in planned)
+    fresh = make_identity(spec, uid=old.uid, owner=old.owner, now_s=catalog.now_s)
+    identity = evolve(old, deadline_s=fresh.deadline_s)
+    plan = evolve(_decide(spec, catalog, fresh), identity=identity, nodes=nodes)
+    check_total(plan)
+    return plan
 
 
 def _remembered(folder: Folder, manifest: Manifest, client: Client) -> Environment:

@@ -83,6 +83,7 @@ class NodePlan:
         image: What its disk begins with.
         tariffs: What is charged for it: the server, and its IPv4 address.
         workers: Names of the Dask workers on it; none on the scheduler.
+        begun_s: When it was rented, as epoch seconds, if an interrupted try has done that.
     """
 
     name: str
@@ -93,6 +94,7 @@ class NodePlan:
     image: Image
     tariffs: tuple[Tariff, ...]
     workers: tuple[str, ...] = ()
+    begun_s: int | None = None
 
     @property
     def hourly(self) -> Price:
@@ -107,6 +109,7 @@ class ClusterPlan:
     Args:
         spec: What the user wants.
         identity: Who the cluster is.
+        begin_s: When what is not rented yet will be, as epoch seconds of the API's clock.
         network_zone: Where all of it is.
         nodes: The scheduler, then the workers.
         currency: Of its prices, ISO 4217 code.
@@ -115,6 +118,7 @@ class ClusterPlan:
 
     spec: ClusterSpec
     identity: Identity
+    begin_s: int
     network_zone: str
     nodes: tuple[NodePlan, ...]
     currency: str
@@ -129,9 +133,8 @@ class ClusterPlan:
     def bill(self) -> Bill:
         """What it costs."""
         return bill(
-            (node.tariffs for node in self.nodes),
+            ((node.begun_s or self.begin_s, node.tariffs) for node in self.nodes),
             currency=self.currency,
-            begin_s=self.identity.created_s,
             end_s=self.identity.deadline_s,
         )
 
@@ -183,6 +186,7 @@ def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> Cluste
     plan = ClusterPlan(
         spec=spec,
         identity=identity,
+        begin_s=identity.created_s,
         network_zone=catalog.zones[found.worker[0].location],
         nodes=(
             plan_node("scheduler", "scheduler", spec, found.scheduler[0]),
@@ -191,11 +195,17 @@ def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> Cluste
         currency=catalog.currency,
         candidates=found,
     )
-    _check_total(spec, plan.bill)
+    check_total(plan)
     return plan
 
 
-def _check_total(spec: ClusterSpec, costs: Bill) -> None:
+def check_total(plan: ClusterPlan) -> None:
+    """Refuse what could cost more than the user wants.
+
+    Raises:
+        BadInput: It could.
+    """
+    spec, costs = plan.spec, plan.bill
     if spec.max_total is None:
         return
     if costs.at_most is None:

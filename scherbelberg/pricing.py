@@ -11,7 +11,7 @@ Source: https://docs.hetzner.com/cloud/billing/faq, as of autumn 2026.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -98,21 +98,21 @@ def total(prices: Iterable[Price]) -> Price:
     return sum(prices, start=NOTHING)
 
 
-def bill(machines: Iterable[Iterable[Tariff]], *, currency: str, begin_s: int, end_s: int | None) -> Bill:
+def bill(machines: Iterable[tuple[int, Sequence[Tariff]]], *, currency: str, end_s: int | None) -> Bill:
     """Add up the machines of a cluster.
 
     Args:
-        machines: What is charged for each: the server, its IPv4 address.
+        machines: Of each, when it is rented, as epoch seconds, and what is charged for it: server, IPv4 address.
         currency: ISO 4217 code.
-        begin_s: When they are rented, as epoch seconds.
         end_s: When they are given back at the latest, or None for never.
     """
-    tariffs = [tariff for machine in machines for tariff in machine]
-    return Bill(
-        hourly=total(tariff.hourly for tariff in tariffs),
-        currency=currency,
-        at_most=None if end_s is None else total(charged(tariffs, begin_s=begin_s, end_s=end_s).values()),
-    )
+    rented = list(machines)
+    at_most = None
+    if end_s is not None:
+        each = (charged(tariffs, begin_s=begin_s, end_s=end_s).values() for begin_s, tariffs in rented)
+        at_most = total(price for months in each for price in months)
+    hourly = total(tariff.hourly for _, tariffs in rented for tariff in tariffs)
+    return Bill(hourly=hourly, currency=currency, at_most=at_most)
 
 
 def charged(tariffs: Iterable[Tariff], *, begin_s: float, end_s: float) -> dict[str, Price]:

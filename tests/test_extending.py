@@ -12,10 +12,12 @@ from surroundings import held
 from scherbelberg import sync
 from scherbelberg.cluster import Cluster
 from scherbelberg.errors import BadInput, ClusterNotFound
+from scherbelberg.events import Event, Phase
 from scherbelberg.history import History
 from scherbelberg.ledger import whole
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
+from scherbelberg.store import Store
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -53,6 +55,25 @@ async def test_extend_and_bill(sandbox: SandboxThread, settings: Settings) -> No
     assert await cluster.destroy() == bill
     with pytest.raises(ClusterNotFound):
         await cluster.extend(ttl_s=_HOUR)
+    cloud.close()
+
+
+async def test_made_after_its_deadline(sandbox: SandboxThread, settings: Settings) -> None:
+    """A create that slept past its deadline ends with a cluster whose time to live begins when it is ready."""
+    sandbox.set_clock(-5 * _HOUR)  # certificates of later than now would not be taken
+
+    def wake(event: Event) -> None:
+        if (event.phase, event.state) == (Phase.PROOF, "start"):
+            sandbox.set_clock(0)
+
+    cluster = await Cluster.from_new(prefix="late", workers=1, ttl_s=_HOUR, settings=settings, listen=wake)
+    cloud = Api(sandbox.settings)
+    (deadline,) = {labels["deadline"] for labels in labels_in(cloud).values()}
+    (folder,) = Store(settings.home).folders()
+    assert folder.read().identity.deadline_s == int(deadline)
+    assert now_s(cloud) < int(deadline) <= now_s(cloud) + _HOUR
+    assert cloud("GET", "/networks").body["networks"][0]["labels"]["state"] == "ready"
+    await cluster.destroy()
     cloud.close()
 
 

@@ -13,14 +13,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from bare_clusters import now_s
+from sandbox_helpers import Api
 from standstill import STANDSTILL
-from surroundings import environment_for, folders, held
+from surroundings import KINDS, environment_for, folders, held
 
 from scherbelberg import sync
 from scherbelberg.errors import ClusterBroken, ClusterExists
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.store import Store
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -29,6 +32,7 @@ WITHIN_S = 60
 _SLOW = Faults(slow_s=0.3)
 #: So that a create is killed before its end, however late.
 _NEVER_READY = Faults(requests=(RequestFault(method="PUT", path="/networks/*", how="drop_before", times=None),))
+_HOUR = 3600
 CREATE = ("create", "-p", "signal", "--workers", "1")
 
 
@@ -157,6 +161,29 @@ def test_killed_create_is_resumed(sandbox: SandboxThread, settings: Settings, mo
     cluster.destroy()
     assert held(settings) == []
     assert folders(settings) == []
+
+
+@pytest.mark.parametrize("moment", ["network done", "service done"])
+def test_resumed_create_has_its_time_to_live(sandbox: SandboxThread, settings: Settings, moment: str) -> None:
+    """What is resumed after its deadline has a new one, as far away as if it began now, on all that is of it."""
+    sandbox.set_faults(_NEVER_READY)
+    sandbox.set_clock(-10 * _HOUR)  # certificates of later than now would not be taken
+    words = (*CREATE, "--ttl", "1h")
+    with program(settings, *words) as process:
+        read_until(process, moment)
+    sandbox.set_faults(NO_FAULTS)
+    sandbox.set_clock(0)
+    (folder,) = Store(settings.home).folders()
+    old_s = folder.read().identity.deadline_s or 0
+    with program(settings, *words) as process:
+        said = rest(process)
+    assert process.returncode == 0, said
+    assert "gross within 11 h" in said
+    cloud = Api(sandbox.settings)
+    deadlines = {row["labels"]["deadline"] for kind in KINDS for row in cloud("GET", f"/{kind}").body[kind]}
+    assert deadlines == {str(folder.read().identity.deadline_s)}
+    assert old_s + 10 * _HOUR <= int(*deadlines) <= now_s(cloud) + _HOUR
+    cloud.close()
 
 
 def test_killed_create_is_nuked_from_anywhere(settings: Settings) -> None:

@@ -4,23 +4,29 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from attrs import evolve
-from catalogues import CATALOG, OWNER, UID, credentials, identity, manifest, network, server
+from catalogues import CATALOG, NOW_S, OWNER, UID, credentials, identity, manifest, network, server
 from choosing_world import fitting, shipped
 
 from scherbelberg.access import Access
 from scherbelberg.envlock import write_lock
-from scherbelberg.errors import ChannelUnreachable, ClusterExists
+from scherbelberg.errors import BadInput, ChannelUnreachable, ClusterExists
 from scherbelberg.events import ignore
 from scherbelberg.holdings import Holding, holdings
-from scherbelberg.ordering import _decide, _environment, _having, _resumable, _resuming
+from scherbelberg.keys import SshPair
+from scherbelberg.ordering import _decide, _decided, _environment, _having, _resumable, _resuming, describe
+from scherbelberg.plan import make_identity
+from scherbelberg.record import new_record
 from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
+
+_HOUR = 3600
 
 
 @pytest.fixture
@@ -91,6 +97,27 @@ def test_makings_that_do_not_go_on(folder: Folder, state: str) -> None:
         folder.save(evolve(folder.read(), state="ready"))
     with pytest.raises(ClusterExists, match="destroy"):
         _resumable((_held(state),), {UID: folder}, 2.0)
+
+
+def test_resumed_plan() -> None:
+    """A resumed making has all of its time to live again, and is charged for what was rented since that was rented."""
+    catalog = evolve(CATALOG, now_s=NOW_S + 10 * _HOUR + 60)
+    spec = ClusterSpec(workers=1, worker="cx23", scheduler="cx23", location="nbg1", ttl_s=_HOUR)
+    first = _decide(spec, CATALOG, make_identity(spec, uid=UID, owner=OWNER, now_s=NOW_S))
+    assert describe(first).endswith(
+        "0.0192 EUR per hour net, 0.0230 gross, at most 0.0192 net, 0.0230 gross within 1 h"
+    )
+    nodes = tuple(new_record(node, SshPair(private="", public="key")) for node in first.nodes)
+    record = evolve(manifest(), identity=first.identity, spec=spec, location="nbg1", nodes=nodes)
+    (held,) = holdings([evolve(server("cluster-scheduler", first.identity.labels("scheduler")), created_s=int(NOW_S))])
+    plan = _decided(spec, catalog, record, held)
+    assert plan.identity == evolve(first.identity, deadline_s=int(catalog.now_s) + _HOUR)
+    # 12 hours that have begun of the scheduler, and one of the worker, which is not rented yet.
+    assert describe(plan).endswith("at most 0.1248 net, 0.1498 gross within 11 h 1 min")
+    with pytest.raises(BadInput, match=r"Within its time to live the cluster could cost 0\.1498 EUR gross"):
+        _decided(evolve(spec, max_total=Decimal("0.1")), catalog, record, held)
+    ever = _decided(evolve(spec, ttl_s=None), catalog, record, held)
+    assert ever.identity.deadline_s is None
 
 
 async def test_processors_without_an_environment(tmp_path: Path) -> None:

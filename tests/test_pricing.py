@@ -40,16 +40,17 @@ def test_addition() -> None:
 
 def test_bill() -> None:
     """A bill is the sum of its machines and of all that is charged for each, in started hours."""
-    machines = [[tariff("0.0088"), tariff("0.0008")], [tariff("0.0136"), tariff("0.0008")]]
-    assert bill(machines, currency="EUR", begin_s=0, end_s=3601) == Bill(
+    machines = [(0, [tariff("0.0088"), tariff("0.0008")]), (0, [tariff("0.0136"), tariff("0.0008")])]
+    assert bill(machines, currency="EUR", end_s=3601) == Bill(
         hourly=price("0.0240"), currency="EUR", at_most=price("0.0480")
     )
-    assert bill(machines, currency="USD", begin_s=0, end_s=None).at_most is None
+    assert bill(machines, currency="USD", end_s=None).at_most is None
+    assert bill([(-3600, machines[0][1]), machines[1]], currency="EUR", end_s=3601).at_most == price("0.0576")
 
 
 def test_bill_of_nothing() -> None:
     """Nothing costs nothing."""
-    assert bill([], currency="USD", begin_s=0, end_s=1) == Bill(hourly=NOTHING, currency="USD", at_most=NOTHING)
+    assert bill([], currency="USD", end_s=1) == Bill(hourly=NOTHING, currency="USD", at_most=NOTHING)
 
 
 @CALM
