@@ -20,11 +20,12 @@ from surroundings import folders, held
 from scherbelberg import keeping
 from scherbelberg.collecting import collect, sift
 from scherbelberg.deadlines import Verdict
+from scherbelberg.errors import StateDamaged
 from scherbelberg.events import Event, ignore
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
+from scherbelberg.store import Folder, Store
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -152,10 +153,48 @@ def test_one_that_cannot_go(sandbox: SandboxThread, shell: Shell, cloud: Api) ->
     assert cloud("POST", protect, {"delete": True, "rebuild": True}).status == 201
     sandbox.set_clock(2 * _HOUR)
     code, output, complaints = shell("gc", "--json")
-    failure = read("error", output)
+    failure, document = read("error", output), read("gc", output)
     assert (code, failure["error"]["code"]) == (8, "left_over"), complaints
     assert "server first-worker" in failure["left_over"]
+    assert verdicts(output) == {"first": ("expired", False), "second": ("expired", True)}
+    first, second = document["clusters"]
+    assert (first["error"]["code"], second["error"], document["strays"]) == ("left_over", None, [])
+    assert first["error"]["message"] in failure["error"]["message"]
+    assert [len(bill["nodes"]) for row in (first, second) for bill in row["bills"]] == [1, 2]
     assert all("second" not in row for row in held(shell.settings))
+    code, output, complaints = shell("gc")
+    assert (code, "-> not all could be deleted" in output) == (8, True), output
+    assert "Error: Cluster 'first': The cloud still lists server first-worker" in complaints
+
+
+def test_any_failure_is_of_one(
+    sandbox: SandboxThread, shell: Shell, cloud: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever goes wrong with one cluster, the next one is taken, and a document tells what became of each."""
+    for name in ("first", "second", "third"):
+        who = make(cloud, name, ttl_s=_HOUR)
+        record = evolve(manifest(name, who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+        Store(shell.settings.home).claim(record, credentials()).end_making()
+    sandbox.set_clock(2 * _HOUR)
+    drop = Folder.drop
+
+    def fail(folder: Folder) -> None:
+        if folder.prefix == "second":
+            raise StateDamaged("It cannot be deleted.")
+        drop(folder)
+
+    monkeypatch.setattr(Folder, "drop", fail)
+    # The first list is that of what there is, the second that of the first cluster.
+    sandbox.set_faults(Faults(requests=(RequestFault(number=2, method="GET", path="/servers", status=401),)))
+    code, output, complaints = shell("gc", "--json")
+    failure, document = read("error", output), read("gc", output)
+    assert (code, failure["error"]["code"], failure["left_over"]) == (3, "token_refused", ["cluster first"]), complaints
+    assert failure["error"]["message"].endswith("Cluster 'second': It cannot be deleted.")
+    errors = [row["error"] and row["error"]["code"] for row in document["clusters"]]
+    assert errors == ["token_refused", "state_damaged", None]
+    assert [row["deleted"] for row in document["clusters"]] == [False, True, True]
+    assert [len(row["bills"]) for row in document["clusters"]] == [0, 1, 1]
+    assert {row.partition("/")[2].partition("-")[0] for row in held(shell.settings)} == {"first"}
 
 
 def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:

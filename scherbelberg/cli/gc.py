@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from attrs import frozen
 
 from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.common import (
@@ -20,12 +21,12 @@ from scherbelberg.cli.common import (
     voice_options,
     where,
 )
-from scherbelberg.cli.speaker import SCHEMA, Json
+from scherbelberg.cli.speaker import SCHEMA, Json, speaker
+from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
     from scherbelberg.collecting import Garbage, Judged
-    from scherbelberg.errors import LeftOver
     from scherbelberg.settings import Settings
 
 
@@ -51,50 +52,79 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     from scherbelberg.collecting import sift  # noqa: PLC0415
 
     garbage = run(sift(settings, owner=owner, prefix=prefix))
-    rows, failures = [], []
+    rows: list[Json] = []
+    findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)}
+    speaker().findings = findings
+    ends = []
     for judged in garbage.clusters:
-        bills: list[Json] | None = None
-        if judged.verdict.is_doomed and not dry_run:
-            bills, failure = _delete(judged, settings)
-            failures += [failure] if failure else []
-        rows.append(_row(judged, bills))
+        end = _delete(judged, settings) if judged.verdict.is_doomed and not dry_run else _STAYS
+        ends.append((judged.kept.holding.prefix, end))
+        rows.append(_row(judged, end))
         if not as_json:
-            _tell(judged, bills, dry_run=dry_run)
-    if failures:
-        raise _together(failures)
+            _tell(judged, end, dry_run=dry_run)
+    _raise_failures(ends)
     if as_json:
-        print_json({"schema": SCHEMA, "dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)})
+        print_json({"schema": SCHEMA, **findings})
         return
-    for name in _strays(garbage):
+    for name in findings["strays"]:
         say(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")
     if not any(judged.verdict.is_doomed for judged in garbage.clusters):
         say("There is nothing to delete.")
 
 
-def _delete(judged: Judged, settings: Settings) -> tuple[list[Json] | None, LeftOver | None]:
-    """Delete a cluster and say what it has cost, None if it stays; one that cannot be deleted keeps no others."""
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+@frozen(kw_only=True)
+class _End:
+    """What became of a cluster: whether it is gone, what was given back of it, and what went wrong."""
+
+    is_gone: bool
+    bills: tuple[Json, ...] = ()
+    error: ScherbelbergError | None = None
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        """What is known to be left of it."""
+        return self.error.left_over if isinstance(self.error, LeftOver) else ()
+
+
+_STAYS = _End(is_gone=False)
+
+
+def _delete(judged: Judged, settings: Settings) -> _End:
+    """Delete a cluster; one that cannot be deleted keeps no others."""
+    from scherbelberg.billing import noted  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.progress import shown  # noqa: PLC0415
     from scherbelberg.collecting import collect  # noqa: PLC0415
-    from scherbelberg.errors import LeftOver  # noqa: PLC0415
     from scherbelberg.ledger import entry_document  # noqa: PLC0415
 
     try:
         with shown(err()) as listen:
             entries = run(collect(settings, judged, listener=listen))
-    except LeftOver as error:
-        return None, error
-    return (None if entries is None else [entry_document(entry) for entry in entries]), None
+    except ScherbelbergError as error:
+        parts = noted(settings, [judged.kept.holding.uid])
+        # It is the folder of what is gone that makes trouble then.
+        is_gone = isinstance(error, StateDamaged)
+        return _End(is_gone=is_gone, bills=tuple(entry_document(part) for part in parts), error=error)
+    return _STAYS if entries is None else _End(is_gone=True, bills=tuple(entry_document(entry) for entry in entries))
 
 
-def _together(failures: list[LeftOver]) -> LeftOver:
-    from scherbelberg.errors import LeftOver  # noqa: PLC0415
+def _raise_failures(ends: list[tuple[str, _End]]) -> None:
+    """Raise one error for all: what is left counts for more than what else there was, and the first for more then."""
+    failed = [(prefix, end, end.error) for prefix, end in ends if end.error is not None]
+    if not failed:
+        return
+    errors = [error for _, _, error in failed]
+    worst = next((error for error in errors if isinstance(error, LeftOver)), errors[0])
+    text = " ".join(f"Cluster '{prefix}': {error.message}" for prefix, _, error in failed)
+    left = [(end.left or (f"cluster {prefix}",)) for prefix, end, _ in failed if not end.is_gone]
+    speaker().remains = tuple(name for names in left for name in names)
+    if isinstance(worst, LeftOver):
+        raise LeftOver(text, left_over=speaker().remains) from worst
+    worst.args = (text,)
+    raise worst
 
-    left = tuple(name for failure in failures for name in failure.left_over)
-    return LeftOver(" ".join(failure.message for failure in failures), left_over=left)
 
-
-def _row(judged: Judged, bills: list[Json] | None) -> Json:
+def _row(judged: Judged, end: _End) -> Json:
     holding, now_s = judged.kept.holding, judged.kept.now_s
     return {
         "prefix": holding.prefix,
@@ -107,8 +137,9 @@ def _row(judged: Judged, bills: list[Json] | None) -> Json:
         "quiet_s": judged.quiet_s,
         "machines": len(holding.servers),
         "verdict": judged.verdict.value,
-        "deleted": bills is not None,
-        "bills": bills or [],
+        "deleted": end.is_gone,
+        "bills": list(end.bills),
+        "error": {"code": end.error.code, "message": end.error.message} if end.error else None,
     }
 
 
@@ -116,14 +147,14 @@ def _strays(garbage: Garbage) -> list[str]:
     return [resource.described for resource in garbage.strays]
 
 
-def _tell(judged: Judged, bills: list[Json] | None, *, dry_run: bool) -> None:
+def _tell(judged: Judged, end: _End, *, dry_run: bool) -> None:
     from scherbelberg.deadlines import reason  # noqa: PLC0415
 
     holding, now_s = judged.kept.holding, judged.kept.now_s
-    end = ""
+    news = ""
     if judged.verdict.is_doomed:
-        would_be = "would be deleted" if dry_run else "stays: somebody needs it again, or not all could be deleted"
-        end = f" -> {would_be if bills is None else 'deleted'}"
-    text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{end}"
-    for line in (text, *bill_lines({"bills": bills or []})):
+        stays = "not all could be deleted" if end.error else "stays: somebody needs it again"
+        news = f" -> {'would be deleted' if dry_run else 'deleted' if end.is_gone else stays}"
+    text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{news}"
+    for line in (text, *bill_lines({"bills": end.bills})):
         out().print(line, highlight=False, markup=False, soft_wrap=True)

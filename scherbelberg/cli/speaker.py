@@ -78,6 +78,8 @@ class Speaker:
         self.begin_s = time.monotonic()
         #: What stays in the cloud if the command fails from here on, by kind and name.
         self.remains: tuple[str, ...] = ()
+        #: What a document tells beside an error if the command fails from here on.
+        self.findings: Json = {}
         self._has_answered = False
 
     @property
@@ -133,7 +135,7 @@ class Speaker:
         line = _line({"type": "error", **failure.document}) if self.writes_lines else f"\n{failure.message}\n"
         os.write(2, line.encode())
         if self.as_json and not self._has_answered:
-            os.write(1, _line(failure.document).encode())
+            os.write(1, _line({**failure.document, **self.findings}).encode())
 
     def fail(self, failure: Failure) -> None:
         """Tell why the program fails, unless a person was told by somebody else.
@@ -154,7 +156,7 @@ class Speaker:
             failure: Why.
         """
         if self.as_json and not self._has_answered:
-            self.answer(failure.document)
+            self.answer({**failure.document, **self.findings})
 
     def _explain(self, failure: Failure) -> None:
         for line in failure.log_tail:
