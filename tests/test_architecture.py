@@ -325,7 +325,7 @@ def test_licence() -> None:
     files = [ROOT / path for path in everything()] + [
         path for path in (ROOT / PACKAGE / "share").rglob("*") if path.is_file()
     ]
-    files = [path for path in files if path.suffix != ".json"]  # which takes no comment
+    files = [path for path in files if path.suffix not in {".json", ".pyc"}]  # which take no comment
     texts = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8").splitlines() for path in files}
     begins = {path: [line for line in lines[:3] if not line.startswith("#!")][:2] for path, lines in texts.items()}
     assert [path for path, lines in begins.items() if lines != _SPDX] == []
