@@ -5,40 +5,90 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 from collections.abc import Iterable
+from pathlib import Path
 
-from scherbelberg.catalog import PriceList, Resource
+from attrs import asdict
+
+from scherbelberg.catalog import PriceList, Resource, Server
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import ScherbelbergError, StateDamaged
 from scherbelberg.history import History
 from scherbelberg.holdings import holdings
-from scherbelberg.ledger import Entry, entry
+from scherbelberg.ledger import Entry, entry, node_name
+from scherbelberg.processes import is_alive, own_name
 from scherbelberg.settings import Settings
+from scherbelberg.store import Folder, write_private
 
 #: For the cloud to name its prices, in seconds.
 _PRICES_S = 10.0
+#: In a cluster's folder: which servers of it are being deleted, and since when.
+_LEAVING = "leaving.json"
 _LOG = logging.getLogger("scherbelberg")
+Leaving = tuple[float, Server]
 
 
-async def billed(hetzner: Hetzner, settings: Settings, gone: Iterable[Resource]) -> tuple[Entry, ...]:
+def leave(folder: Folder, found: Iterable[Resource], known: Iterable[Entry], *, now_s: float) -> tuple[Leaving, ...]:
+    """Write down which servers of a cluster are about to be deleted: if this process is killed, another bills them.
+
+    Args:
+        folder: The cluster's.
+        found: What there is of it.
+        known: What was billed of it already.
+        now_s: The API's clock, epoch seconds.
+
+    Returns:
+        What such a process has left to bill: since when it was deleted, and the server.
+    """
+    servers = [one for one in found if isinstance(one, Server)]
+    there = {one.id for one in servers}
+    done = {(machine.name, machine.created_s) for entry in known for machine in entry.machines}
+    path = folder.path / _LEAVING
+    before = _read_leaving(path)
+    lost = [row for row in before if row[1].id not in there and (node_name(row[1]), row[1].created_s) not in done]
+    rows = [(since_s, asdict(one)) for since_s, one in (*lost, *((now_s, one) for one in servers))]
+    with contextlib.suppress(OSError):  # what is rented is given back all the same
+        write_private(path, json.dumps({"process": own_name(), "rows": rows}).encode())
+    return tuple(lost)
+
+
+def _read_leaving(path: Path) -> list[Leaving]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        rows = [] if is_alive(document["process"]) else document["rows"]  # who lives bills what it deletes
+        return [(float(since_s), Server(**row)) for since_s, row in rows]
+    except Exception:  # noqa: BLE001 - mostly there is none, and what makes no sense is lost
+        return []
+
+
+async def billed(
+    hetzner: Hetzner, settings: Settings, gone: Iterable[Resource], *, lost: Iterable[Leaving] = ()
+) -> tuple[Entry, ...]:
     """Count what clusters have cost, and note it.
 
     Args:
         hetzner: The project.
         settings: The surroundings.
         gone: What was deleted just now, of any clusters.
+        lost: What was deleted before by a process that was killed.
 
     Returns:
         An entry for each cluster of which a server is gone; without a price if the cloud does not tell.
     """
-    clusters = [one for one in holdings(gone) if one.servers]
+    parts: dict[float | None, list[Resource]] = {}
+    for since_s, server in lost:
+        parts.setdefault(since_s, []).append(server)
+    parts[None] = list(gone)
+    clusters = [(end_s, one) for end_s, part in parts.items() for one in holdings(part) if one.servers]
     if not clusters:
         return ()
-    ended_s = hetzner.now_s
+    now_s = hetzner.now_s
     prices = await known_prices(hetzner)
     endpoint = settings.access.endpoint
-    entries = tuple(entry(one, prices, endpoint=endpoint, ended_s=ended_s) for one in clusters)
+    entries = tuple(entry(one, prices, endpoint=endpoint, ended_s=end_s or now_s) for end_s, one in clusters)
     history = History(settings.home)
     for one in entries:
         try:

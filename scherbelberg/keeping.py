@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from scherbelberg.billing import billed, known_prices, noted
+from scherbelberg.billing import Leaving, billed, known_prices, leave, noted
 from scherbelberg.catalog import Catalog, PriceList, Resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
@@ -226,19 +226,26 @@ async def _end(
     hetzner: Hetzner,
     settings: Settings,
     wanted: Mapping[str, str],
-    own: Iterable[Folder],
+    own: Collection[Folder],
     *,
     listener: Listener,
     timeouts: Timeouts,
     check: Check,
 ) -> tuple[Entry, ...]:
     gone: list[Resource] = []
-    try:
-        await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=gone.extend, check=check)
+    lost: list[Leaving] = []
+
+    def noted_down(found: tuple[Resource, ...], now_s: float) -> None:
+        check(found, now_s)
         for folder in own:
-            folder.drop()
+            lost.extend(leave(folder, found, noted(settings, [folder.uid]), now_s=now_s))
+
+    try:
+        await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=gone.extend, check=noted_down)
     finally:
-        entries = await billed(hetzner, settings, gone)
+        entries = await billed(hetzner, settings, gone, lost=lost)
+    for folder in own:  # now that nothing in it is needed for the bill
+        folder.drop()
     return entries
 
 

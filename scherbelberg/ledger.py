@@ -197,7 +197,7 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
         ended_s=int(ended_s),
         machines=tuple(
             Machine(
-                name=server.labels.get("node", server.name),
+                name=node_name(server),
                 server_type=server.server_type,
                 location=server.location,
                 created_s=server.created_s,
@@ -209,6 +209,11 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
         currency=prices.currency if prices else None,
         months=all_of_it.months if all_of_it else None,
     )
+
+
+def node_name(server: Server) -> str:
+    """A server's name as users know it."""
+    return server.labels.get("node", server.name)
 
 
 def whole(parts: Sequence[Entry]) -> Entry:

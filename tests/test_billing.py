@@ -11,19 +11,23 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from catalogues import identity
+from catalogues import identity, server
 from sandbox_helpers import Api, Json, unique
 from sandbox_orders import idle
 from surroundings import SHORT, settings_for
 
+from scherbelberg.billing import leave
 from scherbelberg.errors import LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.history import History
+from scherbelberg.holdings import holdings
 from scherbelberg.keeping import give_back
-from scherbelberg.ledger import Entry
+from scherbelberg.ledger import Entry, entry
+from scherbelberg.processes import own_name
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.store import Folder
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -142,3 +146,20 @@ def test_history_that_cannot_be_written(
         (entry,) = given_back(evolve(settings, home=tmp_path / "file"), uid)
     assert entry.price is not None
     assert "is gone, but what it cost cannot be added to" in caplog.text
+
+
+def test_what_another_process_has_left(tmp_path: Path) -> None:
+    """Only what a process deleted that lives no more, and did not bill, is left to the next one."""
+    folder, file = Folder(tmp_path), tmp_path / "leaving.json"
+    first, second = (server(name, identity().labels("worker"), number) for number, name in enumerate(("one", "two"), 1))
+    assert leave(folder, [first, second], (), now_s=5.0) == ()
+    text = file.read_text(encoding="utf-8")
+    assert leave(folder, [second], (), now_s=6.0) == ()
+
+    dead = text.replace(own_name(), "1 1.5")
+    known = [entry(holdings([first])[0], None, endpoint="https://api", ended_s=5.0)]
+    for billed, lost in ((), ((5.0, first),)), (known, ()):
+        file.write_text(dead, encoding="utf-8")
+        assert leave(folder, [second], billed, now_s=7.0) == lost
+    file.write_text("[]", encoding="utf-8")
+    assert leave(folder, [], (), now_s=8.0) == ()

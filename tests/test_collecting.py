@@ -195,6 +195,8 @@ def test_any_failure_is_of_one(
     assert [row["deleted"] for row in document["clusters"]] == [False, True, True]
     assert [len(row["bills"]) for row in document["clusters"]] == [0, 1, 1]
     assert {row.partition("/")[2].partition("-")[0] for row in held(shell.settings)} == {"first"}
+    monkeypatch.setattr(Folder, "drop", drop)
+    assert json.loads(shell("destroy", "-p", "second", "--json")[1])["bills"] == document["clusters"][1]["bills"]
 
 
 def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:

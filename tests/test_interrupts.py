@@ -13,17 +13,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from bare_clusters import now_s
+from bare_clusters import make, now_s
+from catalogues import credentials, manifest
 from sandbox_helpers import Api
 from standstill import STANDSTILL
 from surroundings import KINDS, environment_for, folders, held
 
 from scherbelberg import sync
 from scherbelberg.errors import ClusterBroken, ClusterExists
+from scherbelberg.history import History
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
+from scherbelberg.waiting import Deadline
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -183,6 +186,37 @@ def test_resumed_create_has_its_time_to_live(sandbox: SandboxThread, settings: S
     deadlines = {row["labels"]["deadline"] for kind in KINDS for row in cloud("GET", f"/{kind}").body[kind]}
     assert deadlines == {str(folder.read().identity.deadline_s)}
     assert old_s + 10 * _HOUR <= int(*deadlines) <= now_s(cloud) + _HOUR
+    cloud.close()
+
+
+@pytest.mark.parametrize("stuck", ["networks", "servers"])
+def test_killed_destroy_is_billed(sandbox: SandboxThread, settings: Settings, stuck: str) -> None:
+    """What a destroy deleted that was killed then is billed by the next one, until the first, and nothing twice."""
+    cloud = Api(sandbox.settings)
+    who = make(cloud, "signal", ttl_s=None)
+    Store(settings.home).claim(manifest("signal", who.uid, endpoint=settings.access.endpoint), credentials())
+    last = cloud("GET", f"/{stuck}").body[stuck][-1]["id"]
+    sandbox.set_faults(
+        Faults(requests=(RequestFault(method="DELETE", path=f"/{stuck}/{last}", times=None, how="drop_before"),))
+    )
+    left = 1 if stuck == "servers" else 0
+    with program(settings, "destroy", "-p", "signal") as process:
+        deadline = Deadline(WITHIN_S)
+        while sum(name.startswith("servers/") for name in held(settings)) > left:
+            assert deadline.left_s
+            assert process.poll() is None
+    assert History(settings.home).read() == ((), ())
+    sandbox.set_faults(NO_FAULTS)
+    sandbox.set_clock(10 * _HOUR)
+    with program(settings, "destroy", "-p", "signal") as process:
+        said = rest(process)
+    assert (process.returncode, held(settings), folders(settings)) == (0, [], []), said
+    entries, _ = History(settings.home).read()
+    assert sorted(machine.name for entry in entries for machine in entry.machines) == [
+        "signal-scheduler",
+        "signal-worker",
+    ]
+    assert [entry.ended_s - entry.created_s > 9 * _HOUR for entry in entries] == [False, True][: 1 + left]
     cloud.close()
 
 
