@@ -75,11 +75,13 @@ class Installer:
             BootstrapFailed: The script failed on it.
             WaitTimeout: It took too long.
             CloudError: It, or the scheduler, does not come up.
+            ClusterBroken: Somebody has deleted it, or the scheduler.
         """
         self._tell(Phase.REACH, "start", node)
         remote = self._links.remote(node.name)
         with happening(Phase.REACH):
             await remote.reach(within_s=self._timeouts.reach)
+        self._roster.answered(node.name)
         self._tell(Phase.REACH, "done", node)
         with happening(Phase.RENT):
             own = await self._roster.private_ip(node.name)

@@ -19,6 +19,7 @@ from scherbelberg.environment import Client
 from scherbelberg.errors import (
     BootstrapFailed,
     CloudError,
+    ClusterBroken,
     LeftOver,
     NoCapacity,
     NodeUnreachable,
@@ -268,12 +269,15 @@ class _Making:
             return
         try:
             await self._bring_up(name, created)
-        except (*_NODE_ERRORS, CloudError) as error:
+        except (*_NODE_ERRORS, CloudError, ClusterBroken) as error:
             if error.node != name:  # but the scheduler's, for which all wait
                 raise
-            said = error.message
-            await self.collect_logs(error)
-            await self._remake_node(name, error, said)
+            reason = await self._roster.reason(name, error)
+            if reason.node != name:
+                raise reason from error
+            said = reason.message
+            await self.collect_logs(reason)
+            await self._remake_node(name, reason, said)
 
     async def _remake_node(self, name: str, error: ScherbelbergError, said: str) -> None:
         self._roster.forget(name)
@@ -284,7 +288,7 @@ class _Making:
         """One node's whole way, independent of every other but for the scheduler's address."""
         if not isinstance(created.resource, Server):
             raise TypeError("what is made among the servers is a server")
-        self._roster.rented(name, created.resource.id, created.actions)
+        self._roster.rented(name, created.resource, created.actions)
         record = self.links.node(name)
         self.links.manifest = self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip))
         node = self._renting.attempts.node(name)
@@ -307,16 +311,21 @@ class _Making:
             try:
                 with happening(Phase.PROOF):
                     await despite_standstills(self._prove_once, NodeUnreachable, WaitTimeout)
-            except WaitTimeout as error:
-                missing = [node.name for node in self._plan.nodes if set(node.workers) & set(error.missing)]
-                if not missing:
-                    raise
-                said = error.message
-                self._tell(Phase.PROOF, "failed", detail=said)
-                await self.collect_logs(error)
-                await together(*(self._remake_node(name, error, said) for name in missing))
+            except (NodeUnreachable, WaitTimeout) as error:
+                await self._mend(await self._roster.reason("scheduler", error))
             else:
                 return
+
+    async def _mend(self, error: ScherbelbergError) -> None:
+        """Make the workers that did not join once more; raises the error if it is about something else."""
+        absent = set(error.missing) if isinstance(error, WaitTimeout) else set()
+        missing = [node.name for node in self._plan.nodes if absent & set(node.workers)]
+        if not missing:
+            raise error
+        said = error.message
+        self._tell(Phase.PROOF, "failed", detail=said)
+        await self.collect_logs(error)
+        await together(*(self._remake_node(name, error, said) for name in missing))
 
     async def _prove_once(self) -> None:
         self._tell(Phase.PROOF, "start")

@@ -1,23 +1,26 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the servers of one cluster are, asked of the cloud as seldom as possible.
+"""Where the servers of one cluster are, and whether they are still there, asked of the cloud as seldom as possible.
 
 That a server runs shows by its SSH, which costs no request. Once it answers, the cloud has most likely chosen the
 private addresses of all: one look at the list tells them. Without such a reason the cloud is looked at only when
-nothing was heard for a while, and then it is asked, too, what became of those that make no progress.
+nothing was heard for a while, and then it is asked, too, what became of those that make no progress. A server that is
+listed no more was deleted by somebody else: whoever gives one back says so before.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Container, Mapping
 
 from scherbelberg.catalog import Server
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import CloudError, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import CloudError, ClusterBroken, NodeUnreachable, ScherbelbergError, WaitTimeout
+from scherbelberg.events import Phase
 from scherbelberg.holdings import selector
-from scherbelberg.waiting import Deadline, heard
+from scherbelberg.waiting import Deadline, heard, limited
 
 #: Seconds between two looks for those who wait: the first and the longest pause, and their growth.
 _REST_S, _LONGEST_REST_S, _GROWTH = 0.3, 5.0, 1.5
@@ -25,31 +28,54 @@ _REST_S, _LONGEST_REST_S, _GROWTH = 0.3, 5.0, 1.5
 _PATIENCE_S, _LONGEST_PATIENCE_S = 12.0, 60.0
 #: At every so many looks, those without progress are asked what their actions say.
 _ASK_ACTIONS_EVERY = 8
+#: Seconds for which a list may lack a server that it never had.
+_LAG_S = 5.0
+#: For a look by which somebody wants to know more of an error.
+_LOOK_S = 10.0
 
 
 class _Expected:
-    """A node's server, as far as it is known, and its private address once it runs in its network."""
+    """A node's server, as far as it is known, its private address, and whether it takes SSH."""
 
     def __init__(self) -> None:
-        self.number: int | None = None
+        self.server: Server | None = None
         self.actions: tuple[int, ...] = ()
         self.deadline = Deadline(0)
         self.is_asked_for = False
+        self.was_listed = False
+        self.doubt: Deadline | None = None
+        self.loss: ClusterBroken | None = None
         self.address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_missing(self) -> bool:
         """Whether it is rented and its address not known."""
-        return self.number is not None and not self.address.done()
+        return self.server is not None and not self.address.done()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether it is rented and anybody may wait for it."""
+        return self.is_missing or (self.server is not None and not self.answer.done())
+
+    def is_deleted(self, *, is_listed: bool) -> bool:
+        """Tell by a list whether somebody has deleted it; lists may lag behind what was just rented."""
+        if is_listed:
+            self.was_listed, self.doubt = True, None
+            return False
+        self.doubt = self.doubt or Deadline(_LAG_S)
+        return self.was_listed or not self.doubt.left_s
 
     def fail(self, error: ScherbelbergError) -> None:
         """Tell those who wait, if any, why it does not come up."""
-        self.address.set_exception(error)
-        self.address.exception()  # looked at: perhaps nobody waits
+        for future in (self.address, self.answer):
+            if not future.done():
+                future.set_exception(error)
+                future.exception()  # looked at: perhaps nobody waits
 
 
 class Roster:
-    """The private addresses of a cluster's nodes.
+    """The servers of a cluster's nodes, and their private addresses.
 
     Args:
         hetzner: The project.
@@ -68,19 +94,25 @@ class Roster:
         self._asked = asyncio.Event()
         self._over = asyncio.Event()
 
-    def rented(self, node: str, number: int, actions: tuple[int, ...]) -> None:
+    def rented(self, node: str, server: Server, actions: tuple[int, ...]) -> None:
         """Note a node's server.
 
         Args:
             node: The node's name.
-            number: The cloud's number of the server.
+            server: As it was when it was made.
             actions: Which bring it up.
         """
         one = self._expected[node]
-        one.number, one.actions, one.deadline = number, actions, Deadline(self._within_s)
+        one.server, one.actions, one.deadline = server, actions, Deadline(self._within_s)
         self._begun.set()
         if one.is_asked_for:
             self._asked.set()
+
+    def answered(self, node: str) -> None:
+        """Note that a node takes SSH: if it is lost from now on, that shows by its connection."""
+        one = self._expected[node]
+        if not one.answer.done():
+            one.answer.set_result(None)
 
     def forget(self, node: str) -> None:
         """Wait for a node's server no longer: it is given back."""
@@ -97,6 +129,7 @@ class Roster:
         Raises:
             WaitTimeout: It does not run in its network in time.
             CloudError: An action that brings it up has failed.
+            ClusterBroken: Somebody has deleted it.
         """
         one = self._expected[node]
         if not one.address.done():
@@ -105,11 +138,38 @@ class Roster:
         return await asyncio.shield(one.address)
 
     async def lives(self, node: str) -> None:
-        """Wait for the same without asking for it; its errors are those of `private_ip`."""
-        await asyncio.shield(self._expected[node].address)
+        """Wait for the same, and for the node to take SSH, without asking; its errors are those of `private_ip`."""
+        one = self._expected[node]
+        await asyncio.shield(one.address)
+        await asyncio.shield(one.answer)
+
+    async def reason(self, node: str, error: ScherbelbergError) -> ScherbelbergError:
+        """Look once whether a node has failed since its server, or the scheduler's, is not there any more.
+
+        Args:
+            node: The node's name.
+            error: How it failed.
+
+        Returns:
+            That it was deleted; otherwise the error.
+        """
+        if not isinstance(error, NodeUnreachable | WaitTimeout):
+            return error
+        try:
+            async with limited(_LOOK_S):
+                await self._look()
+        except ClusterBroken as loss:
+            return loss
+        except (ScherbelbergError, TimeoutError):
+            return error  # who cannot ask the cloud either keeps to what is known
+        return self._expected[node].loss or error
 
     async def watch(self) -> None:
-        """Look, as long as there is something to look for, until `end`."""
+        """Look, as long as there is something to look for, until `end`.
+
+        Raises:
+            ClusterBroken: Somebody has deleted the scheduler's server.
+        """
         while not self._over.is_set():
             await self._begun.wait()
             self._begun.clear()
@@ -120,9 +180,10 @@ class Roster:
         while left_s := self._left_s():
             if await heard(self._over, within_s=min(rest_s, left_s)):
                 return
-            asked = self._is_asked() or await heard(self._asked, within_s=min(patience_s, left_s))
+            longest_s = min(patience_s, _LAG_S) if self._is_in_doubt() else patience_s
+            asked = self._is_asked() or await heard(self._asked, within_s=min(longest_s, left_s))
             self._asked.clear()
-            if self._over.is_set():
+            if self._over.is_set() or not self._awaited():
                 return
             await self._look()
             looks += 1
@@ -133,12 +194,15 @@ class Roster:
                 await self._check_actions()
 
     def _left_s(self) -> float:
-        """Seconds until the next server is overdue, after telling of those that are; 0 if none is missing."""
+        """Seconds until the next address is overdue, after telling of those that are; 0 if nothing is awaited."""
         for name, one in self._missing().items():
             if not one.deadline.left_s:
                 what = f"The start of node {name} in the private network"
                 one.fail(WaitTimeout(what=what, within_s=self._within_s, node=name))
-        return min((one.deadline.left_s for one in self._missing().values()), default=0.0)
+        return min((one.deadline.left_s if one.is_missing else math.inf for one in self._awaited()), default=0.0)
+
+    def _awaited(self) -> list[_Expected]:
+        return [one for one in self._expected.values() if one.is_awaited]
 
     def _missing(self) -> dict[str, _Expected]:
         return {name: one for name, one in self._expected.items() if one.is_missing}
@@ -146,15 +210,31 @@ class Roster:
     def _is_asked(self) -> bool:
         return any(one.is_asked_for for one in self._missing().values())
 
+    def _is_in_doubt(self) -> bool:
+        return any(one.doubt is not None for one in self._awaited())
+
     async def _look(self) -> None:
-        for server in await self._hetzner.find("servers", selector(uid=self._uid)):
-            name = server.labels.get("node", "")
-            one = self._missing().get(name)
-            if one is None or one.number != server.id or not isinstance(server, Server):
-                continue
-            if server.status == "running" and server.private_ip is not None:
+        rented = {name: one for name, one in self._expected.items() if one.server}  # before what is rented meanwhile
+        rows = await self._hetzner.find("servers", selector(uid=self._uid))
+        servers = {row.id: row for row in rows if isinstance(row, Server) and row.status != "deleting"}
+        still = {name: one for name, one in rented.items() if self._expected.get(name) is one}
+        self._note_losses(still, servers)
+        for name, one in still.items():
+            server = servers.get(one.server.id) if one.server and one.is_missing else None
+            if server is not None and server.status == "running" and server.private_ip is not None:
                 one.address.set_result(server.private_ip)
                 self._found(name, server)
+
+    def _note_losses(self, rented: Mapping[str, _Expected], listed: Container[int]) -> None:
+        for name, one in rented.items():
+            if one.server and one.is_deleted(is_listed=one.server.id in listed):
+                one.loss = _deleted(name, one.server)
+        scheduler = rented.get("scheduler")
+        if scheduler is not None and scheduler.loss is not None:
+            raise scheduler.loss  # before any worker is replaced
+        for one in rented.values():
+            if one.loss is not None:
+                one.fail(one.loss)
 
     async def _check_actions(self) -> None:
         owners = {number: name for name, one in self._missing().items() for number in one.actions}
@@ -165,3 +245,11 @@ class Roster:
                 one.fail(
                     CloudError(f"The cloud could not start node {name}: {reason}.", api_code="action_failed", node=name)
                 )
+
+
+def _deleted(node: str, server: Server) -> ClusterBroken:
+    return ClusterBroken(
+        f"Server {server.name} of node {node} was deleted by somebody else while the cluster was being made.",
+        node=node,
+        phase=Phase.RENT.value,
+    )
