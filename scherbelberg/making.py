@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from attrs import evolve
 
@@ -29,7 +29,6 @@ from scherbelberg.errors import (
     happening,
 )
 from scherbelberg.events import Event, Listener, Phase, State, Stopwatch
-from scherbelberg.holdings import selector
 from scherbelberg.installing import Installer, mirror_certificates, present_release
 from scherbelberg.lastwords import add_last_words
 from scherbelberg.links import Links
@@ -38,12 +37,10 @@ from scherbelberg.ordering import Agree, Order, place, unasked
 from scherbelberg.payload import Release
 from scherbelberg.plan import (
     ClusterPlan,
-    Identity,
     firewall_request,
     network_labels,
     network_request,
     ssh_key_request,
-    time_label,
 )
 from scherbelberg.proving import prove
 from scherbelberg.provisions import NOTHING, Provisions
@@ -51,7 +48,7 @@ from scherbelberg.renting import Renting
 from scherbelberg.roster import Roster
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec
-from scherbelberg.teardown import Note, inventory, undone_on_failure
+from scherbelberg.teardown import Note, undone_on_failure
 from scherbelberg.waiting import finish, together
 
 #: How a node fails.
@@ -203,36 +200,20 @@ class _Making:
 
     async def _make(self) -> None:
         with happening(Phase.NETWORK):
-            if self._order.held is not None:
-                await self._set_deadline(self._order.held.resources, self._plan.identity.deadline_s)
-                self.links.save()
+            await self._renting.renew()
             shared = await self._make_shared()
         self._ids = {resource.kind: resource.id for resource in shared}
         await together(self._watch_servers(), self._make_nodes())
         await self._hetzner.set_labels(shared[0], network_labels(self._plan.identity, "ready"))
         self.links.manifest = evolve(
             self.links.manifest,
-            identity=await self._let_live(),
+            identity=await self._renting.let_live(),
             state="ready",
             phases=self._watch.seconds,
             api_requests=self._hetzner.request_count,
         )
         self.links.save()
         self._order.folder.forget_planted()
-
-    async def _let_live(self) -> Identity:
-        """Count the time to live from now on if the making took longer than that, as when this computer slept."""
-        identity, ttl_s = self._plan.identity, self._plan.spec.ttl_s
-        # The cloud's clock is right: it has answered just now.
-        if identity.deadline_s is None or ttl_s is None or self._hetzner.now_s < identity.deadline_s:
-            return identity
-        found = await inventory(self._hetzner, selector(prefix=identity.prefix, uid=identity.uid))
-        identity = evolve(identity, deadline_s=int(self._hetzner.now_s) + ttl_s)
-        await self._set_deadline(found, identity.deadline_s)
-        return identity
-
-    async def _set_deadline(self, resources: Iterable[Resource], deadline_s: int | None) -> None:
-        await self._hetzner.change_labels(resources, {"deadline": time_label(deadline_s)})
 
     async def _make_shared(self) -> tuple[Resource, ...]:
         """Make network, SSH key and firewall, in this order."""

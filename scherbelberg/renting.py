@@ -5,21 +5,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from attrs import evolve
 
 from scherbelberg.attempts import Attempts
-from scherbelberg.catalog import Json, Kind
+from scherbelberg.catalog import Json, Kind, Resource
 from scherbelberg.cloud import Created, Hetzner
 from scherbelberg.errors import LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import Holding, selector
 from scherbelberg.links import Links
 from scherbelberg.payload import user_data
-from scherbelberg.plan import NodePlan, server_request
+from scherbelberg.plan import Identity, NodePlan, server_request, time_label
 from scherbelberg.record import Credentials, Manifest, new_record
-from scherbelberg.teardown import Note, delete_servers
+from scherbelberg.teardown import Note, delete_servers, inventory
 from scherbelberg.tried import Outcome
 
 #: Orders that are under way at a time. Of a place without capacity no more than these are refused: the others go on.
@@ -59,6 +59,30 @@ class Renting:
         self._note_gone = note
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._has_scheduler = asyncio.Event()
+
+    async def renew(self) -> None:
+        """Have all that an interrupted try has made live as long as what will be made."""
+        if self._held:
+            await self._set_deadline(self._held.values(), self.attempts.plan.identity.deadline_s)
+            self._links.save()
+
+    async def let_live(self) -> Identity:
+        """Count the time to live from now on if the making took longer than that, as when this computer slept.
+
+        Returns:
+            Who the cluster is from now on.
+        """
+        identity, ttl_s = self.attempts.plan.identity, self.attempts.plan.spec.ttl_s
+        # The cloud's clock is right: it has answered just now.
+        if identity.deadline_s is None or ttl_s is None or self._hetzner.now_s < identity.deadline_s:
+            return identity
+        found = await inventory(self._hetzner, selector(prefix=identity.prefix, uid=identity.uid))
+        identity = evolve(identity, deadline_s=int(self._hetzner.now_s) + ttl_s)
+        await self._set_deadline(found, identity.deadline_s)
+        return identity
+
+    async def _set_deadline(self, resources: Iterable[Resource], deadline_s: int | None) -> None:
+        await self._hetzner.change_labels(resources, {"deadline": time_label(deadline_s)})
 
     async def ensure(self, kind: Kind, body: Json) -> Created:
         """Make a resource, unless an interrupted try has made it.
