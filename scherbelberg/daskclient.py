@@ -18,7 +18,7 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
-from scherbelberg.daskdoor import Door
+from scherbelberg.daskdoor import Door, difference
 from scherbelberg.disks import TOPIC, disk_event
 from scherbelberg.environment import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
@@ -111,9 +111,10 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
             _LOG.info("The Dask client is connected to its scheduler again.")
         elif not self._door.shut.is_set():
             _LOG.error(
-                "The Dask client found its scheduler no more within %.0f s and is closed: once the scheduler's machine"
-                " answers again ('scherbelberg ssh scheduler'), get_client() makes a new one.",
+                "The Dask client found its scheduler no more within %.0f s and is closed: once that runs again ('%s'"
+                " shows its log), get_client() makes a new one.",
                 RECONNECT_S,
+                self._door.log_command,
             )
 
     def _give_futures_up(self) -> None:
@@ -144,7 +145,7 @@ def connect(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener 
         NodeUnreachable: The scheduler does not answer as it should.
         VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
-    with _translated():
+    with _translated(_where_its_log_is(door)):
         client = TunnelClient(door, listener=listener)
         try:
             compare(ours, _by_node(client.scheduler_info(n_workers=-1), client.get_versions()), allowed=allowed)
@@ -169,7 +170,7 @@ async def connect_async(door: Door, *, ours: Versions, allowed: Allowed, listene
     """
     client = TunnelClient(door, listener=listener, asynchronous=True)
     try:
-        with _translated():
+        with _translated(_where_its_log_is(door)):
             await client
             theirs = _by_node(await client.scheduler.identity(n_workers=-1), await client.get_versions())
         compare(ours, theirs, allowed=allowed)
@@ -193,16 +194,19 @@ async def _close(client: Client) -> None:
         await client.close(timeout=_CLOSE_S)
 
 
+def _where_its_log_is(door: Door) -> str:
+    return f"; look at its log: '{door.log_command}'"
+
+
 @contextmanager
-def _translated() -> Iterator[None]:
-    """Turn distributed's errors, which often say nothing, into ours."""
+def _translated(advice: str = "") -> Iterator[None]:
+    """Turn distributed's errors, which often say nothing, into ours; logs of a create that fails are kept anyway."""
     try:
         yield
     except (OSError, TimeoutError, FutureCancelledError) as error:
         reason = str(error).strip("()'\" ") or type(error).__name__
         raise NodeUnreachable(
-            f"Dask's scheduler does not answer through the tunnel as it should ({reason}); its log is on the node:"
-            " 'scherbelberg ssh scheduler bash scherbelberg-payload/bootstrap.sh log'.",
+            f"Dask's scheduler does not answer through the tunnel as it should ({reason}){advice}.",
             node="scheduler",
         ) from error
 
@@ -264,10 +268,7 @@ async def _joined(client: Client, workers: tuple[str, ...], within_s: float) -> 
             longest_s=2,
             within_s=within_s,
             what=f"The joining of {len(workers)} workers",
-            last=lambda: (
-                f"missing {', '.join(sorted(set(workers) - set(seen))) or 'none'}, unplanned"
-                f" {', '.join(sorted(set(seen) - set(workers))) or 'none'}"
-            ),
+            last=lambda: difference(workers, seen),
         )
     except WaitTimeout as error:
         error.missing = tuple(sorted(set(workers) - set(seen)))
@@ -297,7 +298,7 @@ async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: 
         NodeUnreachable: The scheduler does not answer as it should.
         WaitTimeout: The deadline passed.
     """
-    with _translated():
+    with _translated(_where_its_log_is(door)):
         async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
             limit: asyncio.Timeout | None = None
             try:

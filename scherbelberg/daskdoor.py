@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where a cluster's scheduler is found on this computer, as a value; Dask itself is not needed to know."""
+"""Where a cluster's scheduler is found on this computer, and who is not there; Dask itself is not needed to know."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import field, frozen
@@ -15,6 +16,7 @@ class Door:
     """The near ends of the tunnels, and what opens them.
 
     Args:
+        prefix: The cluster's name.
         port: Port on the loopback that leads to Dask's TLS port.
         dashboard_port: Port on the loopback that leads to the dashboard.
         authority: File with the cluster's CA certificate.
@@ -23,6 +25,7 @@ class Door:
         shut: Set when the tunnels are closed on purpose, after which nobody need try them again.
     """
 
+    prefix: str
     port: int
     dashboard_port: int
     authority: Path
@@ -34,6 +37,11 @@ class Door:
     def address(self) -> str:
         """Dask's address of the scheduler."""
         return f"tls://127.0.0.1:{self.port}"
+
+    @property
+    def log_command(self) -> str:
+        """The command line that shows the scheduler's log."""
+        return f"scherbelberg logs -p {self.prefix} scheduler"
 
     @property
     def variables(self) -> dict[str, str]:
@@ -63,3 +71,17 @@ class Door:
     def dashboard_link(self) -> str:
         """The dashboard's URL."""
         return f"http://127.0.0.1:{self.dashboard_port}/status"
+
+
+def difference(planned: Iterable[str], there: Iterable[str]) -> str:
+    """Say which workers are missing, and which nobody has planned.
+
+    Args:
+        planned: Names of all that shall be there.
+        there: Names of those that are.
+
+    Returns:
+        A few words, or nothing where all is well.
+    """
+    rows = {"missing": set(planned) - set(there), "unplanned": set(there) - set(planned)}
+    return ", ".join(f"{word} {', '.join(sorted(names))}" for word, names in rows.items() if names)

@@ -113,6 +113,7 @@ class Links:
             raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
         ports = self.manifest.spec.ports
         return Door(
+            prefix=self.manifest.identity.prefix,
             port=await self._tunnel(scheduler.private_ip, ports.scheduler),
             dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
             authority=self.folder.path / AUTHORITY,

@@ -303,6 +303,8 @@ class _Making:
         missing = [node.name for node in self._plan.nodes if absent & set(node.workers)]
         if not missing:
             raise error
+        if len(missing) == 1:
+            error.node = missing[0]
         said = error.message
         self._tell(Phase.PROOF, "failed", detail=said)
         await self.collect_logs(error)

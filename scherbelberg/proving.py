@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scherbelberg.children import run_child
-from scherbelberg.daskdoor import Door
+from scherbelberg.daskdoor import Door, difference
 from scherbelberg.environment import compare, versions_in
 from scherbelberg.errors import NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.fitting import Environment
@@ -59,10 +59,9 @@ async def _prove_elsewhere(door: Door, *, workers: tuple[str, ...], environment:
     answer = await _answer(environment.client.path, asked, within_s)
     missing = set(workers) - set(answer["workers"])
     if missing or len(answer["workers"]) != len(workers):
-        absent = tuple(sorted(missing))
-        last = f"missing {', '.join(absent) or 'none'}"
+        last = difference(workers, answer["workers"])
         what = f"The joining of {len(workers)} workers"
-        raise WaitTimeout(what=what, within_s=within_s, last=last, missing=absent)
+        raise WaitTimeout(what=what, within_s=within_s, last=last, missing=tuple(sorted(missing)))
     theirs = {"scheduler": versions_in(answer["scheduler"])}
     theirs |= {name: versions_in(row) for name, row in answer["workers"].items()}
     compare(environment.client.versions, theirs, allowed=environment.allowed)
@@ -83,8 +82,7 @@ async def _answer(python: str, asked: dict[str, Any], within_s: float) -> dict[s
         lines = done.err.decode(errors="replace").strip().splitlines()
         reason = lines[-1] if lines else f"exit code {done.code}"
         raise NodeUnreachable(
-            f"The client's Python {python} could not use the cluster ({reason}); look at the scheduler's log:"
-            " 'scherbelberg logs scheduler'.",
+            f"The client's Python {python} could not use the cluster ({reason}).",
             node="scheduler",
             log_tail=tuple(lines[-20:]),
         )

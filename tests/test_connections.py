@@ -17,6 +17,7 @@ from surroundings import SHORT, held, settings_for
 
 from scherbelberg import ClusterSpec, daskclient, sync
 from scherbelberg.daskdoor import Door
+from scherbelberg.environment import Versions
 from scherbelberg.errors import NodeUnreachable
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
@@ -173,6 +174,16 @@ def test_stream_that_is_cut_before_its_tls(
     assert len(lines(caplog, logging.WARNING)) == 1
 
 
+def test_scheduler_that_does_not_answer(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody answers a client as Dask does, the way to the scheduler's log is told, with the cluster's name."""
+    monkeypatch.setattr(daskclient, "_CONNECT_S", 1)
+    monkeypatch.setattr(daskclient, "_RETURN_S", 1)
+    door = private_loop().submit(pair.east._inner.door()).result()
+    silent = evolve(door, port=door.dashboard_port)  # which speaks no TLS
+    with pytest.raises(NodeUnreachable, match=r"look at its log: 'scherbelberg logs -p east scheduler'\.$"):
+        daskclient.connect(silent, ours=Versions(python="3", packages={}), allowed=())
+
+
 @pytest.mark.hosts("scripted")
 def test_scheduler_that_is_gone(
     sandbox: SandboxThread, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -189,7 +200,9 @@ def test_scheduler_that_is_gone(
         for future in (lost, late):
             with pytest.raises(FutureCancelledError):
                 future.result(timeout=WITHIN_S)
-        assert "found its scheduler no more within 3 s" in await_lines(caplog, logging.ERROR, 1)[0]
+        (said,) = await_lines(caplog, logging.ERROR, 1)
+        assert "found its scheduler no more within 3 s" in said
+        assert "('scherbelberg logs -p gone scheduler' shows its log)" in said
         assert client.status == "closed"
     links = cluster._inner._links
     links.manifest = evolve(links.manifest, spec=evolve(links.manifest.spec, timeouts=evolve(SHORT, reach=1)))

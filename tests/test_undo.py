@@ -199,8 +199,9 @@ async def test_second_create_beside_the_first(settings: Settings) -> None:
 async def test_worker_that_never_joins(settings: Settings) -> None:
     """A worker that is not there in time is named, with the last lines of its own log."""
     spec = evolve(small(settings), timeouts=evolve(SHORT, join=0.0))
-    with pytest.raises(WaitTimeout, match="missing worker000") as caught:
+    with pytest.raises(WaitTimeout, match=r"\(last seen: missing worker000\)\.") as caught:
         await Cluster.from_new(spec, settings=settings)
+    assert (caught.value.node, caught.value.phase) == ("worker000", "proof")
     assert any(line.startswith("worker000 dask: ") for line in caught.value.log_tail)
     assert held(settings) == []
 

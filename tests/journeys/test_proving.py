@@ -106,7 +106,8 @@ def test_by_another_with_other_versions(other: Other) -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "missing"), [(("worker000", "worker001"), "worker001"), (("worker007",), "worker007")]
+    ("workers", "missing"),
+    [(("worker000", "worker001"), "worker001"), (("worker007",), "worker007, unplanned worker000")],
 )
 def test_by_another_without_a_worker(other: Other, workers: tuple[str, ...], missing: str) -> None:
     """A worker that has not joined at the deadline is named."""
