@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import asyncssh
 import pytest
 from gates import Gate
 
@@ -99,6 +100,30 @@ async def test_impostor_is_never_accepted(machine: Machine) -> None:
     with pytest.raises(NodeUnreachable, match=r"worker000 at 127\.0\.0\.1 .*did not happen within 0\.6 s.*[Hh]ost key"):
         await remote.reach(within_s=0.6)
     assert machine.logins == 0
+
+
+async def test_connection_for_a_client_that_is_gone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine's SSH server has opened for a client that is gone meanwhile is closed again."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        ended.set()
+
+    connect = asyncssh.SSHServerConnection.forward_connection
+
+    async def connect_too_late(connection: asyncssh.SSHServerConnection, host: str, port: int) -> asyncssh.SSHForwarder:
+        forwarder = await connect(connection, host, port)
+        connection.abort()
+        await connection.wait_closed()
+        return forwarder
+
+    monkeypatch.setattr(asyncssh.SSHServerConnection, "forward_connection", connect_too_late)
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, reached(machine) as remote:
+        with pytest.raises(NodeUnreachable):
+            await remote.open(*server.sockets[0].getsockname())
+        await asyncio.wait_for(ended.wait(), 20)
 
 
 async def test_machine_that_comes_late(tmp_path: Path) -> None:

@@ -86,7 +86,14 @@ class _Login(asyncssh.SSHServer):
         place = self._find(dest_host, dest_port)
         if place is None or self._connection is None:
             return False
-        return self._connection.forward_connection(*place)
+        return _forward(self._connection, place)
+
+
+async def _forward(connection: asyncssh.SSHServerConnection, place: tuple[str, int]) -> asyncssh.SSHForwarder:
+    forwarder = await connection.forward_connection(*place)
+    if connection.is_closed():
+        forwarder.connection_lost(None)  # asyncssh forgets what was opened for a client that is gone
+    return forwarder
 
 
 class Sshd:
