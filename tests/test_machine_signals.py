@@ -10,6 +10,7 @@ import pty
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -61,13 +62,29 @@ def read_until(process: subprocess.Popen[str], **wanted: str) -> list[str]:
     raise AssertionError(f"ended without {wanted}: {''.join(lines)}")
 
 
+def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Wait for the end; returns what was not read yet of its output and its errors.
+
+    The streams were read line by line: communicate would know nothing of what they hold beyond the last line.
+    """
+    assert process.stdout is not None
+    assert process.stderr is not None
+    timer = threading.Timer(WITHIN_S, process.kill)
+    timer.start()
+    rest = process.stderr.read()
+    output = process.stdout.read()
+    process.wait()
+    timer.cancel()
+    return output, rest
+
+
 def test_cancelled(sandbox: SandboxThread, settings: Settings) -> None:
     """A create that is cancelled tells so on stdout, and its undoing in lines; nothing is left."""
     sandbox.set_faults(STANDSTILL["reach done"])
     with program(settings, *CREATE) as process:
         begin = read_until(process, phase="reach", state="done")
         process.send_signal(signal.SIGTERM)
-        output, rest = process.communicate(timeout=WITHIN_S)
+        output, rest = ended(process)
     failure = read("error", output)
     assert (process.returncode, failure["error"]["code"], failure["left_over"]) == (143, "cancelled", [])
     lines = read_lines("".join(begin) + rest)
@@ -95,7 +112,7 @@ def test_abandoned(sandbox: SandboxThread, shell: Shell, words: tuple[str, ...],
             process.send_signal(signal.SIGINT)
             read_until(process, type="message")
             process.send_signal(signal.SIGINT)
-            output, rest = process.communicate(timeout=WITHIN_S)
+            output, rest = ended(process)
     finally:
         os.close(master)
         os.close(slave)
@@ -120,7 +137,7 @@ def test_tunnel(shell: Shell) -> None:
             if line == "}\n":
                 break
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=WITHIN_S)
+        rest, _ = ended(process)
     document = read("tunnel", "".join(lines) + rest)
     assert (process.returncode, unpromised("tunnel", document)) == (0, [])
     ranges = read("firewall", shell("firewall", "-p", "tour", "--cidr", "127.0.0.0/8", "--json", "-q")[1])

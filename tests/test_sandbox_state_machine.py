@@ -165,7 +165,7 @@ class Cloud(RuleBasedStateMachine):
 
 TestCloud = Cloud.TestCase
 TestCloud.settings = settings(
-    max_examples=25,
+    max_examples=16,
     stateful_step_count=8,
     deadline=None,
     derandomize=True,
