@@ -56,6 +56,7 @@ _VALUES = _SINGLE | st.lists(_SINGLE, max_size=3)
 _DOCUMENTS = st.dictionaries(st.text(), st.recursive(_VALUES, lambda inner: st.dictionaries(st.text(), inner)))
 
 
+@settings(CALM, max_examples=30)
 @given(spec=_SPECS)
 def test_written_spec_reads_back(spec: ClusterSpec) -> None:
     """What was written makes the same wishes again."""
