@@ -11,6 +11,7 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING
@@ -64,7 +65,8 @@ def _create(rented: Rented, image: str, *, kill_at: str | None) -> None:
             event = json.loads(text)
             if (event.get("phase"), event.get("state")) == (kill_at, "start") and event["node"] != "scheduler":
                 for script in _scripts():
-                    script.send_signal(SIGKILL)
+                    with suppress(psutil.NoSuchProcess):  # its parts end with it
+                        script.send_signal(SIGKILL)
                 process.kill()
         code = process.wait(timeout=_WITHIN_S)
     assert code == (0 if kill_at is None else -SIGKILL), said[-3:]
