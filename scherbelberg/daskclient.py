@@ -24,6 +24,7 @@ from scherbelberg.environment import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.events import Listener, ignore
 from scherbelberg.fitting import Environment
+from scherbelberg.share import openssl_errors
 from scherbelberg.waiting import Deadline, limited, pause, until
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
@@ -54,6 +55,7 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
     ) -> None:
         self._door = door
         self._listener = listener
+        openssl_errors.protect()
         super().__init__(
             door.address,
             security=Security(

@@ -10,6 +10,9 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+#: What a client loads that is not ours: where a broken connection would break others, it keeps it from doing so.
+PRELOAD = Path(__file__).parent / "share" / "openssl_errors.py"
+
 
 @frozen(kw_only=True)
 class Door:
@@ -54,17 +57,23 @@ class Door:
             "DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY": str(self.key),
             # Through a tunnel workers cannot be reached.
             "DASK_DISTRIBUTED__CLIENT__DIRECT_TO_WORKERS": "False",
+            "DASK_DISTRIBUTED__CLIENT__PRELOAD": str(PRELOAD),
             # Dask fills in what stands in braces.
             "DASK_DISTRIBUTED__DASHBOARD__LINK": self.dashboard_link,
         }
 
     @property
-    def python_line(self) -> str:
-        """The expression by which Python makes a client of Dask's."""
+    def python_lines(self) -> tuple[str, ...]:
+        """The lines by which Python makes a client of Dask's."""
+        security = (
+            f"Security(require_encryption=True, tls_ca_file={str(self.authority)!r},"
+            f" tls_client_cert={str(self.certificate)!r}, tls_client_key={str(self.key)!r})"
+        )
         return (
-            f'Client("{self.address}", security=Security(require_encryption=True,'
-            f" tls_ca_file={str(self.authority)!r}, tls_client_cert={str(self.certificate)!r},"
-            f" tls_client_key={str(self.key)!r}), direct_to_workers=False)"
+            "import dask",
+            "from distributed import Client, Security",
+            f'dask.config.set({{"distributed.client.preload": {str(PRELOAD)!r}}})',
+            f'client = Client("{self.address}", security={security}, direct_to_workers=False)',
         )
 
     @property

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from scherbelberg.children import run_child
-from scherbelberg.daskdoor import Door, difference
+from scherbelberg.daskdoor import PRELOAD, Door, difference
 from scherbelberg.environment import compare, versions_in
 from scherbelberg.errors import NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.fitting import Environment
@@ -76,7 +76,8 @@ async def _answer(python: str, asked: dict[str, Any], within_s: float) -> dict[s
         what=f"The proof by {python}",
         within_s=2 * within_s + _LOADING_S,
         stdin=json.dumps(asked).encode(),
-        environ=environment_with({"PYTHONSAFEPATH": "1"}),  # Dask is not what lies in the folder where we happen to be
+        # Dask is not what lies in the folder where we happen to be.
+        environ=environment_with({"PYTHONSAFEPATH": "1", "DASK_DISTRIBUTED__CLIENT__PRELOAD": str(PRELOAD)}),
     )
     if done.code:
         lines = done.err.decode(errors="replace").strip().splitlines()

@@ -55,7 +55,8 @@ class Ended:
 def script_digest(share: Mapping[str, bytes]) -> str:
     """What names the script: the digest of all its parts."""
     parts = [f"{name}.sh" for name in ("bootstrap", "service", "record", "watch", "environment", "downloads", "logs")]
-    parts += ["direct.py", "scratch.py", "preloads.py", "activity.py", "warden.py", "10-scherbelberg.conf"]
+    parts += ["direct.py", "scratch.py", "preloads.py", "activity.py", "openssl_errors.py"]
+    parts += ["warden.py", "10-scherbelberg.conf"]
     parts += [f"units/scherbelberg-{name}" for name in ("dask@.service", "watch.service", "watch.timer")]
     return hashlib.sha256(b"".join(share[part] for part in parts)).hexdigest()
 

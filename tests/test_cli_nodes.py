@@ -15,7 +15,9 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import dask
 import pytest
 import requests
 from attrs import evolve
@@ -33,6 +35,7 @@ WITHIN_S = 60
 _CLIENT = """
 from distributed import Client
 with Client() as client:
+    assert [preload.module.__name__ for preload in client.preloads] == ["openssl_errors"]
     print(client.submit(pow, 2, 10).result(timeout=30), client.dashboard_link)
 """
 
@@ -227,12 +230,21 @@ def test_tunnel(around: tuple[SandboxThread, Settings]) -> None:
             check=False,
         )
         assert done.stdout.split() == ["1024", variables["DASK_DISTRIBUTED__DASHBOARD__LINK"]], done.stderr
-        line = next(line for line in lines if line.startswith("# Client("))
-        from distributed import Client, Security
-
-        with eval(line.removeprefix("# "), {"Client": Client, "Security": Security}) as client:
+        with _client_by(lines) as client:
             assert client.submit(pow, 3, 2).result(timeout=30) == 9
         assert end(process) == 0
+
+
+@contextmanager
+def _client_by(lines: list[str]) -> Iterator[Any]:
+    """Make a client by the lines of Python that were printed."""
+    names: dict[str, Any] = {}
+    with dask.config.set({"distributed.client.preload": []}):
+        exec("\n".join(line.removeprefix("#     ") for line in lines if line.startswith("#     ")), names)
+        with names["client"] as client:
+            (preload,) = client.preloads
+            assert preload.module.__name__ == "openssl_errors"
+            yield client
 
 
 def test_tunnel_for_programs(around: tuple[SandboxThread, Settings]) -> None:
@@ -333,9 +345,6 @@ def test_imported(around: tuple[SandboxThread, Settings], tmp_path: Path, shell:
     code, output, complaints = shell("logs", "-p", "nodes", "-n", "1000")
     assert (code, "Start worker at:" in output) == (0, True), complaints
     with program(there, "tunnel", "-p", "nodes", HCLOUD_TOKEN="") as process:
-        line = next(line for line in lines_until(process, "DASHBOARD__LINK") if line.startswith("# Client("))
-        from distributed import Client, Security
-
-        with eval(line.removeprefix("# "), {"Client": Client, "Security": Security}) as client:
+        with _client_by(lines_until(process, "DASHBOARD__LINK")) as client:
             assert client.submit(pow, 3, 2).result(timeout=30) == 9
         assert end(process) == 0

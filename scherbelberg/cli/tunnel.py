@@ -68,8 +68,9 @@ def _show(door: Door, voice: Speaker, *, as_json: bool) -> None:
         document = {"schema": 1, "address": door.address, "dashboard": door.dashboard_link, "environ": door.variables}
         voice.answer(document)
         return
-    click.echo("# In Python, with: from distributed import Client, Security")
-    click.echo(f"# {door.python_line}")
+    click.echo("# In Python:")
+    for line in door.python_lines:
+        click.echo(f"#     {line}")
     click.echo(f"# The dashboard: {door.dashboard_link}")
     for name, value in door.variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")

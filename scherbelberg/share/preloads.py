@@ -7,9 +7,10 @@ from __future__ import annotations
 from typing import Any
 
 import dask
-from distributed import Scheduler
+from distributed import Nanny, Scheduler
 from distributed.preloading import PreloadManager, process_preloads
 
+_ROLES = {"scheduler": Scheduler, "nanny": Nanny}
 _THEIRS: list[PreloadManager] = []
 
 
@@ -17,12 +18,12 @@ async def dask_setup(server: Any) -> None:
     """Load them, as Dask would have done.
 
     Args:
-        server: Dask's scheduler or worker.
+        server: Dask's scheduler, nanny or worker.
 
     Raises:
         SystemExit: One cannot be loaded, which ends Dask as it does without us.
     """
-    role = "scheduler" if isinstance(server, Scheduler) else "worker"
+    role = next((name for name, kind in _ROLES.items() if isinstance(server, kind)), "worker")
     wanted = dask.config.get(f"distributed.{role}.preload")
     words = dask.config.get(f"distributed.{role}.preload-argv")
     try:

@@ -30,14 +30,15 @@ make_user() {
 
 dask_command() { # leaves the whole command line in the array COMMAND; a change of environments does not touch it
   COMMAND=("$ENVS/$ENV_DIGEST/bin/python3" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
-  COMMAND+=(--preload "$BASE/bin/activity.py" --preload "$BASE/bin/preloads.py")
+  COMMAND+=(--preload "$BASE/bin/openssl_errors.py" --preload "$BASE/bin/activity.py" --preload "$BASE/bin/preloads.py")
   if [[ $NODE_ROLE == scheduler ]]; then
     COMMAND+=(--port "$SCHEDULER_PORT" --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
     [[ $DIRECT_HOST == none ]] || COMMAND+=(--preload "$BASE/bin/direct.py")
   else
     COMMAND+=("tls://$SCHEDULER_IP:$SCHEDULER_PORT" --name "$NODE_NAME" --no-dashboard --nthreads "$THREADS"
       --memory-limit "$MEMORY_LIMIT" --worker-port "$WORKER_PORT" --nanny-port "$NANNY_PORT"
-      --local-directory "$WORK" --preload "$BASE/bin/scratch.py")
+      --local-directory "$WORK" --preload "$BASE/bin/scratch.py"
+      --preload-nanny "$BASE/bin/openssl_errors.py" --preload-nanny "$BASE/bin/preloads.py")
     [[ $PROCESSES == 1 ]] || COMMAND+=(--nworkers "$PROCESSES")
     [[ $RESOURCES == none ]] || COMMAND+=(--resources "$RESOURCES")
   fi
@@ -76,8 +77,15 @@ port_to_watch() { # a worker's nanny listens whether the scheduler is there or n
   if [[ $NODE_ROLE == scheduler ]]; then echo "$SCHEDULER_PORT"; else echo "${NANNY_PORT%%:*}"; fi
 }
 
-answers() {
-  (: <"/dev/tcp/$PRIVATE_IP/$(port_to_watch)") 2>/dev/null
+answers() { # nobody connects: Dask would log a handshake that failed, and may lose others' connections over it
+  local a b c d socket
+  IFS=. read -r a b c d <<<"$PRIVATE_IP"
+  if [[ -e /proc/net/tcp ]]; then
+    printf -v socket ': %02X%02X%02X%02X:%04X 00000000:0000 0A ' "$d" "$c" "$b" "$a" "$(port_to_watch)"
+    grep -q "$socket" /proc/net/tcp
+  else
+    netstat -an -p tcp | grep -q "[ .]$PRIVATE_IP\.$(port_to_watch) .*LISTEN"
+  fi
 }
 
 answers_or_breaks() { # answers_or_breaks TIMES: true as well when Dask has ended more often than that
@@ -109,7 +117,8 @@ install_files() { # the script last: it is what calls for the others
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py preloads.py activity.py warden.py; do
+  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py preloads.py activity.py openssl_errors.py \
+    warden.py; do
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"

@@ -62,7 +62,7 @@ def life(emulated: SandboxThread, emulated_folder: Path, tmp_path_factory: pytes
         dask_config={
             "dataframe": {"shuffle": {"method": "tasks"}},
             "mine": {"key": _CONFIGURED},
-            "distributed": {role: {"preload": ["colorsys"]} for role in ("scheduler", "worker")},
+            "distributed": {role: {"preload": ["colorsys"]} for role in ("scheduler", "nanny", "worker")},
         },
         listen=events.append,
         log=lines.append,
@@ -83,6 +83,7 @@ def test_preloads(client: Client) -> None:
 
     assert client.run_on_scheduler(is_loaded)
     assert set(client.run(is_loaded).values()) == {True}
+    assert set(client.run(is_loaded, nanny=True).values()) == {True}
 
 
 @pytest.fixture

@@ -175,7 +175,8 @@ async def test_scheduler_command(node: Node) -> None:
     base, ports = str(node.base), node.settings
     assert said == [
         *(f"{base}/envs/d1/bin/python3", "-P", "-X", "scherbelberg=scheduler.u1", "-m", "dask", "scheduler"),
-        *("--preload", f"{base}/bin/activity.py", "--preload", f"{base}/bin/preloads.py"),
+        *("--preload", f"{base}/bin/openssl_errors.py", "--preload", f"{base}/bin/activity.py"),
+        *("--preload", f"{base}/bin/preloads.py"),
         *("--port", ports["SCHEDULER_PORT"], "--dashboard-address", f"{ADDRESS}:{ports['DASHBOARD_PORT']}"),
         *("--protocol", "tls", "--host", ADDRESS, "--tls-ca-file", f"{base}/etc/tls/ca.pem"),
         *("--tls-cert", f"{base}/etc/tls/node.pem", "--tls-key", f"{base}/etc/tls/node.pem"),
@@ -186,14 +187,15 @@ async def test_worker_command(node: Node) -> None:
     """What a worker's command line has of its own."""
     node.push(NODE_ROLE="worker", NODE_NAME="worker000")
     said = (await node.source('read_machine; dask_command; printf "%s\\n" "${COMMAND[@]}"')).said
-    ports = node.settings
+    ports, scripts = node.settings, f"{node.base}/bin"
     assert said[3:-10] == [
-        *("scherbelberg=worker000.u1", "-m", "dask", "worker", "--preload", f"{node.base}/bin/activity.py"),
-        *("--preload", f"{node.base}/bin/preloads.py"),
+        *("scherbelberg=worker000.u1", "-m", "dask", "worker", "--preload", f"{scripts}/openssl_errors.py"),
+        *("--preload", f"{scripts}/activity.py", "--preload", f"{scripts}/preloads.py"),
         f"tls://{ADDRESS}:{ports['SCHEDULER_PORT']}",
         *("--name", "worker000", "--no-dashboard", "--nthreads", "1", "--memory-limit", "850000000"),
         *("--worker-port", ports["WORKER_PORT"], "--nanny-port", ports["NANNY_PORT"]),
-        *("--local-directory", str(node.path("var/lib/scherbelberg")), "--preload", f"{node.base}/bin/scratch.py"),
+        *("--local-directory", str(node.path("var/lib/scherbelberg")), "--preload", f"{scripts}/scratch.py"),
+        *("--preload-nanny", f"{scripts}/openssl_errors.py", "--preload-nanny", f"{scripts}/preloads.py"),
     ]
 
 

@@ -182,17 +182,23 @@ class Stage:
         return self.root / "var/lib/scherbelberg/activity"
 
     async def _watch(self, scheduler: object) -> None:
-        # The very module that was pushed: who judges by its notes judges the product's.
-        spec = importlib.util.spec_from_file_location("activity", self.payload / "activity.py")
-        if spec is None or spec.loader is None:
-            raise Failed("activity.py cannot be loaded")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
+        module = self._pushed("activity")
         self.activity.parent.mkdir(parents=True, exist_ok=True)
         await module.watch(scheduler, self.activity, rest=lambda: self.pause(module.EVERY_S))
 
+    def _pushed(self, name: str) -> Any:
+        """The very module that was pushed: who judges by what it does judges the product's."""
+        spec = importlib.util.spec_from_file_location(name, self.payload / f"{name}.py")
+        if spec is None or spec.loader is None:
+            raise Failed(f"{name}.py cannot be loaded")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
     def start_service(self, settings: NodeSettings) -> None:
         """Start Dask."""
+        if settings["NODE_ROLE"] == "scheduler":
+            self._pushed("openssl_errors").protect()
         identity = self.identity(settings)
         duty = Duty(
             role=settings["NODE_ROLE"],
