@@ -31,7 +31,7 @@ let
   };
   python = python313.withPackages (ps: [ ps.scherbelberg ] ++ import ./tests.nix ps);
 
-  scripts = "scherbelberg/share/*.sh nix/*.sh .ci/run .ci/constraints .ci/nix-trixie";
+  scripts = "scherbelberg/share/*.sh nix/*.sh .ci/run .ci/constraints .ci/debian";
 
   check =
     name: tools: script:
