@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import urllib.error
 from pathlib import Path
 
 import pytest
@@ -94,8 +95,10 @@ def test_hosts_that_cannot(emulated: SandboxThread, api: Api, tmp_path: Path) ->
     impossible = Faults(hosts=(HostFault(how="never_joins"),))
     with pytest.raises(BadInput, match="'process' cannot be told to go wrong by 'never_joins'"):
         emulated.set_faults(impossible)
-    with pytest.raises(SandboxFailed, match=r"did not take the faults: .*422"):
+    with pytest.raises(SandboxFailed, match=r"did not take the faults: .*422") as caught:
         daemon.set_faults(emulated.settings, impossible)
+    assert isinstance(caught.value.__cause__, urllib.error.HTTPError)
+    assert caught.value.__cause__.closed  # keeps no connection open
     assert emulated.sandbox.faults == Faults()
     with pytest.raises(BadInput, match="'machine' cannot"):
         Sandbox(tmp_path, Options(hosts="machine", faults=impossible))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -85,6 +86,14 @@ def test_deadline(warden: ModuleType, sandbox: SandboxThread, shell: Shell, clou
     code, output, complaints = shell("gc", "-p", "ours")
     assert (code, "'ours' of anna_at_laptop, 2 h" in output) == (0, True), complaints
     assert [row for row in held(settings) if "ours" in row] == []
+
+
+def test_refusal(warden: ModuleType, cloud: Api) -> None:
+    """What the cloud refuses is told, and the refusal keeps no connection open."""
+    asked = warden.Cloud({"token": "x" * 64, "endpoint": cloud.settings.endpoint, "uid": "ours"})
+    with pytest.raises(urllib.error.HTTPError, match="401") as caught:
+        asked.list("servers")
+    assert caught.value.closed
 
 
 def test_doubt(warden: ModuleType, sandbox: SandboxThread, cloud: Api) -> None:

@@ -12,6 +12,7 @@ import selectors
 import shutil
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -129,6 +130,8 @@ def _put(settings: SandboxSettings, what: str, text: str) -> None:
     try:
         opener.open(request, timeout=_START_S).close()
     except OSError as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it is the answer as well, and holds its connection
         raise SandboxFailed(f"The sandbox at {settings.endpoint} did not take the {what}: {error}.") from error
 
 

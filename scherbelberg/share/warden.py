@@ -54,9 +54,13 @@ class Cloud:
         """
         headers = {"Authorization": f"Bearer {self._config['token']}", "User-Agent": "scherbelberg-warden"}
         request = urllib.request.Request(self._config["endpoint"] + path, method=method, headers=headers)  # noqa: S310 - our own endpoint
-        with self._opener.open(request, timeout=_REQUEST_S) as answer:
-            self.now_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
-            text = answer.read()
+        try:
+            with self._opener.open(request, timeout=_REQUEST_S) as answer:
+                self.now_s = parsedate_to_datetime(answer.headers["Date"]).timestamp()
+                text = answer.read()
+        except urllib.error.HTTPError as error:
+            error.close()  # it is the answer as well, and holds its connection
+            raise
         return json.loads(text) if text else {}
 
     def list(self, kind: str) -> list[dict[str, Any]]:

@@ -33,7 +33,8 @@ _PAGE = """
 import urllib.request
 from scherbelberg.sync import Cluster
 with Cluster.from_existing() as cluster, cluster.get_client() as client:
-    print(urllib.request.urlopen(client.dashboard_link, timeout=60).status)
+    with urllib.request.urlopen(client.dashboard_link, timeout=60) as page:
+        print(page.status)
 """
 
 
