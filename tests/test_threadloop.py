@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from joining import joining
 
 from scherbelberg.threadloop import Job, ThreadLoop, carried, private_loop
 from scherbelberg.waiting import together
@@ -102,9 +103,9 @@ async def test_loop_is_not_blocked_while_joining(loop: ThreadLoop) -> None:
         await asyncio.to_thread(gate.wait, WITHIN_S)
         return "done"
 
-    joining = asyncio.create_task(loop.submit(wait()).join())
+    task = await joining(loop.submit(wait()))
     await asyncio.to_thread(gate.set)
-    assert await joining == "done"
+    assert await task == "done"
 
 
 async def test_job_runs_while_the_callers_loop_is_blocked(loop: ThreadLoop) -> None:
@@ -202,17 +203,17 @@ def test_error_during_the_clean_up(loop: ThreadLoop) -> None:
 
 async def test_cancelled_join_waits_for_the_clean_up(loop: ThreadLoop, work: _Work) -> None:
     """Cancelling who awaits a job cancels the job, and is raised only when that has cleaned up."""
-    joining = asyncio.create_task(loop.submit(work.run()).join())
-    await asyncio.to_thread(work.begun.wait, WITHIN_S)
+    task = await joining(loop.submit(work.run()))
+    assert await asyncio.to_thread(work.begun.wait, WITHIN_S)
     for _ in range(3):  # more impatience does not shorten it
-        joining.cancel()
-        await asyncio.wait([joining], timeout=0.01)
-        assert not joining.done()
+        task.cancel()
+        await asyncio.wait([task], timeout=0.01)
+        assert not task.done()
         assert not work.cleaned
     assert await asyncio.to_thread(work.stopping.wait, WITHIN_S)
     work.may_end.set()
     with pytest.raises(asyncio.CancelledError):
-        await joining
+        await task
     assert work.cleaned
 
 
@@ -231,11 +232,11 @@ async def test_join_of_a_job_that_others_cancelled(loop: ThreadLoop, work: _Work
     """Who awaits a job that somebody else cancels gets the cancellation too."""
     job = loop.submit(work.run())
     await asyncio.to_thread(work.begun.wait, WITHIN_S)
-    joining = asyncio.create_task(job.join())
+    task = await joining(job)
     work.may_end.set()
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await joining
+        await task
 
 
 def _interrupted_once(wait: Callable[[float], bool]) -> Callable[[float], bool]:

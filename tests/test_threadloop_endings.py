@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
+from joining import joining
 
 from scherbelberg import threadloop
 from scherbelberg.errors import LeftOver
@@ -42,7 +43,8 @@ class _Rental:
 
     async def give_back(self, what: str) -> None:
         """Undo it."""
-        await asyncio.to_thread(int)
+        # In a task, which takes a while for sure: a thread's answer may be there at once since Python 3.14.
+        await asyncio.create_task(asyncio.to_thread(int))
         if self._error is not None:
             raise self._error
         self.given_back.append(what)
@@ -114,14 +116,14 @@ async def test_success_of_a_cancelled_caller_is_undone(loop: ThreadLoop, ends: b
     """Who is cancelled while awaiting a success never hears of it, so it is given back before the cancellation."""
     rental = _Rental(ends=False)
     job = loop.submit(rental.rent(), too_late=rental.give_back)
-    joining = asyncio.create_task(job.join())
-    await asyncio.to_thread(rental.begun.wait, WITHIN_S)
+    task = await joining(job)
+    assert await asyncio.to_thread(rental.begun.wait, WITHIN_S)
     if ends:
         job.cancel()  # ends it, and this loop is too busy to hear of it before the cancellation
         assert job.wait(WITHIN_S)
-    joining.cancel()
+    task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await joining
+        await task
     assert rental.given_back == ["rented"]
 
 
@@ -181,11 +183,11 @@ def test_abandoned_before_it_began(loop: ThreadLoop) -> None:
 async def test_failed_clean_up_wins_over_the_cancellation(loop: ThreadLoop) -> None:
     """What could not be given back is told to who was cancelled: they pay for it."""
     failing = _Failing(LEFT_OVER)
-    joining = asyncio.create_task(loop.submit(failing.run()).join())
-    await asyncio.to_thread(failing.begun.wait, WITHIN_S)
-    joining.cancel()
+    task = await joining(loop.submit(failing.run()))
+    assert await asyncio.to_thread(failing.begun.wait, WITHIN_S)
+    task.cancel()
     with pytest.raises(LeftOver) as caught:
-        await joining
+        await task
     assert caught.value is LEFT_OVER
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
 
@@ -205,11 +207,11 @@ def test_failed_clean_up_wins_over_the_interrupt(loop: ThreadLoop, interrupted: 
 async def test_failed_undoing_wins(loop: ThreadLoop, interrupted: _Interrupt) -> None:
     """A success that comes too late and cannot be given back is told as well, to tasks and to threads."""
     rental = _Rental(ends=False, error=LEFT_OVER)
-    joining = asyncio.create_task(loop.submit(rental.rent(), too_late=rental.give_back).join())
-    await asyncio.to_thread(rental.begun.wait, WITHIN_S)
-    joining.cancel()
+    task = await joining(loop.submit(rental.rent(), too_late=rental.give_back))
+    assert await asyncio.to_thread(rental.begun.wait, WITHIN_S)
+    task.cancel()
     with pytest.raises(LeftOver):
-        await joining
+        await task
     job = _Rental(ends=True, error=LEFT_OVER).begin(loop)
     interrupted(job)
     with pytest.raises(LeftOver):
@@ -267,10 +269,10 @@ def test_nothing_is_complained_of(caplog: pytest.LogCaptureFixture, kind: type[B
 
     async def cancel(loop: ThreadLoop) -> None:
         failing = _Failing(kind())
-        joining = asyncio.create_task(loop.submit(failing.run()).join())
-        await asyncio.to_thread(failing.begun.wait, WITHIN_S)
-        joining.cancel()
-        await asyncio.gather(joining, return_exceptions=True)
+        task = await joining(loop.submit(failing.run()))
+        assert await asyncio.to_thread(failing.begun.wait, WITHIN_S)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     gc.collect()
     caplog.clear()  # what came of other tests
