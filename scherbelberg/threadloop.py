@@ -187,12 +187,16 @@ class Job(Generic[T]):
         """Wait on the caller's loop for the outcome, and return or raise it.
 
         Cancelling this abandons the work and waits until nothing of it is left; an error of the clean-up wins over the
-        cancellation.
+        cancellation. Await it where the work is begun, not in a task of its own: one that is cancelled before its first
+        step never comes here.
         """
         outcome = asyncio.wrap_future(self._outcome)
         outcome.add_done_callback(_look_at)
         try:
-            return await asyncio.shield(outcome)
+            # Always lets the loop on, so that who is cancelled already hears of that first. Since Python 3.14, awaiting
+            # an outcome that is there would not, and the task would end as cancelled with the outcome lost in it.
+            await asyncio.wait([outcome])
+            return outcome.result()
         except asyncio.CancelledError as cancelled:
             if self._outcome.done() and isinstance(self._outcome.exception(), asyncio.CancelledError):
                 raise

@@ -127,6 +127,23 @@ async def test_success_of_a_cancelled_caller_is_undone(loop: ThreadLoop, ends: b
     assert rental.given_back == ["rented"]
 
 
+async def test_success_is_undone_for_who_was_cancelled_before(loop: ThreadLoop) -> None:
+    """Who is cancelled already when it comes to a success that is there never hears of it, so it is given back."""
+    rental = _Rental(ends=True)
+    job = rental.begin(loop)
+
+    async def come_cancelled() -> None:
+        me = asyncio.current_task()
+        assert me is not None
+        me.cancel()
+        await job.join()
+        raise AssertionError("It went on.")
+
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.create_task(come_cancelled())
+    assert rental.given_back == ["rented"]
+
+
 @_ends
 def test_success_of_an_interrupted_caller_is_undone(loop: ThreadLoop, ends: bool, interrupted: _Interrupt) -> None:
     """Ctrl-C in a thread that waits gives back what succeeded, and is raised only then."""
