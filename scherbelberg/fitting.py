@@ -61,9 +61,20 @@ class Environment:
         return {platform: lock.digest for platform, lock in self.locks.items()}
 
 
-def image_environment(client: Client) -> Environment:
-    """The environment of an image that was baked with exactly the client's versions."""
-    return Environment(name=IMAGE, client=client, versions=client.versions)
+def image_environment(client: Client, image: Versions, *, may_differ: bool = False) -> Environment | None:
+    """The environment that an image was baked with, or None if it does not fit a client.
+
+    Args:
+        client: The client.
+        image: What the image has.
+        may_differ: Whether all differences are allowed.
+    """
+    if baked_digest(image) == baked_digest(client.versions):
+        return Environment(name=IMAGE, client=client, versions=client.versions)
+    if not may_differ:
+        return None
+    allowed = tuple(row[1:] for row in differences(client.versions, {IMAGE: image}))
+    return Environment(name=IMAGE, client=client, versions=image, allowed=allowed)
 
 
 def profiles_for(client: Client) -> tuple[str, ...]:

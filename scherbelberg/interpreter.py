@@ -61,12 +61,12 @@ def read_client(path: Path, source: str) -> Client:
         found = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         reason = _last_line(error.stderr) if isinstance(error, subprocess.CalledProcessError) else str(error)
-        raise BadInput(f"The client's Python {path} (from {source}) does not tell its versions: {reason}.") from None
+        raise BadInput(f"The Python {path} (from {source}) does not tell its versions: {reason}.") from None
     client = _client(found, path, source)
     missing = [name for name in REQUIRED if name not in client.versions.packages]
     if missing:
         raise BadInput(
-            f"The client's Python {path} (from {source}) has no {missing[0]}: install what it needs with"
+            f"The Python {path} (from {source}) has no {missing[0]}: install what it needs with"
             " 'pip install scherbelberg[main]' there, or name another one with --client PYTHON."
         )
     return client

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +14,14 @@ from attrs import evolve, field, frozen
 
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
-from scherbelberg.environment import Client, baked_digest, compare
+from scherbelberg.environment import Client, Versions, compare
 from scherbelberg.envlock import PLATFORMS, write_lock
 from scherbelberg.errors import BadInput, ClusterExists, EnvironmentUnavailable, ScherbelbergError, VersionMismatch
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, words_for
-from scherbelberg.interpreter import own_versions
+from scherbelberg.interpreter import own_versions, read_client
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.places import place_at
 from scherbelberg.plan import ClusterPlan, Identity, check_total, make_identity, make_plan, node_platform, plan_node
@@ -180,20 +181,27 @@ def _with_image(spec: ClusterSpec, catalog: Catalog) -> ClusterSpec:
     return evolve(spec, image=pinned)
 
 
+def _image_versions(settings: Settings) -> Versions | None:
+    """What a sandbox's image counts as baked with: the Python that was named, or the one that runs here."""
+    if not settings.access.is_sandbox:
+        return None
+    given = settings.node_python
+    return own_versions() if given is None else read_client(given, "SCHERBELBERG_NODE_PYTHON").versions
+
+
 async def _environment(plan: ClusterPlan, client: Client, settings: Settings, listener: Listener) -> Environment:
     needed = tuple(dict.fromkeys(node_platform(node) for node in plan.nodes))
     places = (*plan.candidates.scheduler, *plan.candidates.worker)
     useful = tuple(dict.fromkeys((*needed, *(PLATFORMS[place.architecture] for place in places))))
-    # A sandbox's image counts as baked with what the sandbox itself runs on.
-    image_fits = settings.access.is_sandbox and baked_digest(client.versions) == baked_digest(own_versions())
+    image = await asyncio.to_thread(_image_versions, settings)
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
     try:
-        return await choose(plan.spec, client, useful, sources=sources, image_fits=image_fits, listener=listener)
+        return await choose(plan.spec, client, useful, sources=sources, image=image, listener=listener)
     except (BadInput, EnvironmentUnavailable, VersionMismatch):
         if useful == needed:
             raise
     # There is none for the other processors that somebody named: those are not tried then.
-    return await choose(plan.spec, client, needed, sources=sources, image_fits=image_fits, listener=listener)
+    return await choose(plan.spec, client, needed, sources=sources, image=image, listener=listener)
 
 
 def _having(environment: Environment, plan: ClusterPlan) -> ClusterPlan:

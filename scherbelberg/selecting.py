@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from scherbelberg.envfile import EnvWish, FileKind, kind_of, read_wish
-from scherbelberg.environment import OPTIONAL, REQUIRED, Client
+from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
 from scherbelberg.envlock import EnvLock
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
 from scherbelberg.events import Event, Listener, Phase, ignore
@@ -47,7 +47,7 @@ async def choose(
     platforms: tuple[str, ...],
     *,
     sources: Sources,
-    image_fits: bool,
+    image: Versions | None,
     listener: Listener = ignore,
 ) -> Environment:
     """Choose an environment for a client.
@@ -57,7 +57,7 @@ async def choose(
         client: The client.
         platforms: Of the nodes, by conda's names.
         sources: Where it may come from.
-        image_fits: Whether the nodes' image was baked with this very client's versions.
+        image: What the nodes' image was baked with, or None if it has no environment.
         listener: Is told of a search, which takes seconds.
 
     Raises:
@@ -69,8 +69,10 @@ async def choose(
     """
     check_age(client)
     is_plain = spec.env is None and not spec.packages and not spec.channels
-    if is_plain and image_fits:
-        return image_environment(client)
+    if is_plain and image is not None:
+        baked = image_environment(client, image, may_differ=spec.allow_mismatch)
+        if baked is not None:
+            return baked
     check_releases(client, may_differ=spec.allow_mismatch)
     listener(Event(phase=Phase.SOLVE, state="start"))
     environment = await _Choice(spec, client, platforms, sources).make()

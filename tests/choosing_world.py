@@ -14,7 +14,7 @@ from mirror import Mirror
 from simple_index import FILES, SimpleIndex
 
 from scherbelberg import Event
-from scherbelberg.environment import Client
+from scherbelberg.environment import Client, Versions
 from scherbelberg.envlock import EnvLock
 from scherbelberg.fitting import Environment
 from scherbelberg.selecting import choose
@@ -32,12 +32,17 @@ class World:
         self.events: list[Event] = []
 
     async def choose(
-        self, who: Client, *platforms: str, env: str | Path | None = None, image_fits: bool = False, **wishes: object
+        self,
+        who: Client,
+        *platforms: str,
+        env: str | Path | None = None,
+        image: Versions | None = None,
+        **wishes: object,
     ) -> Environment:
         """Choose for a client, by default for one platform."""
         spec = ClusterSpec(env=None if env is None else str(env), **wishes)  # type: ignore[arg-type] # as given
         places = platforms or ("linux-64",)
-        return await choose(spec, who, places, sources=self.sources, image_fits=image_fits, listener=self.events.append)
+        return await choose(spec, who, places, sources=self.sources, image=image, listener=self.events.append)
 
 
 @pytest.fixture

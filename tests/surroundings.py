@@ -19,6 +19,10 @@ SHORT = Timeouts(request=5, cloud=5, rent=20, reach=8, bootstrap=60, node_wait=2
 KINDS = ("servers", "networks", "firewalls", "ssh_keys")
 
 
+#: Another Python with Dask, for nodes in tests that want one; `.ci/run` names one with a newer OpenSSL.
+NODE_PYTHON = os.environ.get("SCHERBELBERG_TEST_NODE_PYTHON")
+
+
 def settings_for(sandbox: SandboxThread, home: Path, *, owner: str = "anna_at_laptop") -> Settings:
     """Settings that lead to a sandbox."""
     inner = sandbox.settings
@@ -28,6 +32,7 @@ def settings_for(sandbox: SandboxThread, home: Path, *, owner: str = "anna_at_la
         network_range=inner.network_range,
         home=home,
         owner=owner,
+        node_python=Path(inner.node_python) if inner.node_python else None,
     )
 
 

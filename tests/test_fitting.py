@@ -108,10 +108,24 @@ def test_digests() -> None:
     locks = {platform: _lock(platform) for platform in ("linux-64", "linux-aarch64")}
     environment = environment_of("x", locks, client(), may_differ=False)
     assert environment.digests == {platform: lock.digest for platform, lock in locks.items()}
-    image = image_environment(client())
+    image = image_environment(client(), client().versions)
+    assert image is not None
     assert image.digests == {"image": baked_digest(client().versions)}
     assert {image.digest(platform) for platform in locks} == set(image.digests.values())
-    assert image_environment(evolve(client(), path="/other")).digests == image.digests
+    other = image_environment(evolve(client(), path="/other"), client().versions)
+    assert other is not None
+    assert other.digests == image.digests
+
+
+def test_image_of_another_python() -> None:
+    """An image with other versions fits where they may differ, and then it is these that nodes have."""
+    theirs = evolve(client().versions, python="3.14.2")
+    assert image_environment(client(), theirs) is None
+    image = image_environment(client(), theirs, may_differ=True)
+    assert image is not None
+    assert image.versions == theirs
+    assert image.digests == {"image": baked_digest(theirs)}
+    assert image.allowed == (("python", client().versions.python, "3.14.2"),)
 
 
 def test_solvers_words() -> None:

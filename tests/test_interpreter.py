@@ -80,7 +80,7 @@ def test_client_without_dask(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput) as caught:
         read_client(python, "CONDA_PREFIX")
     assert caught.value.message == (
-        f"The client's Python {python} (from CONDA_PREFIX) has no {name}: install what it needs with"
+        f"The Python {python} (from CONDA_PREFIX) has no {name}: install what it needs with"
         " 'pip install scherbelberg[main]' there, or name another one with --client PYTHON."
     )
 

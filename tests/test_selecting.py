@@ -42,11 +42,11 @@ async def test_client_with_less(world: World) -> None:
 async def test_image(world: World) -> None:
     """An image that was baked for this client is enough, unless something else is asked for."""
     who = client(own=("dask",))
-    assert await world.choose(who, image_fits=True) == image_environment(who)
+    assert await world.choose(who, image=who.versions) == image_environment(who, who.versions)
     assert world.events == []
     for wishes in ({"env": "main"}, {"packages": "pip"}, {"channels": "conda-forge"}):
         with pytest.raises(VersionMismatch, match="is no release"):
-            await world.choose(who, image_fits=True, **wishes)
+            await world.choose(who, image=who.versions, **wishes)
 
 
 async def test_own_versions(world: World) -> None:

@@ -205,4 +205,4 @@ def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, .
     from scherbelberg.selecting import choose  # noqa: PLC0415
 
     spec = ClusterSpec(**wishes)
-    return run(choose(spec, client_in(client), platforms, sources=sources(), image_fits=False))
+    return run(choose(spec, client_in(client), platforms, sources=sources(), image=None))

@@ -35,10 +35,20 @@ def sandbox() -> None:
     show_default=True,
     help="Servers with real shells and Dask, a hundred that only play their part, or whole machines (root on Linux).",
 )
+@click.option(
+    "--node-python",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The Python of the servers' image, such as VENV/bin/python with Dask in it; else the one that runs this.",
+)
 @click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
 @voice_options
 def start(
-    *, time_scale: float, realistic: bool, hosts: Literal["process", "scripted", "machine"], faults_file: TextIO | None
+    *,
+    time_scale: float,
+    realistic: bool,
+    hosts: Literal["process", "scripted", "machine"],
+    node_python: Path | None,
+    faults_file: TextIO | None,
 ) -> None:
     """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
@@ -48,7 +58,14 @@ def start(
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
     if hosts == "machine":
         say("The first time, the system that machines begin with is built, which takes a minute or two ...")
-    settings = begin(_folder(), Options(hosts=hosts, time_scale=time_scale, realistic=realistic, faults=wrong))
+    options = Options(
+        hosts=hosts,
+        time_scale=time_scale,
+        realistic=realistic,
+        faults=wrong,
+        node_python=str(node_python.absolute()) if node_python else None,
+    )
+    settings = begin(_folder(), options)
     say(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")
     for name, value in _variables(settings).items():
         click.echo(f"export {name}={shlex.quote(value)}")
@@ -132,9 +149,17 @@ def _folder() -> Path:
     return home_folder() / "sandbox"
 
 
-_NAMES = ("HCLOUD_TOKEN", "HCLOUD_ENDPOINT", "SCHERBELBERG_SSH_PORT", "SCHERBELBERG_NETWORK")
+_NAMES = (
+    "HCLOUD_TOKEN",
+    "HCLOUD_ENDPOINT",
+    "SCHERBELBERG_SSH_PORT",
+    "SCHERBELBERG_NETWORK",
+    "SCHERBELBERG_NODE_PYTHON",
+)
 
 
 def _variables(settings: SandboxSettings) -> dict[str, str]:
-    values = (settings.token, settings.endpoint, str(settings.ssh_port), settings.network_range)
+    # An empty one hides what was left of another sandbox.
+    port, python = str(settings.ssh_port), settings.node_python or ""
+    values = (settings.token, settings.endpoint, port, settings.network_range, python)
     return dict(zip(_NAMES, values, strict=True))

@@ -30,6 +30,7 @@ from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Work
 from scherbelberg.sandbox.hosts.drivers import Driver
 from scherbelberg.sandbox.hosts.health import Health
+from scherbelberg.sandbox.hosts.layout import environment_of, own_environment
 from scherbelberg.sandbox.hosts.process import ProcessHosts
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
@@ -155,13 +156,18 @@ class Sandbox:
             read_token=read_token,
             ssh_port=port,
             network_range=str(territory.private) if self._options.hosts == "process" else _NETWORK,
+            node_python=self._options.node_python,
         )
 
     async def _make_driver(self, folder: Path, port: int) -> Driver:
         if self._options.hosts == "machine":
             return await self._start_machines(folder)
         if self._options.hosts == "process":
-            return ProcessHosts(folder, sandbox_id=sandbox_id(self._folder), port=port, diagnose=self._diagnose)
+            given = self._options.node_python
+            baked = own_environment() if given is None else await asyncio.to_thread(environment_of, given)
+            return ProcessHosts(
+                folder, sandbox_id=sandbox_id(self._folder), port=port, baked=baked, diagnose=self._diagnose
+            )
         return ScriptedHosts(
             folder,
             port=port,

@@ -52,6 +52,7 @@ class SandboxSettings:
         read_token: Another one, which may only read.
         ssh_port: TCP port on which every host's SSH server listens.
         network_range: Range in which private networks must lie.
+        node_python: The Python of the hosts' image, or None if it is the one that runs the sandbox.
     """
 
     endpoint: str
@@ -59,6 +60,7 @@ class SandboxSettings:
     read_token: str = field(repr=False)
     ssh_port: int
     network_range: str
+    node_python: str | None = None
 
 
 @frozen(kw_only=True)
@@ -218,12 +220,23 @@ class Options:
         time_scale: Factor of all delays.
         realistic: Whether delays are as long as the cloud's own.
         faults: What goes wrong on purpose in the beginning.
+        node_python: Path of the Python that the image of ``process`` hosts has; None for the one that runs the sandbox.
     """
 
     hosts: _Hosts = field(default="process", validator=_words(_Hosts))
     time_scale: float = field(default=1.0, validator=_seconds)
     realistic: bool = field(default=False, validator=validators.instance_of(bool))
     faults: Faults = NO_FAULTS
+    node_python: str | None = field(default=None, validator=validators.optional(_text))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what the hosts have no use for.
+
+        Raises:
+            BadInput: They have no Python of their own to choose.
+        """
+        if self.node_python is not None and self.hosts != "process":
+            raise BadInput(f"Hosts of the kind '{self.hosts}' cannot have another Python; 'process' ones can.")
 
     @property
     def delays(self) -> Delays:

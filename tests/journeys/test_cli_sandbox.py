@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import os
 import shutil
 import signal
@@ -59,8 +60,9 @@ def test_background(surroundings: dict[str, str]) -> None:
     assert run(surroundings, "sandbox", "status").returncode == 1
     started = run(surroundings, "sandbox", "start", "--time-scale", "0.05")
     assert started.returncode == 0, started.stderr
-    exported = dict(line.removeprefix("export ").split("=", 1) for line in started.stdout.splitlines())
-    assert list(exported) == ["HCLOUD_TOKEN", "HCLOUD_ENDPOINT", "SCHERBELBERG_SSH_PORT", "SCHERBELBERG_NETWORK"]
+    exported = dict(shlex.split(line)[1].split("=", 1) for line in started.stdout.splitlines())
+    names = ["HCLOUD_TOKEN", "HCLOUD_ENDPOINT", "SCHERBELBERG_SSH_PORT", "SCHERBELBERG_NETWORK"]
+    assert list(exported) == [*names, "SCHERBELBERG_NODE_PYTHON"]
     assert run(surroundings, "sandbox", "start").stdout == started.stdout
     status = json.loads(run(surroundings, "sandbox", "status", "--json").stdout)
     assert status == {"schema": 1, "running": True, "endpoint": exported["HCLOUD_ENDPOINT"]}

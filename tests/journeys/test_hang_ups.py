@@ -13,21 +13,24 @@ import struct
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import dask
 import numpy as np
 import pytest
 from attrs import evolve, frozen
+from conftest import TIME_SCALE
 from dask import array
 from distributed import Client, Security
 from distributed.comm import CommClosedError, connect
 from distributed.comm.registry import get_backend
-from surroundings import SHORT
+from surroundings import NODE_PYTHON, SHORT, settings_for
 from tornado.iostream import SSLIOStream
 
-from scherbelberg import Cluster
-from scherbelberg.settings import Settings
+from scherbelberg import Cluster, ClusterSpec
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Options
 from scherbelberg.share import openssl_errors
 
 _HEALTHY, _RUDE = 20, 200
@@ -154,7 +157,7 @@ class Healthy:
         self._comms: list[Any] = []
         self.broken: list[str] = []
 
-    async def open(self) -> None:
+    async def connect(self) -> None:
         """Open them."""
         self._comms = [await self._connect() for _ in range(_HEALTHY)]
 
@@ -187,7 +190,7 @@ async def _hang_up_there(place: Place, number: int) -> None:
 async def _bother(place: Place, hang_up: Callable[[int], Awaitable[None]]) -> list[str]:
     """Let many hang up, one after the other, and use healthy ones after each; what broke of these."""
     healthy = Healthy(place)
-    await healthy.open()
+    await healthy.connect()
     for number in range(_RUDE):
         await hang_up(number)
         await healthy.use(number)
@@ -199,14 +202,17 @@ async def _bother(place: Place, hang_up: Callable[[int], Awaitable[None]]) -> li
 
 
 @pytest.fixture
-async def client(settings: Settings) -> AsyncIterator[Client]:
-    """A client, on the test's own loop, of a cluster with two workers."""
-    cluster = await Cluster.from_new(prefix="rude", workers=2, timeouts=SHORT, settings=settings)
-    try:
-        async with await cluster.get_client(asynchronous=True) as client:
-            yield client
-    finally:
-        await cluster.destroy()
+async def client(tmp_path: Path) -> AsyncIterator[Client]:
+    """A client, on the test's own loop, of a cluster with two workers, perhaps with another Python than ours."""
+    options = Options(time_scale=TIME_SCALE, node_python=NODE_PYTHON)
+    with SandboxThread(tmp_path / "sandbox", options) as sandbox:
+        spec = ClusterSpec(prefix="rude", workers=2, timeouts=SHORT, allow_mismatch=NODE_PYTHON is not None)
+        cluster = await Cluster.from_new(spec, settings=settings_for(sandbox, tmp_path / "home"))
+        try:
+            async with await cluster.get_client(asynchronous=True) as client:
+                yield client
+        finally:
+            await cluster.destroy()
 
 
 async def _shuffle_until(done: asyncio.Event, client: Client) -> int:
@@ -224,6 +230,7 @@ async def _shuffle_until(done: asyncio.Event, client: Client) -> int:
     return rounds
 
 
+@pytest.mark.filterwarnings("ignore:Mismatched versions")  # with another Python on the nodes
 async def test_hang_ups(client: Client) -> None:
     """None of the healthy connections breaks, wherever they lead and whoever hangs up; work goes on and is right."""
     identity = await client.scheduler.identity(n_workers=-1)

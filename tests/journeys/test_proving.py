@@ -53,7 +53,10 @@ class Other:
     @property
     def environment(self) -> Environment:
         """What it has."""
-        return image_environment(read_client(self.python, "the test"))
+        client = read_client(self.python, "the test")
+        found = image_environment(client, client.versions)
+        assert found is not None
+        return found
 
     @property
     def door(self) -> Door:

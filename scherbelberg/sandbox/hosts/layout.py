@@ -15,10 +15,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import asyncssh
+from attrs import frozen
 
 from scherbelberg.environment import baked_digest
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.interpreter import own_versions
+from scherbelberg.interpreter import own_versions, read_client
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.system import MARKER, write_private
@@ -30,17 +31,53 @@ _VOLATILE = ("run", "tmp")
 _ACCEPTED = ("LANG", "LC_")
 
 
-def make_root(root: Path, plan: HostPlan, *, disk: Path | None = None, programs: bool = True) -> None:
+@frozen(kw_only=True)
+class Baked:
+    """The environment that the system image counts as baked with.
+
+    Args:
+        digest: What names it.
+        prefix: Where it is on this computer.
+        is_own: Whether it is that of the Python that runs here.
+    """
+
+    digest: str
+    prefix: Path
+    is_own: bool
+
+
+@functools.cache  # reading the installed packages takes longer than all the rest of making a host
+def own_environment() -> Baked:
+    """The environment of the Python that runs here."""
+    return Baked(digest=baked_digest(own_versions()), prefix=Path(sys.prefix), is_own=True)
+
+
+def environment_of(python: str) -> Baked:
+    """The environment of another Python, which is in the folder ``bin`` of it.
+
+    Args:
+        python: Its program.
+
+    Raises:
+        BadInput: It cannot be asked, or has no Dask.
+    """
+    path = Path(python).absolute().with_name("python3")  # as nodes call it
+    versions = read_client(path, "the sandbox's option for nodes").versions
+    return Baked(digest=baked_digest(versions), prefix=path.parents[1], is_own=False)
+
+
+def make_root(root: Path, plan: HostPlan, *, baked: Baked, disk: Path | None = None, programs: bool = True) -> None:
     """Make a host from its image and do what cloud-init does on the first boot.
 
     Args:
         root: Where; must not exist.
         plan: The host.
+        baked: What the system image holds.
         disk: The snapshot that it is made from, or None for the system image.
         programs: Whether the system image has any, which a host that runs none has no use for.
     """
     if disk is None:
-        _make_system(root, programs=programs)
+        _make_system(root, baked, programs=programs)
     else:
         copy_disk(disk, root)
         for old in (root / "etc/ssh").glob("ssh_host_*"):
@@ -66,23 +103,18 @@ def copy_disk(root: Path, copy: Path) -> None:
     shutil.copytree(root, copy, symlinks=True, ignore=special)
 
 
-def _make_system(root: Path, *, programs: bool) -> None:
+def _make_system(root: Path, baked: Baked, *, programs: bool) -> None:
     root.mkdir(parents=True, mode=0o700)
     for name in _FOLDERS:
         (root / name).mkdir(parents=True, mode=0o700 if name.startswith("root") else 0o755)
-    # The image counts as a snapshot that was baked with this interpreter's environment.
-    environment = Path("envs") / _own_digest()
+    # The image counts as a snapshot that was baked with this environment.
+    environment = Path("envs") / baked.digest
     (root / "opt/scherbelberg/env").symlink_to(environment)
     if programs:
         (root / "opt/scherbelberg/envs").mkdir()
-        (root / "opt/scherbelberg" / environment).symlink_to(sys.prefix)
+        (root / "opt/scherbelberg" / environment).symlink_to(baked.prefix)
         (root / "usr/bin").mkdir(parents=True)
         _write_program(root / "usr/bin/systemctl", "systemctl")
-
-
-@functools.cache  # reading the installed packages takes longer than all the rest of making a host
-def _own_digest() -> str:
-    return baked_digest(own_versions())
 
 
 def _plant_host_keys(folder: Path, plan: HostPlan) -> None:
@@ -135,12 +167,13 @@ PYTHON_NEEDS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 def host_environment(
-    root: Path, *, mark: str, standins: Path, ours: Mapping[str, str], client: Mapping[str, str]
+    root: Path, *, baked: Baked, mark: str, standins: Path, ours: Mapping[str, str], client: Mapping[str, str]
 ) -> dict[str, str]:
     """List the environment of a command on a host.
 
     Args:
         root: The host's root.
+        baked: What its image holds.
         mark: Its mark.
         standins: Folder with programs that may be missing.
         ours: The sandbox's own environment, of which little is passed on.
@@ -157,7 +190,8 @@ def host_environment(
         "SCHERBELBERG_SYSROOT": str(root),
         MARKER: mark,
     }
-    environment |= {name: ours[name] for name in PYTHON_NEEDS if name in ours}
+    if baked.is_own:
+        environment |= {name: ours[name] for name in PYTHON_NEEDS if name in ours}
     environment |= {name: value for name, value in client.items() if name.startswith(_ACCEPTED)}
     return environment
 

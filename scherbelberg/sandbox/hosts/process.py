@@ -14,7 +14,7 @@ from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process, Where, serve
 from scherbelberg.sandbox.hosts.folders import FolderHosts
 from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
-from scherbelberg.sandbox.hosts.layout import host_environment, make_root, make_standins, prepare_boot, shell
+from scherbelberg.sandbox.hosts.layout import Baked, host_environment, make_root, make_standins, prepare_boot, shell
 from scherbelberg.sandbox.hosts.sshd import Sshd
 from scherbelberg.sandbox.hosts.system import end_marked
 from scherbelberg.sandbox.words import Ailment
@@ -33,10 +33,12 @@ class ProcessHost:
         health: What is wrong with it.
         port: Where it takes SSH.
         standins: Folder with programs that this computer may lack.
+        baked: What its image holds.
     """
 
-    def __init__(self, root: Path, *, mark: str, health: Health, port: int, standins: Path) -> None:
+    def __init__(self, root: Path, *, mark: str, health: Health, port: int, standins: Path, baked: Baked) -> None:
         self._root = root
+        self._baked = baked
         self._mark = mark
         self._health = health
         self._death: asyncio.Task[None] | None = None
@@ -74,7 +76,12 @@ class ProcessHost:
 
     async def _serve(self, process: Process) -> None:
         environment = host_environment(
-            self._root, mark=self._mark, standins=self._standins, ours=os.environ, client=process.env
+            self._root,
+            baked=self._baked,
+            mark=self._mark,
+            standins=self._standins,
+            ours=os.environ,
+            client=process.env,
         )
         where = Where(shell=environment["SHELL"], home=self._root / "root", environment=environment)
         await serve(process, where, interfere=self._interfere)
@@ -98,14 +105,18 @@ class ProcessHosts(FolderHosts[ProcessHost]):
         folder: Below which the hosts' folders are.
         sandbox_id: First part of each host's mark.
         port: Where all hosts take SSH.
+        baked: What their system image holds.
         diagnose: Tells what is wrong with hosts.
     """
 
-    def __init__(self, folder: Path, *, sandbox_id: str, port: int, diagnose: Diagnose = all_well) -> None:
+    def __init__(
+        self, folder: Path, *, sandbox_id: str, port: int, baked: Baked, diagnose: Diagnose = all_well
+    ) -> None:
         shell()  # without bash, say so now
         super().__init__(folder)
         self._id = sandbox_id
         self._port = port
+        self._baked = baked
         self._diagnose = diagnose
         make_standins(self._standins)
 
@@ -116,13 +127,14 @@ class ProcessHosts(FolderHosts[ProcessHost]):
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host; it is off."""
         root = self._root(plan.number)
-        await asyncio.to_thread(make_root, root, plan, disk=self._disk(plan))
+        await asyncio.to_thread(make_root, root, plan, baked=self._baked, disk=self._disk(plan))
         self._hosts[plan.number] = ProcessHost(
             root,
             mark=f"{self._id}.{plan.number}",
             health=Health(plan.name, self._diagnose),
             port=self._port,
             standins=self._standins,
+            baked=self._baked,
         )
 
     async def close(self) -> None:

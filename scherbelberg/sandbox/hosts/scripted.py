@@ -17,7 +17,7 @@ from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process
 from scherbelberg.sandbox.hosts.folders import FolderHosts
 from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
-from scherbelberg.sandbox.hosts.layout import make_root, prepare_boot
+from scherbelberg.sandbox.hosts.layout import make_root, own_environment, prepare_boot
 from scherbelberg.sandbox.hosts.played.lan import Lan, Places
 from scherbelberg.sandbox.hosts.played.logs import Log
 from scherbelberg.sandbox.hosts.played.playing import play
@@ -168,7 +168,7 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host; it is off."""
         root = self._root(plan.number)
-        await asyncio.to_thread(make_root, root, plan, disk=self._disk(plan), programs=False)
+        await asyncio.to_thread(make_root, root, plan, baked=own_environment(), disk=self._disk(plan), programs=False)
         self._hosts[plan.number] = ScriptedHost(
             plan.number,
             root,
