@@ -313,6 +313,43 @@ async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: 
                 raise WaitTimeout(what=f"The upload of {file.name}", within_s=within_s) from None
 
 
+#: Nodes have no scherbelberg: what they are asked has to be text.
+_TELL = f"""(lambda sys, ssl, streams: (
+    sys.version.split()[0], ssl.OPENSSL_VERSION, getattr(streams.SSLIOStream, {openssl_errors.ANSWER!r}, None)
+))(__import__("sys"), __import__("ssl"), __import__("tornado.iostream", fromlist=["SSLIOStream"]))"""
+
+
+async def ask_for_tls(door: Door, *, within_s: float) -> dict[str, tuple[str, str, str | None]]:
+    """Ask all of Dask's processes on a cluster's nodes what they speak TLS with.
+
+    Args:
+        door: Where the scheduler is found.
+        within_s: Deadline in seconds.
+
+    Returns:
+        By the name of the process: versions of Python and OpenSSL, and what `openssl_errors` did there, if it is there.
+
+    Raises:
+        NodeUnreachable: The scheduler does not answer as it should.
+        WaitTimeout: The deadline passed.
+    """
+    with _translated(_where_its_log_is(door)):
+        try:
+            async with (
+                limited(within_s),
+                _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client,
+            ):
+                rows = (await client.scheduler.identity(n_workers=-1))["workers"]
+                found: dict[str, Any] = {"scheduler": await client.run_on_scheduler(eval, _TELL)}
+                workers, nannies = await client.run(eval, _TELL), await client.run(eval, _TELL, nanny=True)
+        except TimeoutError:
+            raise WaitTimeout(what="The answer of Dask's processes", within_s=within_s) from None
+    names = {address: str(row["name"]) for address, row in rows.items()}
+    found |= {names[address]: answer for address, answer in workers.items() if address in names}
+    found |= {f"{names[address]}'s nanny": answer for address, answer in nannies.items() if address in names}
+    return found
+
+
 async def _forget(client: Client, modules: tuple[str, ...]) -> None:
     """Let the next import read the file: Dask itself would load a changed package anew, but not what is in it."""
     code = (

@@ -87,6 +87,26 @@ class FolderFacts:
     versions: Mapping[str, Versions] = field(factory=dict, hash=False)
 
 
+@frozen(kw_only=True)
+class TlsFacts:
+    """What a process speaks TLS with.
+
+    Args:
+        python: Full version.
+        openssl: Version, as OpenSSL tells it.
+        cure: What keeps a connection that breaks from breaking others: a way, ``not needed``, or None if nothing does.
+    """
+
+    python: str
+    openssl: str
+    cure: str | None
+
+    def __str__(self) -> str:
+        return f"Python {self.python} with {self.openssl}, protection from others' broken connections: " + (
+            self.cure or "none"
+        )
+
+
 def code_of(checks: Iterable[Check]) -> ExitCode:
     """The exit code of the first check that fails.
 
@@ -217,6 +237,34 @@ def judge_versions(own: Versions, clusters: Mapping[str, Versions]) -> Check:
     if minor > _NEWEST:
         return Check(name="versions", status="warn", message=message, advice="This Python is newer than any tried.")
     return Check(name="versions", status="ok", message=message)
+
+
+def judge_tls(here: TlsFacts) -> Check:
+    """Whether a client's connections survive that others break.
+
+    Args:
+        here: Of the client's Python.
+    """
+    if here.cure is None:
+        advice = "Use another Python: this one's connections to Dask break at random (python/cpython#148594)."
+        return Check(name="tls", status="fail", message=f"{here}.", advice=advice, exit_code=ExitCode.FAILURE)
+    return Check(name="tls", status="ok", message=f"{here}.")
+
+
+def judge_tls_on_nodes(there: Mapping[str, TlsFacts]) -> Check:
+    """Whether the connections of a cluster's processes do.
+
+    Args:
+        there: By the name of the process; not empty.
+    """
+    by_facts: dict[TlsFacts, list[str]] = {}
+    for name, facts in sorted(there.items()):
+        by_facts.setdefault(facts, []).append(name)
+    message = "; ".join(f"{', '.join(names)}: {facts}" for facts, names in by_facts.items()) + "."
+    if any(facts.cure is None for facts in by_facts):
+        advice = "Make the cluster anew: connections there break at random (python/cpython#148594)."
+        return Check(name="tls_on_nodes", status="fail", message=message, advice=advice, exit_code=ExitCode.FAILURE)
+    return Check(name="tls_on_nodes", status="ok", message=message)
 
 
 def judge_openssh(missing: tuple[str, ...]) -> Check:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import shutil
 import time
@@ -19,6 +20,7 @@ from scherbelberg.diagnosis import (
     ApiFacts,
     Check,
     FolderFacts,
+    TlsFacts,
     failed,
     judge_budget,
     judge_clock,
@@ -28,11 +30,13 @@ from scherbelberg.diagnosis import (
     judge_permissions,
     judge_route,
     judge_state,
+    judge_tls,
+    judge_tls_on_nodes,
     judge_token,
     judge_versions,
     unknown,
 )
-from scherbelberg.environment import Versions
+from scherbelberg.environment import Client, Versions
 from scherbelberg.errors import (
     BadInput,
     CloudError,
@@ -43,8 +47,11 @@ from scherbelberg.errors import (
     TokenRefused,
 )
 from scherbelberg.holdings import Holding, holdings, selector
-from scherbelberg.interpreter import own_versions, read_client
+from scherbelberg.interpreter import own_client, read_client, read_tls
+from scherbelberg.keeping import remembered_folder
+from scherbelberg.links import Links
 from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
+from scherbelberg.share import openssl_errors
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import point_out
 from scherbelberg.teardown import inventory
@@ -72,15 +79,21 @@ class _Found:
     now_s: float = 0.0
 
 
-async def examine(*, token_file: Path | None = None) -> tuple[Check, ...]:
+async def examine(*, token_file: Path | None = None, prefix: str | None = None) -> tuple[Check, ...]:
     """Look at the surroundings; whatever cannot be looked at is a check, too.
 
     Args:
         token_file: A file that holds the token.
+        prefix: A cluster of this computer whose nodes are looked at as well, or None for none.
 
     Returns:
         The checks, in the order in which one would mend them.
     """
+    checks = await _examine_here(token_file)
+    return checks if prefix is None else (*checks, await _look_at_nodes(prefix))
+
+
+async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
     try:
         settings = read_settings(token_file=token_file)
     except TokenMissing as error:
@@ -125,8 +138,10 @@ def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
     except OSError as error:
         facts = FolderFacts(count=0, damage=(f"The folders of clusters in {home} cannot be listed: {error}.",))
     place = next(path for path in (home, *home.parents) if path.exists())
+    client = _client()
     return (
-        judge_versions(_client_versions(), facts.versions),
+        judge_versions(client.versions, facts.versions),
+        _judge_tls(client),
         judge_openssh(missing),
         judge_folders(facts),
         judge_permissions(facts),
@@ -136,12 +151,48 @@ def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
     )
 
 
-def _client_versions() -> Versions:
-    """Versions of the interpreter with which clusters are used: the active environment's, if it can be asked."""
+def _client() -> Client:
+    """The interpreter with which clusters are used: the active environment's, if it can be asked."""
     active = active_client()
     with suppress(BadInput):
-        return own_versions() if active is None else read_client(*active).versions
-    return own_versions()
+        return own_client() if active is None else read_client(*active)
+    return own_client()
+
+
+def _judge_tls(client: Client) -> Check:
+    try:
+        # As others are asked, since to answer is to change a process.
+        openssl, done = read_tls(client)
+    except BadInput as error:
+        return unknown("tls", error.message.rstrip("."))
+    return judge_tls(_tls_facts(client.versions.python, openssl, done))
+
+
+def _tls_facts(python: str, openssl: str, done: str | None) -> TlsFacts:
+    return TlsFacts(python=python, openssl=openssl, cure=None if done == openssl_errors.CANNOT else done)
+
+
+async def _look_at_nodes(prefix: str) -> Check:
+    try:
+        folder = remembered_folder(home_folder(), endpoint_in(), prefix)
+        if folder is None:
+            return unknown("tls_on_nodes", f"this computer has no keys of a cluster '{prefix}'")
+        links = Links(folder, folder.read(), folder.keyring().ssh.private)
+        try:
+            return await _ask_nodes(links)
+        finally:
+            await links.close()
+    except ScherbelbergError as error:
+        return failed("tls_on_nodes", error)
+
+
+async def _ask_nodes(links: Links) -> Check:
+    within_s = links.manifest.spec.timeouts.reach
+    await links.remote("scheduler").reach(within_s=within_s)
+    door = await links.door()
+    daskclient = await asyncio.to_thread(importlib.import_module, "scherbelberg.daskclient")  # heavy
+    answers = await daskclient.ask_for_tls(door, within_s=within_s)
+    return judge_tls_on_nodes({name: _tls_facts(*answer) for name, answer in answers.items()})
 
 
 async def _ask(access: Access) -> _Found:

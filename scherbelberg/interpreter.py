@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from scherbelberg import installed
+from scherbelberg.daskdoor import PRELOAD
 from scherbelberg.environment import OPTIONAL, REQUIRED, SCIENCE, Client, Versions
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import environment_with
@@ -60,8 +61,7 @@ def read_client(path: Path, source: str) -> Client:
         )
         found = json.loads(done.stdout)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
-        reason = _last_line(error.stderr) if isinstance(error, subprocess.CalledProcessError) else str(error)
-        raise BadInput(f"The Python {path} (from {source}) does not tell its versions: {reason}.") from None
+        raise BadInput(f"The Python {path} (from {source}) does not tell its versions: {_reason(error)}.") from None
     client = _client(found, path, source)
     missing = [name for name in REQUIRED if name not in client.versions.packages]
     if missing:
@@ -70,6 +70,38 @@ def read_client(path: Path, source: str) -> Client:
             " 'pip install scherbelberg[main]' there, or name another one with --client PYTHON."
         )
     return client
+
+
+def read_tls(client: Client) -> tuple[str, str]:
+    """Ask an interpreter what it speaks TLS with.
+
+    Args:
+        client: The interpreter, which has Dask.
+
+    Returns:
+        Its OpenSSL's version, and what `openssl_errors` does there.
+
+    Raises:
+        BadInput: It does not tell.
+    """
+    environ = environment_with({"PYTHONSAFEPATH": "1"})
+    try:
+        done = subprocess.run(
+            [client.path, str(PRELOAD)],
+            capture_output=True,
+            check=True,
+            timeout=_WITHIN_S,
+            stdin=subprocess.DEVNULL,
+            env=environ,
+        )
+        found = json.loads(done.stdout)
+        return str(found["openssl"]), str(found["errors"])
+    except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
+        raise BadInput(f"The Python {client.path} does not tell what it speaks TLS with: {_reason(error)}.") from None
+
+
+def _reason(error: Exception) -> str:
+    return _last_line(error.stderr) if isinstance(error, subprocess.CalledProcessError) else str(error)
 
 
 def _last_line(output: bytes) -> str:

@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shlex
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import urllib.request
@@ -274,6 +276,22 @@ def test_dashboard(around: tuple[SandboxThread, Settings], tmp_path: Path) -> No
             assert end(process) == 0
         assert opened.exists() is is_opened
         opened.unlink(missing_ok=True)
+
+
+# --- TLS on the nodes ---
+
+
+def test_doctor(shell: Shell) -> None:
+    """Scheduler, worker and nanny tell their Python and OpenSSL, and that a broken connection breaks no other."""
+    code, output, complaints = shell("doctor", "-p", "nodes", "--json")
+    checks = {check["name"]: check for check in json.loads(output)["checks"]}
+    check, here = checks["tls_on_nodes"], checks["tls"]
+    assert (code, check["status"], here["status"]) == (0, "ok", "ok"), complaints
+    assert check["message"] == f"scheduler, worker000, worker000's nanny: {here['message']}"
+    assert f"Python {platform.python_version()} with {ssl.OPENSSL_VERSION}, " in here["message"]
+    code, output, _ = shell("doctor", "-p", "nobody", "--json")
+    (check,) = (check for check in json.loads(output)["checks"] if check["name"] == "tls_on_nodes")
+    assert (code, check["message"]) == (0, "Not looked at: this computer has no keys of a cluster 'nobody'.")
 
 
 # --- the firewall ---

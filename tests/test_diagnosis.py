@@ -12,6 +12,7 @@ from scherbelberg.diagnosis import (
     Check,
     FolderFacts,
     Status,
+    TlsFacts,
     code_of,
     failed,
     judge_budget,
@@ -22,6 +23,8 @@ from scherbelberg.diagnosis import (
     judge_permissions,
     judge_route,
     judge_state,
+    judge_tls,
+    judge_tls_on_nodes,
     judge_token,
     judge_versions,
     unknown,
@@ -178,3 +181,29 @@ def test_disk(mebibytes: int, is_writable: bool, status: Status, code: int) -> N
     check = judge_disk(path="/home", free_bytes=mebibytes * 2**20, is_writable=is_writable)
     assert _summary(check) == ("disk", status, code)
     assert "/home" in check.message
+
+
+_NEW = TlsFacts(python="3.14.1", openssl="OpenSSL 3.6.5", cure="ERR_clear_error")
+_OLD = TlsFacts(python="3.11.7", openssl="OpenSSL 3.0.19", cure="not needed")
+
+
+def test_tls() -> None:
+    """What a client speaks TLS with is told, and one whose connections cannot be protected is no good."""
+    assert _summary(judge_tls(_NEW)) == ("tls", "ok", 0)
+    words = "Python 3.11.7 with OpenSSL 3.0.19, protection from others' broken connections: not needed."
+    assert judge_tls(_OLD).message == words
+    bad = judge_tls(evolve(_NEW, cure=None))
+    assert (_summary(bad), "cpython#148594" in bad.advice) == (("tls", "fail", 1), True)
+    assert bad.message.endswith(": none.")
+
+
+def test_tls_on_nodes() -> None:
+    """Processes of the same kind are told together, and one that is not protected is enough to fail."""
+    fine = judge_tls_on_nodes({"worker000": _NEW, "scheduler": _OLD, "worker000's nanny": _NEW})
+    assert (_summary(fine), fine.message) == (
+        ("tls_on_nodes", "ok", 0),
+        f"scheduler: {_OLD}; worker000, worker000's nanny: {_NEW}.",
+    )
+    bad = judge_tls_on_nodes({"worker000": _NEW, "scheduler": evolve(_NEW, cure=None)})
+    assert _summary(bad) == ("tls_on_nodes", "fail", 1)
+    assert bad.message.startswith("scheduler: Python 3.14.1 ")

@@ -23,7 +23,10 @@ from scherbelberg.store import Folder
 
 pytestmark = pytest.mark.hosts("scripted")
 
-NAMES = ("token", "route", "rate_budget", "clock", "versions", "openssh", "folders", "permissions", "disk", "state")
+NAMES = (
+    *("token", "route", "rate_budget", "clock", "versions", "tls"),
+    *("openssh", "folders", "permissions", "disk", "state"),
+)
 #: What a cloud that is not there does not tell.
 SILENT = ("rate_budget", "clock", "state")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from scherbelberg.cli.common import json_option, out, token_option, voice_options
+from scherbelberg.cli.completing import cluster_names
 from scherbelberg.cli.speaker import SCHEMA, Json
 
 if TYPE_CHECKING:
@@ -23,10 +24,17 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @click.command()
+@click.option(
+    "-p",
+    "--prefix",
+    metavar="NAME",
+    shell_complete=cluster_names,
+    help="Also ask the nodes of this cluster for their Python and OpenSSL.",
+)
 @token_option
 @json_option
 @voice_options
-def doctor(token_file: Path | None, as_json: bool) -> None:
+def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     """Look for what could go wrong here, for nothing: token, cloud, clock, versions, what is left on this computer.
 
     The exit code is 0 if nothing fails, else that of the first check that does.
@@ -36,7 +44,7 @@ def doctor(token_file: Path | None, as_json: bool) -> None:
     from scherbelberg.diagnosis import code_of  # noqa: PLC0415
     from scherbelberg.doctor import examine  # noqa: PLC0415
 
-    checks = run(examine(token_file=token_file))
+    checks = run(examine(token_file=token_file, prefix=prefix))
     if as_json:
         print_json(checks_document(checks))
     else:
