@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import asdict
@@ -82,13 +82,11 @@ async def billed(
     for since_s, server in lost:
         parts.setdefault(since_s, []).append(server)
     parts[None] = list(gone)
-    clusters = [(end_s, one) for end_s, part in parts.items() for one in holdings(part) if one.servers]
-    if not clusters:
+    try:
+        entries = await _entries(hetzner, parts, endpoint=settings.access.endpoint)
+    except Exception as error:  # noqa: BLE001 - what is gone is gone, also where nobody can say what it has cost
+        _LOG.warning("What was deleted cannot be billed: %r", error)
         return ()
-    now_s = hetzner.now_s
-    prices = await known_prices(hetzner)
-    endpoint = settings.access.endpoint
-    entries = tuple(entry(one, prices, endpoint=endpoint, ended_s=end_s or now_s) for end_s, one in clusters)
     history = History(settings.home)
     for one in entries:
         try:
@@ -97,6 +95,17 @@ async def billed(
             # What is gone is gone, and why it went may be an error that counts for more.
             _LOG.warning("%s", error.message)
     return entries
+
+
+async def _entries(
+    hetzner: Hetzner, parts: Mapping[float | None, Iterable[Resource]], *, endpoint: str
+) -> tuple[Entry, ...]:
+    clusters = [(end_s, one) for end_s, part in parts.items() for one in holdings(part) if one.servers]
+    if not clusters:
+        return ()
+    now_s = hetzner.now_s
+    prices = await known_prices(hetzner)
+    return tuple(entry(one, prices, endpoint=endpoint, ended_s=end_s or now_s) for end_s, one in clusters)
 
 
 def noted(settings: Settings, uids: Iterable[str]) -> tuple[Entry, ...]:

@@ -5,14 +5,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from scherbelberg.billing import Leaving, billed, known_prices, leave, noted
 from scherbelberg.catalog import Catalog, PriceList, Resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
-from scherbelberg.errors import ClusterBroken, ClusterNotFound, LeftOver, StateDamaged, StateMissing
+from scherbelberg.errors import (
+    ClusterBroken,
+    ClusterNotFound,
+    LeftOver,
+    ScherbelbergError,
+    StateDamaged,
+    StateMissing,
+)
 from scherbelberg.events import Listener
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import require_unprotected, selector
@@ -24,7 +31,7 @@ from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import Kept, survey
-from scherbelberg.teardown import Check, delete_all, inventory
+from scherbelberg.teardown import Check, delete_all, inventory, unproven
 from scherbelberg.waiting import finish
 
 
@@ -199,7 +206,7 @@ async def give_back(
 
     Raises:
         ClusterProtected: One is protected; nothing was deleted.
-        LeftOver: Something was still there at the deadline.
+        LeftOver: Something was still there at the deadline, or the deletion broke off.
         StateDamaged: All is gone, but a folder of theirs cannot be deleted.
     """
     failure: LeftOver | None = None
@@ -217,6 +224,11 @@ async def give_back(
                 entries += await finish(ending)
             except LeftOver as error:
                 failure = error
+            except ScherbelbergError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, it keeps no other cluster
+                failure = unproven(error, wanted)
+                failure.__cause__ = error
     if failure is not None:
         raise failure
     return entries
@@ -238,7 +250,8 @@ async def _end(
     def noted_down(found: tuple[Resource, ...], now_s: float) -> None:
         check(found, now_s)
         for folder in own:
-            lost.extend(leave(folder, found, noted(settings, [folder.uid]), now_s=now_s))
+            with suppress(Exception):  # a note for the bill keeps nothing from being deleted
+                lost.extend(leave(folder, found, noted(settings, [folder.uid]), now_s=now_s))
 
     try:
         await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=gone.extend, check=noted_down)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import logging
 from collections.abc import Mapping
 
 from attrs import evolve
@@ -25,6 +26,7 @@ from scherbelberg.errors import (
     NodeUnreachable,
     QuotaReached,
     ScherbelbergError,
+    StateDamaged,
     WaitTimeout,
     happening,
 )
@@ -48,9 +50,11 @@ from scherbelberg.renting import Renting
 from scherbelberg.roster import Roster
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec
+from scherbelberg.store import Folder
 from scherbelberg.teardown import Note, undone_on_failure
 from scherbelberg.waiting import finish, together
 
+_LOG = logging.getLogger("scherbelberg")
 #: How a node fails.
 _NODE_ERRORS = (BootstrapFailed, NodeUnreachable, WaitTimeout)
 
@@ -118,18 +122,30 @@ async def make(
         try:
             await finish(_ended(hetzner, settings, making, gone))
         finally:  # an interrupt may come now, too
-            order.folder.end_making()
-            if keep and isinstance(error, Exception):
-                making.links.save()  # who wants to look around needs the addresses
-            elif not isinstance(error, LeftOver):
-                order.folder.drop()
+            _leave_folder(order.folder, making.links, error, keep=keep)
         raise
     return making.links
 
 
 async def _ended(hetzner: Hetzner, settings: Settings, making: _Making, gone: list[Resource]) -> None:
-    await making.links.close()
+    """End what belongs to a create that failed; why it failed counts for more than whatever goes wrong here."""
+    try:
+        await making.links.close()
+    except Exception as trouble:  # noqa: BLE001 - see above
+        _LOG.warning("Connections of a create that failed could not be closed: %r", trouble)
     await _billed(hetzner, settings, gone)
+
+
+def _leave_folder(folder: Folder, links: Links, error: BaseException, *, keep: bool) -> None:
+    """Keep the folder as long as something may be left in the cloud, and delete it when that is disproved."""
+    try:
+        folder.end_making()
+        if keep and isinstance(error, Exception):
+            links.save()  # who wants to look around needs the addresses
+        elif not isinstance(error, LeftOver):
+            folder.drop()
+    except (OSError, StateDamaged) as trouble:  # why the create failed counts for more
+        _LOG.warning("The folder %s of a create that failed cannot be changed: %s", folder.path, trouble)
 
 
 async def _billed(hetzner: Hetzner, settings: Settings, gone: list[Resource]) -> None:

@@ -249,9 +249,16 @@ class _Deletion:
         return LeftOver(f"{seen}.{why} To try again: {_how_to_nuke(self._wanted)}.", left_over=names)
 
 
-def _unproven(error: ScherbelbergError, wanted: Mapping[str, str]) -> LeftOver:
+def unproven(error: BaseException, wanted: Mapping[str, str]) -> LeftOver:
+    """The error that says of a deletion that broke off, for whatever reason, that something may be left.
+
+    Args:
+        error: Why it broke off.
+        wanted: The labels of what was to be deleted.
+    """
+    reason = error.message if isinstance(error, ScherbelbergError) else f"{type(error).__name__}: {error}."
     return LeftOver(
-        f"The clean-up failed: {error.message} Something may be left; to try again: {_how_to_nuke(wanted)}.",
+        f"The clean-up failed: {reason} Something may be left; to try again: {_how_to_nuke(wanted)}.",
         left_over=(f"cluster {wanted['prefix']}",),
     )
 
@@ -281,7 +288,7 @@ async def undone_on_failure(
         keep: Whether an error leaves them as they are; an interrupt never does.
 
     Raises:
-        LeftOver: Something was still there at the deadline; the first error is its cause.
+        LeftOver: Something was still there at the deadline, or the deletion broke off; the first error is its cause.
     """
     try:
         yield
@@ -290,10 +297,18 @@ async def undone_on_failure(
             raise
         wanted = selector(prefix=identity.prefix, uid=identity.uid)
         undo = partial(delete_all, hetzner, wanted, listener=listener, timeouts=timeouts, note=note)
+        proof: list[str] = []
+
+        async def undone() -> None:
+            await _insist(undo, within_s=timeouts.delete)
+            proof.append("nothing is left")
+
         try:
-            await finish(_insist(undo, within_s=timeouts.delete))
-        except ScherbelbergError as error:
-            left_over = error if isinstance(error, LeftOver) else _unproven(error, wanted)
+            await finish(undone())
+        except BaseException as error:
+            if proof:
+                raise  # who was cancelled meanwhile hears of that
+            left_over = error if isinstance(error, LeftOver) else unproven(error, wanted)
             raise (left_over.after(cause) if isinstance(cause, ScherbelbergError) else left_over) from cause
         raise
 

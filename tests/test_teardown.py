@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import hypothesis
 import pytest
@@ -15,7 +16,8 @@ from hypothesis import strategies as st
 from sandbox_helpers import Api, Json, new_key, order, public, unique
 from surroundings import SHORT, held, settings_for
 
-from scherbelberg import Event
+from scherbelberg import Event, billing, keeping
+from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import ClusterNotFound, LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.holdings import selector
@@ -23,6 +25,7 @@ from scherbelberg.keeping import give_back, give_back_all
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.teardown import delete_all
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -124,6 +127,39 @@ async def test_one_uid_does_not_keep_the_next(settings: Settings, uid: str, api:
         await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
     assert ours(settings, other) == []
     assert selector(uid=other)["uid"] == other
+
+
+async def test_deletion_that_breaks_off(
+    settings: Settings, uid: str, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever breaks one deletion off, it is told what may be left, and the next cluster is given back."""
+    other = unique("w")
+    api("POST", "/firewalls", {"name": f"{other}-0", "labels": identity(uid=other).labels("firewall")})
+
+    async def breaks(hetzner: Hetzner, wanted: dict[str, str], **rest: Any) -> None:
+        if wanted["uid"] == uid:
+            raise TypeError("None has no name")
+        await delete_all(hetzner, wanted, **rest)
+
+    monkeypatch.setattr("scherbelberg.keeping.delete_all", breaks)
+    with pytest.raises(LeftOver, match=r"TypeError: None has no name\. Something may be left") as caught:
+        await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
+    assert caught.value.left_over == ("cluster cluster",)
+    assert (ours(settings, other), len(ours(settings, uid))) == ([], COUNT)
+    monkeypatch.undo()
+    await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+
+
+@pytest.mark.parametrize("name", ["leave", "known_prices", "holdings"])
+async def test_bill_does_not_stop_it(settings: Settings, uid: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """What goes wrong with a bill keeps nothing from being deleted."""
+
+    def breaks(*_: object, **__: object) -> None:
+        raise RuntimeError("a bill")
+
+    monkeypatch.setattr(keeping if name == "leave" else billing, name, breaks)
+    await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    assert ours(settings, uid) == []
 
 
 #: How a label of a neighbour differs from ours; None for one that it lacks.

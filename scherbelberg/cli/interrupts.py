@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from scherbelberg.cli.output import output
 from scherbelberg.cli.speaker import Failure, Speaker, speaker
 from scherbelberg.threadloop import Job, private_loop
 from scherbelberg.waiting import Deadline
@@ -24,6 +25,8 @@ T = TypeVar("T")
 _GLANCE_S = 0.5
 #: How long a program of the user's has to end when it was told to, in seconds: a cluster is to be given back then.
 _PATIENCE_S = 10.0
+#: How long a program of the user's waits for ours to have written what it had to say, in seconds.
+_OUTPUT_S = 1.0
 #: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, and Windows has none.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
@@ -54,9 +57,9 @@ class _Watch:
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
             self.first = number
+            self._job.cancel()
             if self._on_first:
                 self._voice.call_out(self._on_first)
-            self._job.cancel()
         elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
             # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
             failure = _abandoned(self._unproven)
@@ -164,6 +167,20 @@ def raised() -> Iterator[Ears]:
         yield ears
 
 
+@contextmanager
+def postponed() -> Iterator[list[int]]:
+    """Outside of `run`: a signal is noted, and becomes the exception `Interrupted` at the end of the block.
+
+    Returns:
+        The signals that came.
+    """
+    came: list[int] = []
+    with _handled_by(lambda number, frame: came.append(number)):
+        yield came
+    if came:
+        raise Interrupted(came[0])
+
+
 def run_program(line: list[str], environ: dict[str, str], *, patience_s: float = _PATIENCE_S) -> int:
     """Run a program of the user's in the foreground; signals are its business.
 
@@ -193,6 +210,7 @@ def run_program(line: list[str], environ: dict[str, str], *, patience_s: float =
         elif sys.platform != "win32" and not _is_at_terminal():
             process.send_signal(number)
 
+    output().drain(_OUTPUT_S)  # it writes to the same terminal
     with _handled_by(pass_on):
         process = subprocess.Popen(line, env=environ)
         for number in early:
@@ -218,6 +236,7 @@ def _is_at_terminal() -> bool:
 @contextmanager
 def left_to_child() -> Iterator[None]:
     """While a program of the user's runs in the foreground, Ctrl-C is its business."""
+    output().drain(_OUTPUT_S)
     # Not SIG_IGN, which the child would inherit.
     with _handled_by(lambda number, frame: None, (signal.SIGINT,)):
         yield

@@ -14,10 +14,13 @@ import click
 from scherbelberg.cli.common import json_option, voice_options
 from scherbelberg.cli.failures import failure_of, was_asked_for
 from scherbelberg.cli.interrupts import Interrupted, raised
+from scherbelberg.cli.output import all_output
 from scherbelberg.cli.speaker import Speaker
 from scherbelberg.cli.version import answer_version
 from scherbelberg.errors import ScherbelbergError
 
+#: How long it is waited for the result to be written before it is said that it was not, in seconds.
+_LAST_WORDS_S = 1.0
 _COMMANDS = {
     "bill": "bill",
     "catalog": "catalog",
@@ -79,8 +82,18 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Instead of those of the process.
     """
-    words = sys.argv[1:] if arguments is None else arguments
     speaker = Speaker()
+    with all_output() as way:
+        code = _run(sys.argv[1:] if arguments is None else arguments, speaker)
+        way.drain(_LAST_WORDS_S)
+        if way.loss is not None:
+            speaker.warn(f"The result could not be written: {way.loss}.")
+    if code:
+        sys.exit(code)
+
+
+def _run(words: list[str], speaker: Speaker) -> int:
+    """Run the command line, tell why it fails if it does, and return the exit code."""
     notices = speaker.tell_notices()
     # Dask compares more than has to be equal; what has to be, and what was allowed, is compared by us.
     warnings.filterwarnings("ignore", message=r"\s*Mismatched versions found")
@@ -88,18 +101,17 @@ def main(arguments: list[str] | None = None) -> None:
     with raised() as ears:
         try:
             # Without click's own ending, a command's Exit comes back as its exit code.
-            code = group.main(args=arguments, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
+            code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
         except click.ClickException as error:
             ears.close()
-            sys.exit(_refuse(error, words, speaker))
+            return _refuse(error, words, speaker)
         except (click.Abort, Interrupted, ScherbelbergError) as error:
             ears.close()
             failure = failure_of(error, remains=speaker.remains)
             speaker.fail(failure)
-            sys.exit(failure.exit_code)
-        except BrokenPipeError:
-            sys.stderr.close()  # whoever read our output has left
-            sys.exit(1)
+            return failure.exit_code
+        except SystemExit as end:
+            return _number(end)
         except Exception as error:
             failure = failure_of(error, remains=speaker.remains)
             if speaker.writes_lines:
@@ -108,8 +120,11 @@ def main(arguments: list[str] | None = None) -> None:
             raise
         finally:
             speaker.forget_notices(notices)
-    if isinstance(code, int):
-        sys.exit(code)
+    return code if isinstance(code, int) else 0
+
+
+def _number(end: SystemExit) -> int:
+    return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
 def _refuse(error: click.ClickException, words: list[str], speaker: Speaker) -> int:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import time
 from typing import Any, Literal
@@ -15,6 +14,7 @@ import click
 from attrs import frozen
 from rich.console import Console
 
+from scherbelberg.cli.output import output
 from scherbelberg.cli.tries import print_tries, tries_document
 from scherbelberg.notices import NOTICES
 from scherbelberg.tried import Tried
@@ -22,6 +22,8 @@ from scherbelberg.tried import Tried
 Json = dict[str, Any]
 Progress = Literal["auto", "plain", "json", "none"]
 SCHEMA = 1
+#: How long somebody who leaves at once waits for the last words to be written, in seconds.
+_LAST_WORDS_S = 1.0
 #: The library's own loggers are all below this one.
 _LOGGER = "scherbelberg"
 
@@ -108,8 +110,15 @@ class Speaker:
         Args:
             text: A sentence.
         """
-        if self.is_quiet:
-            return
+        if not self.is_quiet:
+            self.warn(text)
+
+    def warn(self, text: str) -> None:
+        """Tell a person something that has to be known, whatever was asked for.
+
+        Args:
+            text: A sentence.
+        """
         if self.writes_lines:
             self.write_line({"type": "message", "text": text})
         else:
@@ -124,7 +133,7 @@ class Speaker:
         if not self.is_quiet:
             # Not echo: a signal may arrive in the middle of one.
             line = _line({"type": "message", "text": text}) if self.writes_lines else f"\n{text}\n"
-            os.write(2, line.encode())
+            output().write(2, line)
 
     def give_up(self, failure: Failure) -> None:
         """Fail from within a signal handler, right before the process ends.
@@ -133,9 +142,10 @@ class Speaker:
             failure: Why.
         """
         line = _line({"type": "error", **failure.document}) if self.writes_lines else f"\n{failure.message}\n"
-        os.write(2, line.encode())
+        output().write(2, line)
         if self.as_json and not self._has_answered:
-            os.write(1, _line({**failure.document, **self.findings}).encode())
+            output().write(1, _line({**failure.document, **self.findings}))
+        output().drain(_LAST_WORDS_S)
 
     def fail(self, failure: Failure) -> None:
         """Tell why the program fails, unless a person was told by somebody else.

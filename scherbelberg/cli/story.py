@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
@@ -77,11 +77,12 @@ def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        folder = remembered_folder(settings.home, settings.access.endpoint, prefix)
-        is_new = folder is not None and (before is None or folder.uid != before.uid)
-        if folder is not None and is_new and folder.read().state == "ready":
-            speaker().remains = (f"cluster {prefix}",)
-            say(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
+        with suppress(StateDamaged):  # what has happened counts for more
+            folder = remembered_folder(settings.home, settings.access.endpoint, prefix)
+            is_new = folder is not None and (before is None or folder.uid != before.uid)
+            if folder is not None and is_new and folder.read().state == "ready":
+                speaker().remains = (f"cluster {prefix}",)
+                say(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
         raise
 
 
@@ -134,6 +135,7 @@ def left(cluster: Cluster) -> None:
 
 def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
+    speaker().remains = (f"cluster {prefix}",)
     with shown(console) as listen:
         watch = Stopwatch(listen)
         entries = run(
@@ -141,6 +143,7 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
             on_first="Interrupted: what is being deleted is deleted first ...",
             unproven=prefix,
         )
+    speaker().remains = ()
     return {
         "schema": SCHEMA,
         "prefix": prefix,

@@ -15,7 +15,7 @@ from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.choosing import client_in
 from scherbelberg.cli.common import err, progress_option, say, token_option, voice_options, where
 from scherbelberg.cli.create import written
-from scherbelberg.cli.interrupts import raised, run_program
+from scherbelberg.cli.interrupts import postponed, run_program
 from scherbelberg.cli.wishes import wish_options, wished
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.settings import environment_with
@@ -48,10 +48,13 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
     written(wishes, spec)
     from scherbelberg.cli import story  # noqa: PLC0415 - heavy
 
-    with raised():
+    # Nothing may come between the cluster and its end: no signal, and nothing that cannot be told.
+    with postponed() as signals:
         cluster = story.created(spec, settings, err(), client=client, provisions=wishes.provisions)
+        code = 0
         try:
-            code = run_program([name, *command[1:]], environment_with(_variables(cluster)))
+            if not signals:
+                code = run_program([name, *command[1:]], environment_with(_variables(cluster)))
         finally:
             _give_back(cluster, settings)
     sys.exit(code)
@@ -66,10 +69,12 @@ def _variables(cluster: Cluster) -> dict[str, str]:
 def _give_back(cluster: Cluster, settings: Settings) -> None:
     from scherbelberg.cli import story  # noqa: PLC0415 - heavy
 
-    story.left(cluster)
     say("Giving everything back ...")
     try:
-        document = story.returned(cluster.prefix, (cluster.uid,), settings, err())
+        try:
+            story.left(cluster)
+        finally:  # an interrupt may come now, too
+            document = story.returned(cluster.prefix, (cluster.uid,), settings, err())
     except ScherbelbergError:
         say(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
         raise

@@ -18,7 +18,7 @@ from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
 from scherbelberg.environment import Client, Versions
-from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, TokenRefused, WaitTimeout
+from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, StateDamaged, TokenRefused, WaitTimeout
 from scherbelberg.history import History
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
@@ -145,6 +145,48 @@ async def test_clean_up_that_fails(
     error = caught.value
     assert (error.node, error.phase, left_over in error.left_over) == ("scheduler", "tls", True)
     assert (bool(error.log_tail), error.log_file is not None) == (True, True)
+
+
+@pytest.mark.parametrize(
+    "error", [TypeError("None has no name"), OSError(28, "No space left on device"), asyncio.CancelledError()], ids=repr
+)
+async def test_clean_up_that_breaks_off(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """Whatever breaks a clean-up off, the error names the cluster, and its folder stays until it is gone."""
+
+    async def breaks(*_: object, **__: object) -> None:
+        raise error
+
+    def fail() -> None:
+        monkeypatch.setattr("scherbelberg.teardown.inventory", breaks)
+        raise SystemExit(3)
+
+    with pytest.raises(LeftOver, match="nuke -p undo") as caught:
+        await Cluster.from_new(small(settings), settings=settings, listen=when(Phase.REACH, "start", fail))
+    assert (caught.value.left_over, len(folders(settings))) == (("cluster undo",), 1)
+    assert held(settings) != []
+    monkeypatch.undo()
+    await Cluster.nuke("undo", settings=settings)
+    assert (held(settings), folders(settings)) == ([], [])
+
+
+@pytest.mark.parametrize("how", ["drop", "close"])
+async def test_end_that_breaks(settings: Settings, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Why a create failed is told although its folder cannot be deleted, or its connections cannot be closed."""
+
+    def breaks(*_: object) -> None:
+        raise StateDamaged("The disk is read-only.") if how == "drop" else RuntimeError("a connection")
+
+    name = {"drop": "scherbelberg.store.Folder.drop", "close": "scherbelberg.links.Links.close"}[how]
+    monkeypatch.setattr(name, breaks)
+
+    def fail() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        await Cluster.from_new(small(settings), settings=settings, listen=when(Phase.REACH, "start", fail))
+    assert held(settings) == []
 
 
 async def test_host_that_dies(settings: Settings) -> None:
