@@ -10,7 +10,7 @@ from pathlib import Path
 
 import rattler
 from rattler.exceptions import ParseCondaLockError
-from rattler.lock import CondaLockedBinaryPackage, Environment, LockedPackage, LockFile, PypiLockedPackage
+from rattler.lock import CondaLockedBinaryPackage, LockedPackage, LockFile, PypiLockedPackage
 
 from scherbelberg.envfile import FileKind, kind_of, left_out
 from scherbelberg.envlock import BANNER, EnvLock, Package, Wheel, read_lock
@@ -18,6 +18,8 @@ from scherbelberg.errors import BadInput
 from scherbelberg.pypi import normalized, without_secrets
 
 _ENVIRONMENT = "default"
+#: The part of channels whose packages run on any platform.
+_ANY = "noarch"
 
 
 def read_any_lock(path: Path, *, platform: str) -> EnvLock:
@@ -49,6 +51,22 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
     )
 
 
+def platforms_of(path: Path) -> frozenset[str]:
+    """List the platforms that a lock is for, by conda's names; none if it has only what runs on any.
+
+    Args:
+        path: As for `read_any_lock`.
+
+    Raises:
+        BadInput: It cannot be read.
+    """
+    text = _read(path)
+    if kind_of(text, source=path.name) is not FileKind.EXPLICIT:
+        return frozenset(_packages_by_platform(path))
+    lock = read_lock(_published(text), source=path.name, platform=_ANY)
+    return frozenset({lock.platform, *(one.subdir for one in lock.packages)} - {_ANY})
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
@@ -63,6 +81,16 @@ def _records_of(path: Path, text: str) -> str | None:
 
 
 def _packages(path: Path, platform: str) -> list[LockedPackage]:
+    by_platform = _packages_by_platform(path)
+    if platform not in by_platform:
+        names = ", ".join(sorted(by_platform)) or "none"
+        raise BadInput(
+            f"{path.name} is not for {platform}, which the nodes are: it has {names}; lock it for {platform} as well."
+        )
+    return by_platform[platform]
+
+
+def _packages_by_platform(path: Path) -> dict[str, list[LockedPackage]]:
     try:
         file = LockFile.from_path(path)
     except ParseCondaLockError as error:
@@ -71,15 +99,7 @@ def _packages(path: Path, platform: str) -> list[LockedPackage]:
     if environment is None:
         names = ", ".join(name for name, _ in file.environments()) or "none"
         raise BadInput(f"{path.name} has no environment '{_ENVIRONMENT}', which nodes would get (it has: {names}).")
-    by_platform = _by_platform(environment)
-    if platform not in by_platform:
-        names = ", ".join(sorted(by_platform)) or "none"
-        raise BadInput(f"{path.name} is not for {platform}, which the nodes are: it has {names}.")
-    return by_platform[platform]
-
-
-def _by_platform(environment: Environment) -> dict[str, list[LockedPackage]]:
-    """A platform may be called as its author likes; what counts is what conda calls it."""
+    # A platform may be called as its author likes; what counts is what conda calls it.
     found = {str(one.subdir): environment.packages(one) for one in environment.platforms()}
     return {name: packages for name, packages in found.items() if packages}
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -16,7 +16,14 @@ from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client, Versions, compare
 from scherbelberg.envlock import PLATFORMS, write_lock
-from scherbelberg.errors import BadInput, ClusterExists, EnvironmentUnavailable, ScherbelbergError, VersionMismatch
+from scherbelberg.errors import (
+    BadInput,
+    ChannelUnreachable,
+    ClusterExists,
+    EnvironmentUnavailable,
+    ScherbelbergError,
+    VersionMismatch,
+)
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
 from scherbelberg.fitting import Environment
@@ -24,9 +31,18 @@ from scherbelberg.holdings import Holding, words_for
 from scherbelberg.interpreter import own_versions, read_client
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.places import place_at
-from scherbelberg.plan import ClusterPlan, Identity, check_total, make_identity, make_plan, node_platform, plan_node
+from scherbelberg.plan import (
+    ClusterPlan,
+    Identity,
+    NodePlan,
+    check_total,
+    make_identity,
+    make_plan,
+    node_platform,
+    plan_node,
+)
 from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
-from scherbelberg.selecting import choose
+from scherbelberg.selecting import architectures_for, choose
 from scherbelberg.settings import Settings, Sources
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
@@ -36,6 +52,8 @@ from scherbelberg.survey import survey
 #: Is awaited with a plan, and raises if it is not to be made.
 Agree = Callable[[ClusterPlan], Awaitable[None]]
 _UID_BYTES = 5
+#: What is raised where there is no environment for nodes.
+_NO_ENVIRONMENT = (BadInput, EnvironmentUnavailable, VersionMismatch)
 #: For a place of packages to say whether it is open to all.
 _ASK_S = 8.0
 
@@ -119,12 +137,12 @@ async def place(
     held = _resumable(tuple(one.holding for one in present), folders, hetzner.now_s)
     if held is None:
         identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
-        plan = _decide(spec, catalog, identity)
-        listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
-        environment = await _environment(plan, client, settings, listener)
+        plan, environment = await _settled(
+            spec, client=client, catalog=catalog, identity=identity, settings=settings, listener=listener
+        )
         await agree(plan)
         sent = await _private_files(environment, spec, settings, listener)
-        return evolve(_claim(_having(environment, plan), environment, settings, store), sent=sent)
+        return evolve(_claim(plan, environment, settings, store), sent=sent)
     with _resuming(folders[held.uid]) as folder:
         order = _resume(folder, spec, client, catalog, held)
         listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
@@ -164,14 +182,52 @@ async def preview(
     """
     catalog = await hetzner.catalog()
     identity = make_identity(spec, uid="preview", owner=settings.owner, now_s=hetzner.now_s)
-    plan = _decide(spec, catalog, identity)
-    environment = await _environment(plan, client, settings, ignore)
-    return _having(environment, plan), environment
+    return await _settled(spec, client=client, catalog=catalog, identity=identity, settings=settings)
 
 
-def _decide(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:
+async def _settled(
+    spec: ClusterSpec,
+    *,
+    client: Client,
+    catalog: Catalog,
+    identity: Identity,
+    settings: Settings,
+    listener: Listener = ignore,
+) -> tuple[ClusterPlan, Environment]:
+    """Decide machines and their environment, which has to be for their processors."""
+    allowed = await asyncio.to_thread(architectures_for, spec, client)
+    plan = _decide(spec, catalog, identity, allowed)
+    listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
+    try:
+        environment = await _environment(plan, client, settings, listener)
+        return _having(environment, plan), environment
+    except _NO_ENVIRONMENT as error:
+        failure = error
+    for other in _otherwise(plan, catalog, allowed):
+        listener(Event(phase=Phase.SOLVE, state="failed", detail=failure.message))
+        listener(Event(phase=Phase.PLAN, state="done", detail=f"on other processors: {describe(other)}"))
+        with suppress(*_NO_ENVIRONMENT, ChannelUnreachable):
+            environment = await _environment(other, client, settings, listener)
+            return _having(environment, other), environment
+    raise failure
+
+
+def _otherwise(plan: ClusterPlan, catalog: Catalog, allowed: Collection[str] | None) -> list[ClusterPlan]:
+    """The plans with processors of one kind each, where the user has not named types of another."""
+    planned = {node.server_type.architecture for node in plan.nodes}
+    plans = []
+    for name in PLATFORMS if allowed is None else allowed:
+        if planned != {name}:
+            with suppress(BadInput):
+                plans.append(_decide(plan.spec, catalog, plan.identity, (name,)))
+    return plans
+
+
+def _decide(
+    spec: ClusterSpec, catalog: Catalog, identity: Identity, architectures: Collection[str] | None = None
+) -> ClusterPlan:
     """Plan with the pinned image where nobody named one and the cloud has it."""
-    return evolve(make_plan(_with_image(spec, catalog), catalog, identity), spec=spec)
+    return evolve(make_plan(_with_image(spec, catalog), catalog, identity, architectures=architectures), spec=spec)
 
 
 def _with_image(spec: ClusterSpec, catalog: Catalog) -> ClusterSpec:
@@ -197,7 +253,7 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
     try:
         return await choose(plan.spec, client, useful, sources=sources, image=image, listener=listener)
-    except (BadInput, EnvironmentUnavailable, VersionMismatch):
+    except _NO_ENVIRONMENT:
         if useful == needed:
             raise
     # There is none for the other processors that somebody named: those are not tried then.
@@ -206,9 +262,13 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
 
 def _having(environment: Environment, plan: ClusterPlan) -> ClusterPlan:
     """The plan with those candidates alone whose processors there is an environment for."""
-    platforms = set(environment.locks) or {node_platform(node) for node in plan.nodes}
-    architectures = [name for name, platform in PLATFORMS.items() if platform in platforms]
-    return evolve(plan, candidates=plan.candidates.of(architectures))
+    return evolve(plan, candidates=plan.candidates.of(_served(environment.locks, plan.nodes)))
+
+
+def _served(platforms: Collection[str], nodes: Iterable[NodePlan]) -> list[str]:
+    """The processors that an environment is for by its platforms; those of its nodes, if it names none."""
+    found = {name for name, platform in PLATFORMS.items() if platform in platforms}
+    return sorted(found or {node.server_type.architecture for node in nodes})
 
 
 async def _private_files(
@@ -318,7 +378,8 @@ def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest, held: Hold
     nodes = tuple(evolve(node, begun_s=begun.get(node.server_name)) for node in planned)
     fresh = make_identity(spec, uid=old.uid, owner=old.owner, now_s=catalog.now_s)
     identity = evolve(old, deadline_s=fresh.deadline_s)
-    plan = evolve(_decide(spec, catalog, fresh), identity=identity, nodes=nodes)
+    architectures = _served(manifest.environment.digests, nodes)
+    plan = evolve(_decide(spec, catalog, fresh, architectures), identity=identity, nodes=nodes)
     check_total(plan)
     return plan
 

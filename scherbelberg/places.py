@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from decimal import Decimal
 from itertools import zip_longest
 
@@ -86,7 +86,7 @@ class Candidates:
         )
 
 
-def candidates(spec: ClusterSpec, catalog: Catalog) -> Candidates:
+def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection[str] | None = None) -> Candidates:
     """List the places where the nodes of a cluster can be.
 
     Named types are tried one after the other, each in one location after the other. Where no type is named, the
@@ -95,6 +95,7 @@ def candidates(spec: ClusterSpec, catalog: Catalog) -> Candidates:
     Args:
         spec: What the user wants.
         catalog: What can be rented.
+        architectures: Processors that the environment which the user named is for; None for all.
 
     Returns:
         At least one place for each kind of node, and no more than `MOST_PLACES`.
@@ -102,6 +103,49 @@ def candidates(spec: ClusterSpec, catalog: Catalog) -> Candidates:
     Raises:
         BadInput: Type or location unknown, or nothing fits, or nothing is cheap enough.
     """
+    if architectures is None:
+        return _candidates(spec, catalog)
+    scheduler = _served("--scheduler", (spec.scheduler,) if spec.scheduler else (), spec, catalog, architectures)
+    worker = _served("--worker", spec.worker, spec, catalog, architectures)
+    fitting = evolve(
+        catalog,
+        server_types=tuple(kind for kind in catalog.server_types if kind.architecture in architectures),
+        images=tuple(image for image in catalog.images if image.architecture in architectures),
+    )
+    try:
+        return _candidates(evolve(spec, scheduler=next(iter(scheduler), None), worker=worker), fitting)
+    except BadInput as error:
+        _candidates(spec, catalog)  # raises what has nothing to do with the environment
+        raise BadInput(
+            f"{error.message} {_environment_of(spec)} is for {_processors(architectures)} alone: with one for others"
+            " as well there would be machines."
+        ) from None
+
+
+def _served(
+    option: str, names: tuple[str, ...], spec: ClusterSpec, catalog: Catalog, architectures: Collection[str]
+) -> tuple[str, ...]:
+    """Those of the types that the user named which the environment is for."""
+    kinds = tuple(find_type(name, catalog) for name in names)
+    found = tuple(kind.name for kind in kinds if kind.architecture in architectures)
+    if kinds and not found:
+        raise BadInput(
+            f"{_environment_of(spec)} is for {_processors(architectures)}, and {option} {' '.join(names)} has"
+            f" {_processors({kind.architecture for kind in kinds})}: leave {option} out, name a type that has the"
+            " former, or give an environment for the latter."
+        )
+    return found
+
+
+def _environment_of(spec: ClusterSpec) -> str:
+    return "The environment" if spec.env is None else f"The environment '{spec.env}'"
+
+
+def _processors(architectures: Collection[str]) -> str:
+    return f"{' and '.join(sorted(architectures))} processors"
+
+
+def _candidates(spec: ClusterSpec, catalog: Catalog) -> Candidates:
     locations = _locations(spec, catalog)
     named = (spec.scheduler,) if spec.scheduler else ()
     lead = _lead((*spec.worker, *named), spec, catalog)

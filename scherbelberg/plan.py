@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen, validators
@@ -170,18 +170,21 @@ def make_identity(spec: ClusterSpec, *, uid: str, owner: str, now_s: float) -> I
     )
 
 
-def make_plan(spec: ClusterSpec, catalog: Catalog, identity: Identity) -> ClusterPlan:
+def make_plan(
+    spec: ClusterSpec, catalog: Catalog, identity: Identity, *, architectures: Collection[str] | None = None
+) -> ClusterPlan:
     """Decide what will be made.
 
     Args:
         spec: What the user wants.
         catalog: What can be rented.
         identity: Who the cluster is.
+        architectures: Processors that there is an environment for; None for all.
 
     Raises:
         BadInput: The catalogue has not what the user wants, or it would cost more than the user wants.
     """
-    found = candidates(spec, catalog)
+    found = candidates(spec, catalog, architectures=architectures)
     names = [f"worker{number:03d}" for number in range(spec.workers)]
     plan = ClusterPlan(
         spec=spec,

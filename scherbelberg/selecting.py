@@ -13,7 +13,7 @@ from attrs import evolve
 
 from scherbelberg.envfile import EnvWish, FileKind, kind_of, read_wish
 from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
-from scherbelberg.envlock import EnvLock
+from scherbelberg.envlock import PLATFORMS, EnvLock, lock_name
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fitting import (
@@ -29,7 +29,7 @@ from scherbelberg.fitting import (
     profiles_for,
 )
 from scherbelberg.lockcache import LockCache
-from scherbelberg.lockfiles import read_any_lock
+from scherbelberg.lockfiles import platforms_of, read_any_lock
 from scherbelberg.pypi import pypi_versions, read_requirement
 from scherbelberg.settings import Sources
 from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
@@ -97,6 +97,29 @@ def channels_of(names: tuple[str, ...], sources: Sources) -> Channels:
     return Channels(names, mirror=sources.mirror, cache=sources.cache / "channels", within_s=sources.within_s)
 
 
+def architectures_for(spec: ClusterSpec, client: Client) -> tuple[str, ...] | None:
+    """Say which processors nodes can have, by the environment that the user named.
+
+    Args:
+        spec: What the user wants.
+        client: The client.
+
+    Returns:
+        What the cloud calls them; None where an environment is found for any, or for none: who chooses it says why.
+
+    Raises:
+        BadInput: The environment is neither a name nor a file that describes one.
+    """
+    if spec.env is None or _wish_of(spec) is not None:
+        return None
+    if spec.env in PROFILES:
+        minor, locks = client.versions.python_minor, shipped_pins().locks
+        platforms = {one for one in PLATFORMS.values() if lock_name(spec.env, minor, one) in locks}
+    else:
+        platforms = set(platforms_of(Path(spec.env)))
+    return tuple(name for name, platform in PLATFORMS.items() if platform in platforms) or None
+
+
 def read_environment(path: Path, platform: str) -> EnvLock:
     """Read a lock of the user's.
 
@@ -111,7 +134,9 @@ def read_environment(path: Path, platform: str) -> EnvLock:
     strange = [one for one in lock.packages if one.subdir not in {platform, "noarch"}]
     if lock.platform != platform or strange:
         found = strange[0].subdir if strange else lock.platform
-        raise BadInput(f"{path} is for {found}, and nodes of {platform} are asked for.")
+        raise BadInput(
+            f"{path} is for {found}, and nodes of {platform} are asked for: give one that was made for {platform}."
+        )
     name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")
     return evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from catalogues import CALM
 from hypothesis import given
 from hypothesis import strategies as st
 from rattler import BuildString, PackageRecord, RepoDataRecord
@@ -16,7 +17,7 @@ from rattler.lock import LockChannel, LockFile, LockPlatform
 
 from scherbelberg.envlock import EnvLock, Package, Wheel, read_lock, write_lock, write_records
 from scherbelberg.errors import BadInput
-from scherbelberg.lockfiles import read_any_lock
+from scherbelberg.lockfiles import platforms_of, read_any_lock
 
 _CHANNEL = "https://conda.anaconda.org/conda-forge"
 _SHA, _OTHER, _MD5 = "a" * 64, "0b" * 32, "c" * 32
@@ -89,6 +90,16 @@ def test_newest_pixi(newest: Path) -> None:
     assert newest.read_text(encoding="utf-8").startswith("version: 7\n")
     assert (lock.packages, lock.wheels) == (_EXPECTED, (_WHEEL,))
     assert (lock.platform, lock.versions.python) == ("linux-64", "3.13.9")
+
+
+def test_platforms(newest: Path, tmp_path: Path) -> None:
+    """A lock tells for which platforms it is: a pixi.lock in its table, a list in its header or by its packages."""
+    assert platforms_of(newest) == {"linux-64", "osx-arm64"}
+    assert platforms_of(_write(tmp_path, "older.lock", _older(6, platform="linux-aarch64"))) == {"linux-aarch64"}
+    text = write_lock(EnvLock(profile="mine", platform="linux-64", packages=_EXPECTED))
+    assert platforms_of(_write(tmp_path, "mine.lock", text)) == {"linux-64"}
+    assert platforms_of(_write(tmp_path, "list.txt", f"@EXPLICIT\n{_PYTHON}#{_SHA}\n")) == {"linux-64"}
+    assert platforms_of(_write(tmp_path, "list.txt", f"@EXPLICIT\n{_ZICT}#{_SHA}\n")) == set()
 
 
 _FIELDS = """\
@@ -228,6 +239,7 @@ def _locks(draw: st.DrawFn) -> EnvLock:
     return EnvLock(profile="file", platform="linux-64", packages=packages, wheels=tuple(wheels))
 
 
+@CALM
 @given(_locks())
 def test_explicit_list(tmp_path_factory: pytest.TempPathFactory, lock: EnvLock) -> None:
     """Our own lock is read back, also through the file; a list without our header gives the same files."""

@@ -4,27 +4,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
 from catalogues import CATALOG, NOW_S, OWNER, UID, credentials, identity, manifest, network, server
-from choosing_world import fitting, shipped
+from choosing_world import World, fitting, own_world, shipped
+from conda_channel import reindex
+from fake_channel import add, client
 
 from scherbelberg.access import Access
+from scherbelberg.environment import Client
 from scherbelberg.envlock import write_lock
-from scherbelberg.errors import BadInput, ChannelUnreachable, ClusterExists
-from scherbelberg.events import ignore
+from scherbelberg.errors import BadInput, ChannelUnreachable, ClusterExists, EnvironmentUnavailable
+from scherbelberg.events import Listener, ignore
+from scherbelberg.fitting import Environment
 from scherbelberg.holdings import Holding, holdings
 from scherbelberg.keys import SshPair
-from scherbelberg.ordering import _decide, _decided, _environment, _having, _resumable, _resuming, describe
-from scherbelberg.plan import make_identity
+from scherbelberg.ordering import _decide, _decided, _resumable, _resuming, _settled, describe
+from scherbelberg.plan import ClusterPlan, make_identity
 from scherbelberg.record import new_record
 from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
+
+__all__ = ["own_world"]
 
 _HOUR = 3600
 
@@ -120,19 +128,113 @@ def test_resumed_plan() -> None:
     assert ever.identity.deadline_s is None
 
 
+#: There the cheapest that is in stock is Arm, and x86 is planned only by who has a reason.
+_ARM_FIRST = ClusterSpec(location="hel1", image="ubuntu-24.04")
+
+
+def _settings(home: Path, *, mirror: str | None = None) -> Settings:
+    access = Access(endpoint="https://api.hetzner.cloud/v1", token="none", token_source="the test")
+    where = Settings(access=access, ssh_port=22, network_range="10.0.0.0/16", home=home, owner=OWNER)
+    return evolve(where, cache=home / "cache", channel_mirror=mirror)
+
+
+async def _settle(
+    spec: ClusterSpec, who: Client, settings: Settings, listener: Listener = ignore
+) -> tuple[ClusterPlan, Environment]:
+    return await _settled(spec, client=who, catalog=CATALOG, identity=identity(), settings=settings, listener=listener)
+
+
+def _listed(folder: Path, platform: str) -> str:
+    """A lock of the user's for one platform."""
+    path = folder / f"{platform}.lock"
+    path.write_text(write_lock(shipped(platform=platform)), encoding="utf-8")
+    return str(path)
+
+
 async def test_processors_without_an_environment(tmp_path: Path) -> None:
     """A type that somebody named is tried elsewhere only if there is an environment for its processor."""
     base = shipped()
-    listed = tmp_path / "x86.lock"
-    listed.write_text(write_lock(base), encoding="utf-8")
     spec = ClusterSpec(worker=("cx23", "cax11"), location="nbg1", image="ubuntu-24.04")
-    access = Access(endpoint="https://api.hetzner.cloud/v1", token="none", token_source="the test")
-    settings = Settings(access=access, ssh_port=22, network_range="10.0.0.0/16", home=tmp_path, owner=OWNER)
     found = {}
-    for env in ("main", str(listed)):
-        plan = _decide(evolve(spec, env=env), CATALOG, identity())
-        environment = await _environment(plan, fitting(base), settings, ignore)
-        places = _having(environment, plan).candidates.worker
-        found[env] = (set(environment.locks), [place.words for place in places])
-    assert found["main"] == ({"linux-64", "linux-aarch64"}, ["cx23 in nbg1", "cax11 in nbg1"])
-    assert found[str(listed)] == ({"linux-64"}, ["cx23 in nbg1"])
+    for env in ("main", _listed(tmp_path, "linux-64")):
+        wanted = evolve(spec, env=env)
+        plan, environment = await _settle(wanted, fitting(base), _settings(tmp_path))
+        found[env] = (set(environment.locks), [place.words for place in plan.candidates.worker])
+    assert list(found.values()) == [
+        ({"linux-64", "linux-aarch64"}, ["cx23 in nbg1", "cax11 in nbg1"]),
+        ({"linux-64"}, ["cx23 in nbg1"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("platform", "wishes", "nodes"),
+    [
+        ("linux-64", {}, ["cx23", "cx23"]),
+        ("linux-aarch64", {}, ["cax11", "cax11"]),
+        ("linux-64", {"scheduler": "cx23", "worker": ("cax11", "cx23")}, ["cx23", "cx23"]),
+    ],
+)
+async def test_lock_decides_processors(platform: str, wishes: dict[str, Any], nodes: list[str], tmp_path: Path) -> None:
+    """The user's lock for one platform gets machines of that, though others are cheaper or were named before them."""
+    spec = evolve(_ARM_FIRST, env=_listed(tmp_path, platform), workers=1, **wishes)
+    who = fitting(shipped(platform=platform))
+    plan, environment = await _settle(spec, who, _settings(tmp_path))
+    assert [node.server_type.name for node in plan.nodes] == nodes
+    assert set(environment.locks) == {platform}
+    assert {place.architecture for place in (*plan.candidates.scheduler, *plan.candidates.worker)} == {
+        plan.nodes[0].server_type.architecture
+    }
+
+
+async def test_lock_for_no_node(tmp_path: Path) -> None:
+    """A lock for somebody's own computer is refused by its name, and says for what it is."""
+    path = tmp_path / "mac.lock"
+    path.write_text(write_lock(shipped()).replace("linux-64", "osx-arm64"), encoding="utf-8")
+    path.write_text("@EXPLICIT" + path.read_text(encoding="utf-8").partition("@EXPLICIT")[2], encoding="utf-8")
+    spec = evolve(_ARM_FIRST, env=str(path))
+    with pytest.raises(BadInput, match=r"mac\.lock is for osx-arm64, and nodes of linux-aarch64 are asked for: give"):
+        await _settle(spec, fitting(shipped()), _settings(tmp_path))
+
+
+async def test_package_for_one_processor(own_world: World, tmp_path: Path) -> None:
+    """Where an added package is there for one platform alone, the machines are of that, and it is told why."""
+    add(own_world.mirror.root, "intel-only", "1.0", subdir="linux-64")
+    await asyncio.to_thread(reindex, own_world.mirror.root)
+    settings, events = _settings(tmp_path, mirror=own_world.mirror.url), own_world.events
+    spec = evolve(_ARM_FIRST, packages="intel-only")
+    plan, environment = await _settle(spec, client(), settings, events.append)
+    assert {node.server_type.name for node in plan.nodes} == {"cx23"}
+    assert set(environment.locks) == {"linux-64"}
+    assert [(event.phase.value, event.state) for event in events] == [
+        *(("plan", "done"), ("solve", "start"), ("solve", "failed"), ("plan", "done"), ("solve", "start")),
+        ("solve", "done"),
+    ]
+    assert events[3].detail.startswith("on other processors: 1 cx23 + 2 cx23 in hel1, ")
+    with pytest.raises(EnvironmentUnavailable):  # who names a type gets that one or none
+        await _settle(evolve(spec, worker="cax11"), client(), settings)
+    mixed = evolve(spec, scheduler="cx23", worker=("cax11", "cx23"))
+    plan, _ = await _settle(mixed, client(), settings)
+    assert {node.server_type.name for node in plan.nodes} == {"cx23"}
+
+
+async def test_package_for_no_processor(own_world: World, tmp_path: Path) -> None:
+    """Where there is no environment for any machine, the reason is the one for the machines that were planned first."""
+    settings = _settings(tmp_path, mirror=own_world.mirror.url)
+    spec = evolve(_ARM_FIRST, packages="ancient")
+    with pytest.raises(EnvironmentUnavailable) as caught:
+        await _settle(spec, client(), settings, own_world.events.append)
+    failed = [event.detail for event in own_world.events if event.state == "failed"]
+    assert failed == [caught.value.message]
+
+
+@pytest.mark.parametrize("digests", [{"linux-64": "0"}, {"image": "0"}])
+def test_resumed_on_the_same_processors(digests: dict[str, str]) -> None:
+    """A making that goes on has other places with the processors that it began with, also if others are cheaper now."""
+    spec = evolve(_ARM_FIRST, workers=1)
+    first = _decide(spec, CATALOG, identity(), ("x86",))
+    nodes = tuple(new_record(node, SshPair(private="", public="key")) for node in first.nodes)
+    environment = evolve(manifest().environment, digests=digests)
+    record = evolve(manifest(), identity=first.identity, location="hel1", nodes=nodes, environment=environment)
+    (held,) = holdings([server("cluster-scheduler", first.identity.labels("scheduler"))])
+    plan = _decided(spec, CATALOG, record, held)
+    assert [place.words for place in plan.candidates.worker] == ["cx23 in hel1"]

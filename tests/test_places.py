@@ -132,6 +132,82 @@ def test_types_without_an_image_are_not_chosen() -> None:
     assert _workers(ClusterSpec(worker=("cax11", "cx23"), location="hel1"), catalog) == ["cx23 in hel1"]
 
 
+def _only(spec: ClusterSpec, *architectures: str) -> tuple[list[str], list[str]]:
+    """Where scheduler and workers can be with an environment for some processors alone."""
+    found = candidates(spec, CATALOG, architectures=architectures)
+    return [one.words for one in found.scheduler], [one.words for one in found.worker]
+
+
+def test_processors_of_the_environment() -> None:
+    """An environment for one kind of processors leaves types of the others out before the best one is chosen."""
+    spec = ClusterSpec(location="hel1", image="ubuntu-24.04")
+    assert _workers(spec) == _only(spec, "x86", "arm")[1] == ["cax11 in hel1"]
+    assert _only(spec, "x86") == (["cx23 in hel1"], ["cx23 in hel1"])
+    assert _only(ClusterSpec(), "arm") == (["cax11 in hel1", "cax11 in nbg1"],) * 2
+    assert _only(ClusterSpec(worker=("cax11", "cx33")), "x86")[1] == ["cx33 in fsn1", "cx33 in nbg1"]
+    assert _only(ClusterSpec(scheduler="cx23", worker=("cax11", "cx33")), "x86")[1] == ["cx33 in fsn1", "cx33 in nbg1"]
+    assert _only(ClusterSpec(scheduler="cx23", worker="cax11"), "x86", "arm")[1] == ["cax11 in nbg1", "cax11 in hel1"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "architecture", "sentence"),
+    [
+        (
+            ClusterSpec(worker=("cax11",), env="my.lock"),
+            "x86",
+            (
+                "The environment 'my.lock' is for x86 processors, and --worker cax11 has arm processors: leave --worker"
+                " out, name a type that has the former, or give an environment for the latter."
+            ),
+        ),
+        (
+            ClusterSpec(scheduler="cx23", env="my.lock"),
+            "arm",
+            (
+                "The environment 'my.lock' is for arm processors, and --scheduler cx23 has x86 processors: leave"
+                " --scheduler out, name a type that has the former, or give an environment for the latter."
+            ),
+        ),
+        (
+            ClusterSpec(location="fsn1", env="my.lock"),
+            "arm",
+            (
+                "No server types for scheduler and workers are sold together in fsn1: name them with --scheduler and"
+                " --worker, or another --location. The environment 'my.lock' is for arm processors alone: with one for"
+                " others as well there would be machines."
+            ),
+        ),
+        (
+            ClusterSpec(image="4711", env="my.lock"),
+            "arm",
+            (
+                "There is no image '4711' for arm; did you mean '4712'? The environment 'my.lock' is for arm processors"
+                " alone: with one for others as well there would be machines."
+            ),
+        ),
+        (
+            ClusterSpec(location="nbg1", max_hourly="0.035", env="my.lock"),
+            "arm",
+            (
+                "1 scheduler and 2 workers cost at least 0.0374 EUR an hour gross, more than --max-hourly 0.035: ask"
+                " for fewer or smaller machines, or allow more. The environment 'my.lock' is for arm processors alone:"
+                " with one for others as well there would be machines."
+            ),
+        ),
+        (
+            ClusterSpec(location="nbg2", env="my.lock"),
+            "arm",
+            "There is no location 'nbg2'; did you mean 'nbg1'?",
+        ),
+    ],
+)
+def test_nothing_for_the_environment(spec: ClusterSpec, architecture: str, sentence: str) -> None:
+    """Where the environment leaves no machine it is named, with what was in its way; other mistakes are theirs."""
+    with pytest.raises(BadInput) as caught:
+        candidates(spec, CATALOG, architectures=(architecture,))
+    assert caught.value.message == sentence
+
+
 def test_availability_sorts_types_before_prices() -> None:
     """In one place a type in stock is preferred to a cheaper one that is not, and to no type of another processor."""
     assert _words(ClusterSpec(location="hel1")) == (["cax11 in hel1"], ["cax11 in hel1"])
