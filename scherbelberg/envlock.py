@@ -22,6 +22,8 @@ from scherbelberg.errors import BadInput
 #: Where channels are that have but a name. A mirror stands in its place.
 CHANNELS = "https://conda.anaconda.org"
 SCHEMA = 1
+#: Our own name, under which an index has a program of others.
+_OURS = "scherbelberg"
 #: The line by which a lock of ours is known from anybody's explicit list.
 BANNER = "# scherbelberg environment"
 #: Platforms that nodes can have, and how the cloud calls their architecture.
@@ -170,6 +172,23 @@ class EnvLock:
         return lock_name(self.profile, self.versions.python_minor, self.platform)
 
 
+def check_foreign(name: str, *, source: str) -> None:
+    """Refuse what would put a program of our name, and not ours, on nodes.
+
+    Args:
+        name: Of a package of an index, in any spelling.
+        source: Where it stands, for the error.
+
+    Raises:
+        BadInput: It has our name.
+    """
+    if name.lower() == _OURS:
+        raise BadInput(
+            f"{source} asks for {_OURS}, of which nodes need nothing, and which is another, dead program on PyPI: leave"
+            " it out."
+        )
+
+
 def lock_name(profile: str, python_minor: str, platform: str) -> str:
     """Name a lock.
 
@@ -223,6 +242,7 @@ def read_lock(text: str, *, source: str, platform: str = "linux-64", records: st
     wheels: list[Wheel] = []
     for line in body.splitlines():
         if match := _WHEEL.match(line):
+            check_foreign(match["name"], source=source)
             wheels.append(Wheel(name=match[1], version=match[2], url=match[3], sha256=match[4]))
         elif line.strip() and not line.startswith("#"):
             packages.append(_read_line(line.strip(), known, source))

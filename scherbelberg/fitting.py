@@ -222,8 +222,8 @@ def not_in_channel(name: str, wanted: str, found: tuple[str, ...], *, both: str 
     way = f"install what it has (pip install 'dask=={both}' 'distributed=={both}'), or " if both else ""
     return EnvironmentUnavailable(
         f"The channel has no {name} {wanted}, which the client's Python {client.path} has; {newest}. Before anything"
-        f" is rented: {way}take a shipped environment with --env main and a client that fits (pip install"
-        " 'scherbelberg[main]')."
+        f" is rented: {way}take a shipped environment with --env main and a client that fits (in a clone of"
+        " scherbelberg: pip install '.[main]')."
     )
 
 

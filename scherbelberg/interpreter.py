@@ -66,8 +66,8 @@ def read_client(path: Path, source: str) -> Client:
     missing = [name for name in REQUIRED if name not in client.versions.packages]
     if missing:
         raise BadInput(
-            f"The Python {path} (from {source}) has no {missing[0]}: install what it needs with"
-            " 'pip install scherbelberg[main]' there, or name another one with --client PYTHON."
+            f"The Python {path} (from {source}) has no {missing[0]}: install what it needs (in a clone of"
+            f" scherbelberg: {path} -m pip install '.[main]'), or name another one with --client PYTHON."
         )
     return client
 

@@ -13,7 +13,7 @@ from rattler.exceptions import ParseCondaLockError
 from rattler.lock import CondaLockedBinaryPackage, LockedPackage, LockFile, PypiLockedPackage
 
 from scherbelberg.envfile import FileKind, kind_of, left_out
-from scherbelberg.envlock import BANNER, EnvLock, Package, Wheel, read_lock
+from scherbelberg.envlock import BANNER, EnvLock, Package, Wheel, check_foreign, read_lock
 from scherbelberg.errors import BadInput
 from scherbelberg.pypi import normalized, without_secrets
 
@@ -133,6 +133,7 @@ def _package(record: rattler.RepoDataRecord, source: str) -> Package:
 
 
 def _wheel(one: PypiLockedPackage, source: str) -> Wheel:
+    check_foreign(one.name, source=source)
     url = _public(one.location, one.name, source)
     if not url.endswith(".whl"):
         raise BadInput(f"{source} has {one.name} as source ({url}), and nodes build nothing: lock a wheel of it.")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlsplit
 
-from scherbelberg.envlock import CONDA_NAMES, EnvLock, Package
+from scherbelberg.envlock import CONDA_NAMES, EnvLock, Package, check_foreign
 from scherbelberg.errors import BadInput, ChannelUnreachable, EnvironmentUnavailable, ScherbelbergError
 
 #: What the index calls otherwise than conda-forge, by conda-forge's name.
@@ -54,9 +54,10 @@ def read_requirement(text: str, *, source: str) -> str:
         It without what is around it.
 
     Raises:
-        BadInput: It is an option, a path, a URL, or nothing that can be read.
+        BadInput: It is an option, a path, a URL, nothing that can be read, or asks for scherbelberg itself.
     """
     wanted = re.sub(r"(^|\s)#.*", "", text).strip()
+    check_foreign(re.split(r"[^A-Za-z0-9._-]", wanted, maxsplit=1)[0], source=source)
     match = _REQUIREMENT.match(wanted)
     if match is None or " --" in wanted or wanted.endswith((".whl", ".zip", ".tar.gz")):
         raise BadInput(

@@ -95,7 +95,7 @@ def find_uv(environ: Mapping[str, str]) -> str:
         found = shutil.which("uv", path=environ.get("PATH", ""))
     if found is None:
         raise EnvironmentUnavailable(
-            "Packages from a Python index need the program uv, which is not here: pip install 'scherbelberg[pypi]'."
+            "Packages from a Python index need the program uv, which is not here: pip install uv."
         )
     return found
 

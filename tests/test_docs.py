@@ -109,6 +109,64 @@ def test_readme_uses_the_extras() -> None:
     assert [name for name in PROFILES if f"'.[{name}]'" not in readme or name not in extras] == []
 
 
+#: "pip install 'scherbelberg[main]'", "uvx scherbelberg", "pipx run scherbelberg", ...
+_COMMAND = (
+    r"\b(?:(?:pip3?|pipx|uv|poetry|pdm|pixi|conda|mamba)\b[^\n`]*?\b(?:install|add|run)|uvx)\b"
+    r"[^\n`]*?[\s'\"]scherbelberg(?![\w./-])(?:\[[^\]\n]*\])?+(?! @ )"
+)
+#: A line of requirements, or of an environment.yml.
+_REQUIREMENT = r"(?m)^ *(?:- )?['\"]?scherbelberg(?:\[[^\]\n]*\])? *['\"]?(?:[=<>~!]=.*)?$"
+
+
+def _told() -> list[Path]:
+    """All files that users read, or that say something to them."""
+    roots = [ROOT / name for name in ("docs", "scherbelberg", "nix", "bench", ".github")]
+    found = [path for root in roots for path in root.rglob("*") if path.suffix in {".md", ".py", ".nix", ".yml", ".sh"}]
+    return [*found, ROOT / "README.md", ROOT / "SECURITY.md", ROOT / "flake.nix", ROOT / "pyproject.toml"]
+
+
+def _by_name(text: str) -> list[str]:
+    """What in a text would have an index say what scherbelberg is."""
+    joined = re.sub(r"['\"]\s*\n\s*f?['\"]", "", text)  # sentences in Python stand on several lines
+    return [
+        match[0]
+        for pattern in (_COMMAND, _REQUIREMENT)
+        for one in {text, joined}
+        for match in re.finditer(pattern, one)
+    ]
+
+
+def test_nobody_is_led_to_another_program() -> None:
+    """No document, message or example installs scherbelberg by its name alone, under which an index has another."""
+    assert {str(path): found for path in _told() if (found := _by_name(path.read_text(encoding="utf-8")))} == {}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "Never install it by its name alone" in readme
+    assert "'scherbelberg[main] @ git+https://ADDRESS-OF-THIS-REPOSITORY'" in readme
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("pip install scherbelberg", True),
+        ("`pip install 'scherbelberg[main]'`", True),
+        ("- run: pip install -U 'scherbelberg[main]'", True),
+        ('"and a client that fits (pip install"\n        " \'scherbelberg[main]\')."', True),
+        ("uv add scherbelberg==0.1", True),
+        ("uvx scherbelberg create", True),
+        ("pipx run --spec scherbelberg scherbelberg", True),
+        ("dependencies:\n  - pip:\n      - scherbelberg[main]\n", True),
+        ("scherbelberg>=0.1\n", True),
+        ("pip install '.[main]'", False),
+        ("pip install 'scherbelberg[main] @ git+https://ADDRESS-OF-THIS-REPOSITORY'", False),
+        (".venv/bin/pip install . && .venv/bin/scherbelberg demo", False),
+        ("nix run .#scherbelberg -- demo", False),
+    ],
+)
+def test_installing_by_name_is_found(text: str, is_found: bool) -> None:
+    """Whatever installs by the name is found, and what names a folder or an address is not."""
+    assert bool(_by_name(text)) is is_found
+
+
 def test_security_names_tests_that_are_there() -> None:
     """Each test that SECURITY.md calls a proof exists."""
     named = re.findall(r"`(tests/[\w/]+\.py)`", (ROOT / "SECURITY.md").read_text(encoding="utf-8"))

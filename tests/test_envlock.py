@@ -122,6 +122,13 @@ def test_size() -> None:
     assert "# bytes" not in write_lock(_LOCK)
 
 
+def test_ourselves() -> None:
+    """A list with a wheel of our name, which is another program's, is refused."""
+    line = f"# pip scherbelberg==0.0.6 @ https://a.b/scherbelberg-0.0.6-py3-none-any.whl --hash=sha256:{'0' * 64}\n"
+    with pytest.raises(BadInput, match=r"^it asks for scherbelberg, of which nodes need nothing"):
+        read_lock(f"@EXPLICIT\n{line}", source="it")
+
+
 @pytest.mark.parametrize("mark", ["#sha256:", "#"])
 def test_foreign_list(mark: str) -> None:
     """A list of anybody's is read with either way to write a hash; what it does not say is told by who reads it."""

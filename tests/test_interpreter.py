@@ -80,8 +80,8 @@ def test_client_without_dask(tmp_path: Path, name: str) -> None:
     with pytest.raises(BadInput) as caught:
         read_client(python, "CONDA_PREFIX")
     assert caught.value.message == (
-        f"The Python {python} (from CONDA_PREFIX) has no {name}: install what it needs with"
-        " 'pip install scherbelberg[main]' there, or name another one with --client PYTHON."
+        f"The Python {python} (from CONDA_PREFIX) has no {name}: install what it needs (in a clone of"
+        f" scherbelberg: {python} -m pip install '.[main]'), or name another one with --client PYTHON."
     )
 
 

@@ -103,6 +103,26 @@ def test_no_requirement(text: str) -> None:
     assert "s3cret" not in caught.value.message
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "scherbelberg",
+        " Scherbelberg[main] ==0.0.6 # us",
+        "scherbelberg @ git+https://ADDRESS-OF-THIS-REPOSITORY",
+        "scherbelberg; a == 'b'",
+    ],
+)
+def test_ourselves(text: str) -> None:
+    """An index has another program of our name, which no node gets; of ours it needs nothing."""
+    with pytest.raises(BadInput) as caught:
+        read_requirement(text, source="environment.yml")
+    assert caught.value.message == (
+        "environment.yml asks for scherbelberg, of which nodes need nothing, and which is another, dead program on"
+        " PyPI: leave it out."
+    )
+    assert read_requirement("scherbelberg-plugin", source="it") == "scherbelberg-plugin"
+
+
 @given(st.text(alphabet="aZ0-_.[]<>=!~;,()@ \n'", max_size=12))
 def test_nothing_but_names(text: str) -> None:
     """What is taken has one line and, where Python's own reader takes it too, no address."""

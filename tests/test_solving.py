@@ -122,7 +122,7 @@ async def test_other_major_version(fake: Mirror, tmp_path: Path) -> None:
 
 _WAY = (
     "Before anything is rented: install what it has (pip install 'dask==2026.7.1' 'distributed==2026.7.1'), or take a"
-    " shipped environment with --env main and a client that fits (pip install 'scherbelberg[main]')."
+    " shipped environment with --env main and a client that fits (in a clone of scherbelberg: pip install '.[main]')."
 )
 
 

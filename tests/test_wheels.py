@@ -330,5 +330,5 @@ def test_uv_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uv", None)
     copied = shutil.copy(real, tmp_path)
     assert find_uv({"PATH": str(tmp_path)}) == str(copied)
-    with pytest.raises(EnvironmentUnavailable, match=r"pip install 'scherbelberg\[pypi\]'"):
+    with pytest.raises(EnvironmentUnavailable, match=r"which is not here: pip install uv\.$"):
         find_uv({"PATH": str(tmp_path / "nothing")})
