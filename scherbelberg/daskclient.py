@@ -92,6 +92,39 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
                 return
             await pause(_AGAIN_S)
 
+    async def _shutdown(self) -> None:
+        try:
+            await super()._shutdown()
+        finally:
+            self._tell_of_bill("shutdown")
+
+    def retire_workers(self, workers: list[str] | None = None, close_workers: bool = True, **kwargs: Any) -> Any:
+        """Retire workers, as Dask does; where they are closed, say that their machines still cost.
+
+        Args:
+            workers: Their addresses; all of them if nobody says which.
+            close_workers: Whether their processes are ended, too.
+            kwargs: What else Dask's scheduler takes.
+        """
+        return self.sync(self._retire, workers=workers, close_workers=close_workers, **kwargs)
+
+    async def _retire(self, *, close_workers: bool, **kwargs: Any) -> Any:
+        try:
+            return await self.scheduler.retire_workers(close_workers=close_workers, **kwargs)
+        finally:
+            if close_workers:
+                self._tell_of_bill("retire_workers")
+
+    def _tell_of_bill(self, call: str) -> None:
+        """Say that no machine was given back: elsewhere, what was called is how paying ends."""
+        _LOG.warning(
+            "client.%s() ends Dask's processes, which the machines start again, and no bill: cluster '%s' costs until"
+            " its destroy(), or '%s', gives all of it back.",
+            call,
+            self._door.prefix,
+            self._door.destroy_command,
+        )
+
     def _hear_of_disk(self, told: tuple[float, Mapping[str, Any]]) -> None:
         event = disk_event(told[1])
         if event.state == "failed":

@@ -47,6 +47,11 @@ class Door:
         return f"scherbelberg logs -p {self.prefix} scheduler"
 
     @property
+    def destroy_command(self) -> str:
+        """The command line that gives all of the cluster back."""
+        return f"scherbelberg destroy -p {self.prefix}"
+
+    @property
     def variables(self) -> dict[str, str]:
         """Environment variables by which Dask's ``Client()``, without arguments, finds the scheduler."""
         return {

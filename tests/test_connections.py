@@ -15,7 +15,7 @@ from distributed.client import FutureCancelledError
 from sandbox_helpers import Api, Waiter
 from surroundings import SHORT, held, settings_for
 
-from scherbelberg import ClusterSpec, daskclient, sync
+from scherbelberg import Cluster, ClusterSpec, daskclient, sync
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Versions
 from scherbelberg.errors import NodeUnreachable
@@ -182,6 +182,45 @@ def test_scheduler_that_does_not_answer(pair: Pair, monkeypatch: pytest.MonkeyPa
     silent = evolve(door, port=door.dashboard_port)  # which speaks no TLS
     with pytest.raises(NodeUnreachable, match=r"look at its log: 'scherbelberg logs -p east scheduler'\.$"):
         daskclient.connect(silent, ours=Versions(python="3", packages={}), allowed=())
+
+
+def _still_paid(call: str) -> str:
+    return (
+        f"client.{call}() ends Dask's processes, which the machines start again, and no bill: cluster 'paid' costs"
+        " until its destroy(), or 'scherbelberg destroy -p paid', gives all of it back."
+    )
+
+
+@pytest.mark.hosts("scripted")
+def test_what_ends_no_bill(sandbox: SandboxThread, settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """Who ends Dask or its workers by a client of either kind is told once, in a sentence, what ends the bill."""
+    cluster = sync.Cluster.from_new(small("paid", settings), settings=settings)
+    rented = held(settings)
+    with cluster.get_client() as client:
+        client.retire_workers(close_workers=False)
+        assert lines(caplog, logging.WARNING) == []
+        client.retire_workers()
+        assert lines(caplog, logging.WARNING) == [_still_paid("retire_workers")]
+        client.shutdown()
+        assert client.status == "closed"
+    assert lines(caplog, logging.WARNING) == [_still_paid("retire_workers"), _still_paid("shutdown")]
+    assert (held(settings), lines(caplog, logging.ERROR)) == (rented, [])
+    cluster.destroy()
+
+
+@pytest.mark.hosts("scripted")
+async def test_what_ends_no_bill_with_await(
+    sandbox: SandboxThread, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An asynchronous client tells the same once its coroutines are awaited."""
+    async with await Cluster.from_new(small("paid", settings), settings=settings) as cluster:
+        client = await cluster.get_client(asynchronous=True)
+        await client.retire_workers()
+        assert lines(caplog, logging.WARNING) == [_still_paid("retire_workers")]
+        await client.shutdown()
+        assert client.status == "closed"
+        assert lines(caplog, logging.WARNING) == [_still_paid("retire_workers"), _still_paid("shutdown")]
+        await cluster.destroy()
 
 
 @pytest.mark.hosts("scripted")

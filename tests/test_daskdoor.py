@@ -20,6 +20,7 @@ def test_door() -> None:
         key=Path("key.pem"),
     )
     assert door.log_command == "scherbelberg logs -p east scheduler"
+    assert door.destroy_command == "scherbelberg destroy -p east"
     assert door.address == "tls://127.0.0.1:4001"
     assert door.dashboard_link == "http://127.0.0.1:4002/status"
 
