@@ -15,11 +15,12 @@ import pty
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from attrs import field, frozen
 
@@ -30,6 +31,10 @@ from scherbelberg.settings import read_settings
 from scherbelberg.specfile import read_spec
 
 Json = dict[str, Any]
+#: What is wrong around a client from its beginning, by itself: its streams, or its clock.
+Around = Literal["no descriptors", "output on a full disk", "errors on a full disk", "clock behind", "clock ahead"]
+#: By how much such a clock is wrong, in seconds: more than certificates bear.
+_WRONG_S = 3 * 3600.0
 #: How a program that uses the library is interrupted by itself.
 Inner = Literal["cancel", "exit"]
 _PRELOADED = ("campaign_clients", "scherbelberg.cli.story", "scherbelberg.cli.kept", "scherbelberg.daskclient")
@@ -48,6 +53,7 @@ class Program:
         inner: How it is interrupted, if it is.
         inner_at: At which of its events, counted from 1.
         at_terminal: Whether a person sits before it.
+        around: What is wrong around it from its beginning, if anything.
     """
 
     words: tuple[str, ...] = ()
@@ -57,6 +63,7 @@ class Program:
     inner: Inner | None = None
     inner_at: int = 0
     at_terminal: bool = False
+    around: Around | None = None
 
 
 @frozen(kw_only=True)
@@ -95,6 +102,8 @@ class Client:
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
+        #: Whether its standard error is read on.
+        self.is_read = True
         #: What it wrote to standard error so far: objects, or text where it is none.
         self.heard: list[Json | str] = []
 
@@ -117,7 +126,7 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
         act: Is called before its first line and after each line of its standard error, with their number.
     """
     late = threading.Event()
-    with _started(program) as (process, lines):
+    with _started(program) as (process, ours, lines):
         client = Client(int(process.pid or 0))
 
         def end() -> None:
@@ -130,7 +139,12 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
         for line in lines:
             client.heard.append(_parsed(line))
             act(client, len(client.heard))
-        process.join(_END_S)
+            if not client.is_read:
+                break
+        if not client.is_read:
+            lines.close()
+            ours.close()
+        process.join(_END_S if client.is_read else within_s)
         timer.cancel()
         timer.join()
         code = process.exitcode
@@ -144,7 +158,7 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
 
 
 @contextmanager
-def _started(program: Program) -> Iterator[tuple[Any, Iterator[str]]]:
+def _started(program: Program) -> Iterator[tuple[Any, Connection, TextIO]]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_PRELOADED))
     ours, theirs = context.Pipe(duplex=False)
@@ -154,7 +168,7 @@ def _started(program: Program) -> Iterator[tuple[Any, Iterator[str]]]:
         theirs.close()
         try:
             with os.fdopen(os.dup(ours.fileno()), encoding="utf-8", errors="replace") as lines:
-                yield process, lines
+                yield process, ours, lines
         finally:
             ours.close()
             process.kill()
@@ -198,10 +212,26 @@ def _live(program: Program, errors: Connection, terminal: str | None) -> None:
     sys.stdin, sys.stdout, sys.stderr = (
         os.fdopen(number, mode, encoding="utf-8", closefd=False) for number, mode in ((0, "r"), (1, "w"), (2, "w"))
     )
+    _spoil(program.around)
     if program.words:
         main(list(program.words))
     else:
         _use_library(program)
+
+
+def _spoil(around: Around | None) -> None:
+    """Let something be wrong around this process."""
+    if around == "no descriptors":
+        for number in range(3):
+            os.close(number)
+        sys.stdin = sys.stdout = sys.stderr = None # as Python finds them then
+    elif around in ("output on a full disk", "errors on a full disk"):
+        full = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(full, 1 if around.startswith("output") else 2)
+        os.close(full)
+    elif around is not None:
+        now, wrong_s = time.time, _WRONG_S if around == "clock ahead" else -_WRONG_S
+        time.time = lambda: now() + wrong_s
 
 
 def _use_library(program: Program) -> None:
