@@ -85,6 +85,7 @@ class Image:
         flavor: Operating system, such as ``ubuntu``.
         version: Its version, such as ``24.04``, or None.
         deprecated: Whether its end is announced.
+        disk_gb: Smallest disk that it fits on, in gigabytes.
     """
 
     id: int
@@ -94,6 +95,7 @@ class Image:
     flavor: str
     version: str | None
     deprecated: bool
+    disk_gb: float
 
 
 @frozen(kw_only=True)
@@ -273,6 +275,7 @@ def read_image(row: Json) -> Image:
         flavor=row["os_flavor"],
         version=row["os_version"],
         deprecated=bool(row.get("deprecation") or row.get("deprecated")),
+        disk_gb=row["disk_size"],
     )
 
 

@@ -211,7 +211,7 @@ def _places(
         catalog: What can be rented.
 
     Raises:
-        BadInput: A type is unknown, or no place has an image or a price.
+        BadInput: A type is unknown, or no place has an image, a disk that is large enough for it, or a price.
     """
     types = tuple(find_type(name, catalog) for name in names) or _large_enough(spec, lead, catalog)
     sold = [(kind, offer) for kind in types for name in locations if (offer := kind.offer(name, now_s=catalog.now_s))]
@@ -220,6 +220,9 @@ def _places(
         where = ", ".join(locations)
         raise BadInput(f"The cloud names no price of an IPv4 address in {where}; choose another --location.")
     images = {kind.architecture: find_image(spec.image, kind.architecture, catalog) for kind, _ in priced}
+    imaged = [(kind, offer, image) for kind, offer in priced if (image := images[kind.architecture])]
+    if priced and not imaged:
+        pick_image(spec.image, priced[0][0].architecture, catalog)  # raises, and says what is missing
     places = [
         Place(
             server_type=kind,
@@ -228,12 +231,20 @@ def _places(
             tariffs=(offer.tariff, catalog.ipv4[offer.location]),
             available=offer.available,
         )
-        for kind, offer in priced
-        if (image := images[kind.architecture])
+        for kind, offer, image in imaged
+        if image.disk_gb <= kind.disk_gb
     ]
-    if priced and not places:
-        pick_image(spec.image, priced[0][0].architecture, catalog)  # raises, and says what is missing
+    if imaged and not places:
+        raise _too_large(*max(((image, kind) for kind, _, image in imaged), key=lambda one: one[1].disk_gb))
     return _sorted(places, names, spec.location)
+
+
+def _too_large(image: Image, kind: ServerType) -> BadInput:
+    """The error for an image that fits on no disk, by the largest of them."""
+    return BadInput(
+        f"Image {image.name or image.id} needs a disk of {image.disk_gb:g} GB, and that of {kind.name} has"
+        f" {kind.disk_gb} GB: name types with larger disks with --scheduler and --worker, or another --image."
+    )
 
 
 def place_at(name: str, location: str, spec: ClusterSpec, catalog: Catalog) -> Place:

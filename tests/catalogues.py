@@ -64,6 +64,7 @@ def image(
     architecture: str = "x86",
     kind: str = "system",
     deprecated: bool = False,
+    disk_gb: float = 5,
 ) -> Image:
     """Make an image; a snapshot has no name."""
     return Image(
@@ -74,6 +75,7 @@ def image(
         flavor=flavor,
         version=version,
         deprecated=deprecated,
+        disk_gb=disk_gb,
     )
 
 

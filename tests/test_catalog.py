@@ -157,6 +157,7 @@ _IMAGE: dict[str, Any] = {
     "os_flavor": "ubuntu",
     "os_version": "24.04",
     "architecture": "arm",
+    "disk_size": 5,
 }
 
 
@@ -170,6 +171,7 @@ def test_read_image() -> None:
         flavor="ubuntu",
         version="24.04",
         deprecated=False,
+        disk_gb=5,
     )
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from attrs import evolve
-from catalogues import CALM, CATALOG, CX23, IMAGES, offer, server_type
+from catalogues import CALM, CATALOG, CX23, CX33, IMAGES, image, offer, server_type
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,6 +50,22 @@ def test_order_of_the_catalogue_does_not_matter() -> None:
         types = tuple(shuffler.sample(CATALOG.server_types, len(CATALOG.server_types)))
         places = tuple(shuffler.sample(CATALOG.locations, len(CATALOG.locations)))
         assert _words(ClusterSpec(), evolve(CATALOG, server_types=types, locations=places)) == _words(ClusterSpec())
+
+
+def test_disks() -> None:
+    """A snapshot is put on disks alone that are as large as its own; where there is none, the sentence says so."""
+    large, larger = evolve(CX33, disk_gb=80), image(4713, "ubuntu", "24.04", kind="snapshot", disk_gb=80)
+    catalog = evolve(CATALOG, server_types=(CX23, large), images=(*IMAGES, larger))
+    snapshot = ClusterSpec(image="4713")
+    expected = ["cx33 in fsn1", "cx33 in nbg1"]
+    assert _words(snapshot, catalog) == (expected, expected)
+    assert _words(evolve(snapshot, worker=("cx23", "cx33")), catalog) == (expected, expected)
+    too_small = "Image 4713 needs a disk of 80 GB, and that of cx23 has 40 GB"
+    for refused in (evolve(snapshot, worker="cx23"), evolve(snapshot, scheduler="cx23", worker="cx33")):
+        assert _refusal(refused, catalog).startswith(too_small)
+    assert _refusal(snapshot, evolve(catalog, server_types=(CX23,))).startswith(too_small)
+    with pytest.raises(BadInput, match=too_small):
+        place_at("cx23", "nbg1", snapshot, catalog)
 
 
 def test_named_types() -> None:
