@@ -97,6 +97,11 @@ class Image:
     deprecated: bool
     disk_gb: float
 
+    @property
+    def ubuntu(self) -> str | None:
+        """Version of Ubuntu that is in it, or None if it is another system, or nobody knows."""
+        return self.version if self.flavor == "ubuntu" else None
+
 
 @frozen(kw_only=True)
 class Location:

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import rattler
+from packaging.specifiers import SpecifierSet
 from rattler.exceptions import ParseCondaLockError
 from rattler.lock import CondaLockedBinaryPackage, LockedPackage, LockFile, PypiLockedPackage
 
@@ -43,12 +44,16 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
         return read_lock(_published(text), source=source, platform=platform, records=_records_of(path, text))
     skipped = left_out(text, source=source) if kind is FileKind.CONDA_LOCK else frozenset()
     found = {one.location: one for one in _packages(path, platform) if one.location not in skipped}
-    return EnvLock(
+    wheels = [one for one in found.values() if isinstance(one, PypiLockedPackage)]
+    lock = EnvLock(
         profile="file",
         platform=platform,
         packages=_conda(found.values(), source),
-        wheels=tuple(_wheel(one, source) for one in found.values() if isinstance(one, PypiLockedPackage)),
+        wheels=tuple(_wheel(one, source) for one in wheels),
     )
+    for one in wheels:
+        _check_python(one, lock, source)
+    return lock
 
 
 def platforms_of(path: Path) -> frozenset[str]:
@@ -144,6 +149,12 @@ def _wheel(one: PypiLockedPackage, source: str) -> Wheel:
     if sha256 is None:
         raise BadInput(f"{source} has no SHA-256 of {one.name}, and nodes verify nothing less: lock anew.")
     return Wheel(name=normalized(one.name), version=one.version, url=url, sha256=sha256.hex())
+
+
+def _check_python(one: PypiLockedPackage, lock: EnvLock, source: str) -> None:
+    wanted, python = one.requires_python, lock.versions.python
+    if wanted and not SpecifierSet(wanted).contains(python, prereleases=True):
+        raise BadInput(f"{source} has {one.name} for Python {wanted} and Python {python}, which exclude each other.")
 
 
 def _public(location: str, name: str, source: str) -> str:

@@ -41,6 +41,7 @@ from scherbelberg.plan import (
     node_platform,
     plan_node,
 )
+from scherbelberg.pylock import check_wheels
 from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
 from scherbelberg.selecting import architectures_for, choose
 from scherbelberg.settings import Settings, Sources
@@ -251,13 +252,21 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
     useful = tuple(dict.fromkeys((*needed, *(PLATFORMS[place.architecture] for place in places))))
     image = await asyncio.to_thread(_image_versions, settings)
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
+    ubuntu = {PLATFORMS[place.architecture]: place.image.ubuntu for place in places}
+
+    async def chosen(platforms: tuple[str, ...]) -> Environment:
+        found = await choose(plan.spec, client, platforms, sources=sources, image=image, listener=listener)
+        for platform, lock in found.locks.items():
+            check_wheels(lock, ubuntu=ubuntu.get(platform))
+        return found
+
     try:
-        return await choose(plan.spec, client, useful, sources=sources, image=image, listener=listener)
+        return await chosen(useful)
     except _NO_ENVIRONMENT:
         if useful == needed:
             raise
     # There is none for the other processors that somebody named: those are not tried then.
-    return await choose(plan.spec, client, needed, sources=sources, image=image, listener=listener)
+    return await chosen(needed)
 
 
 def _having(environment: Environment, plan: ClusterPlan) -> ClusterPlan:

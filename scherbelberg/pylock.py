@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Which wheel of a resolution is the one for the nodes. Pure."""
+"""Which wheel of a resolution is the one for the nodes, and whether those of a lock can be installed there. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,22 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scherbelberg.envlock import Wheel
-from scherbelberg.errors import EnvironmentUnavailable
-from scherbelberg.pypi import without_secrets
+from scherbelberg.envlock import EnvLock, Wheel
+from scherbelberg.errors import BadInput, EnvironmentUnavailable
+from scherbelberg.pypi import normalized, without_secrets
 
 #: Of the C library, 2.x, that the oldest image for nodes has: Ubuntu 22.04.
 GLIBC_MINOR = 35
+#: The same for each image for nodes, by Ubuntu's version.
+_GLIBC_MINORS = {"22.04": 35, "24.04": 39, "26.04": 43}
+#: What wheels call conda's platforms.
+MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
+#: The build of a Python without a global lock, which takes other wheels.
+_FREE_THREADED = re.compile(r"_cp3[0-9]+t\Z")
 #: Tags from before the C library's version was in them.
 _OLD_TAGS = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17, "linux": GLIBC_MINOR}
+#: Name, version, and the tags for Python, ABI and system.
+_LEAST_PARTS = 5
 
 
 def read_pylock(text: str, *, python: str, machine: str, having: Iterable[str]) -> tuple[Wheel, ...]:
@@ -57,25 +65,64 @@ def _url(row: Mapping[str, Any]) -> str:
     return without_secrets(str(row["url"])).partition("#")[0]
 
 
-def fit(file_name: str, *, python: str, machine: str) -> tuple[int, ...] | None:
+def check_wheels(lock: EnvLock, *, ubuntu: str | None = None) -> None:
+    """Refuse a lock with a wheel that nodes cannot install, as far as its name tells.
+
+    Args:
+        lock: The lock.
+        ubuntu: Version of Ubuntu on the nodes, such as ``24.04``; None, or one that nobody knows, for any.
+
+    Raises:
+        BadInput: There is one.
+    """
+    if any(one.name == "python" and _FREE_THREADED.search(one.build) for one in lock.packages):
+        return
+    for wheel in lock.wheels:
+        _check_wheel(wheel, lock, ubuntu)
+
+
+def _check_wheel(wheel: Wheel, lock: EnvLock, ubuntu: str | None) -> None:
+    python, machine, newest = lock.versions.python, MACHINES[lock.platform], max(_GLIBC_MINORS.values())
+    glibc_minor = _GLIBC_MINORS.get(ubuntu or "", newest)
+    if normalized(wheel.file_name.partition("-")[0]) != normalized(wheel.name):
+        raise BadInput(
+            f"The environment '{lock.profile}' has {wheel.file_name} as the wheel of {wheel.name}, which its name"
+            " contradicts: lock anew."
+        )
+    if fit(wheel.file_name, python=python, machine=machine, glibc_minor=glibc_minor) is not None:
+        return
+    system = f"Python {python} on {lock.platform}"
+    if fit(wheel.file_name, python=python, machine=machine, glibc_minor=newest) is not None:
+        system = f"an image with Ubuntu {ubuntu}, whose C library is glibc 2.{glibc_minor}"
+    raise BadInput(
+        f"The environment '{lock.profile}' has the wheel {wheel.file_name}, which nodes cannot install, since they have"
+        f" {system}: lock another wheel of {wheel.name}."
+    )
+
+
+def fit(file_name: str, *, python: str, machine: str, glibc_minor: int = GLIBC_MINOR) -> tuple[int, ...] | None:
     """Tell how well a wheel fits, as its name says: https://packaging.python.org/en/latest/specifications/.
 
     Args:
         file_name: Its name.
         python: Version of CPython, such as ``3.13``.
         machine: What wheels call the CPU.
+        glibc_minor: Of the C library, 2.x, that is there.
 
     Returns:
         The higher the better, or None if it does not fit.
     """
-    tags = [part.split(".") for part in file_name.removesuffix(".whl").split("-")[-3:]]
+    parts = file_name.removesuffix(".whl").split("-")
+    if not file_name.endswith(".whl") or len(parts) < _LEAST_PARTS:
+        return None
+    tags = [part.split(".") for part in parts[-3:]]
     own = int("".join(python.split(".")[:2]))
     ranks = [
         (special, glibc, number)
         for tag, abi, system in itertools.product(*tags)
         if abi == "none" or system != "any"
         if (special := _python_fit(tag, abi, own)) is not None
-        if (glibc := _system_fit(system, machine)) is not None
+        if (glibc := _system_fit(system, machine, glibc_minor)) is not None
         for number in [_number(tag)]
     ]
     return max(ranks, default=None)
@@ -92,13 +139,13 @@ def _python_fit(tag: str, abi: str, own: int) -> int | None:
     return None
 
 
-def _system_fit(tag: str, machine: str) -> int | None:
+def _system_fit(tag: str, machine: str, glibc_minor: int) -> int | None:
     if tag == "any":
         return 0
     family = tag.removesuffix(f"_{machine}")
     match = re.fullmatch("manylinux_2_([0-9]+)", family)
     glibc = int(match[1]) if match else _OLD_TAGS.get(family)
-    return None if family == tag or glibc is None or glibc > GLIBC_MINOR else glibc
+    return None if family == tag or glibc is None or glibc > glibc_minor else glibc
 
 
 def _number(tag: str) -> int:

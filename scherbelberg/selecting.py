@@ -30,6 +30,7 @@ from scherbelberg.fitting import (
 )
 from scherbelberg.lockcache import LockCache
 from scherbelberg.lockfiles import platforms_of, read_any_lock
+from scherbelberg.pylock import check_wheels
 from scherbelberg.pypi import pypi_versions, read_requirement
 from scherbelberg.settings import Sources
 from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
@@ -128,7 +129,7 @@ def read_environment(path: Path, platform: str) -> EnvLock:
         platform: Of the nodes.
 
     Raises:
-        BadInput: It is none, or not for this platform.
+        BadInput: It is none, not for this platform, or has a wheel that no node of it can install.
     """
     lock = read_any_lock(path, platform=platform)
     strange = [one for one in lock.packages if one.subdir not in {platform, "noarch"}]
@@ -138,7 +139,9 @@ def read_environment(path: Path, platform: str) -> EnvLock:
             f"{path} is for {found}, and nodes of {platform} are asked for: give one that was made for {platform}."
         )
     name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")
-    return evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
+    lock = evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
+    check_wheels(lock)
+    return lock
 
 
 def _wish_of(spec: ClusterSpec) -> EnvWish | None:

@@ -15,12 +15,10 @@ from tempfile import TemporaryDirectory
 from scherbelberg.children import run_child
 from scherbelberg.envlock import Wheel
 from scherbelberg.errors import EnvironmentUnavailable
-from scherbelberg.pylock import GLIBC_MINOR, read_pylock
+from scherbelberg.pylock import GLIBC_MINOR, MACHINES, read_pylock
 from scherbelberg.pypi import explained, fixed, normalized, read_requirement
 from scherbelberg.settings import environment_with
 
-#: What wheels call conda's platforms.
-_MACHINES = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
 #: Variables for uv that are about somebody's project, or would loosen what is held fast.
 _NOT_PASSED = {"UV_PROJECT", "UV_WORKING_DIR", "UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE"}
 _STUBS = "there"
@@ -75,7 +73,7 @@ async def resolve_wheels(
         if done.code:
             raise explained(done.err.decode(errors="replace"), wanted)
         found = (folder / "pylock.toml").read_text(encoding="utf-8")
-    return read_pylock(found, python=python, machine=_MACHINES[platform], having=map(normalized, having))
+    return read_pylock(found, python=python, machine=MACHINES[platform], having=map(normalized, having))
 
 
 def find_uv(environ: Mapping[str, str]) -> str:
@@ -111,7 +109,7 @@ def command(uv: str, *, python: str, platform: str, interpreter: str = sys.execu
     """
     options = ["--constraints", "constraints.txt", "--output-file", "pylock.toml", "--no-build"]
     options += ["--no-python-downloads", "--no-progress"]
-    options += ["--python-platform", f"{_MACHINES[platform]}-manylinux_2_{GLIBC_MINOR}", "--python-version", python]
+    options += ["--python-platform", f"{MACHINES[platform]}-manylinux_2_{GLIBC_MINOR}", "--python-version", python]
     # Programs that embed Python may be called otherwise, and would start a second time.
     if Path(interpreter).name.startswith("python"):
         options += ["--python", interpreter]

@@ -156,7 +156,7 @@ ROOMS = {
     "hcloud": {"transport"},
     "platformdirs": {"settings"},
     "psutil": {"processes", "sandbox"},
-    "packaging": {"agreement"},
+    "packaging": {"agreement", "lockfiles"},
     "rattler": {"solve", "lockfiles"},
     "requests": {"transport"},
     "rich": {"cli"},

@@ -140,6 +140,7 @@ def test_older_pixi(version: int, tmp_path: Path) -> None:
         (f"  version: 1.17.0\n  sha256: {_SHA}\n", "  version: 1.17.0\n", "has no SHA-256 of six"),
         ("six-1.17.0-py2.py3-none-any.whl", "six-1.17.0.tar.gz", r"has six as source \(https://.*tar\.gz\)"),
         ("name: six", "name: scherbelberg", "asks for scherbelberg, of which nodes need nothing"),
+        ("'>=2.7'", "'>=3.14'", r"six for Python >=3\.14 and Python 3\.13\.9, which exclude each other"),
         (f"pypi: {_SIX}", "pypi: ./mine", r"has six at \./mine, where nodes cannot download it"),
         (f"pypi: {_SIX}", "pypi: git+https://me:s3cret@a.b/c?rev=d#ef", r"has six at git\+https://a\.b/c"),
     ],

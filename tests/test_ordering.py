@@ -18,7 +18,7 @@ from fake_channel import add, client
 
 from scherbelberg.access import Access
 from scherbelberg.environment import Client
-from scherbelberg.envlock import write_lock
+from scherbelberg.envlock import Wheel, write_lock, write_records
 from scherbelberg.errors import BadInput, ChannelUnreachable, ClusterExists, EnvironmentUnavailable
 from scherbelberg.events import Listener, ignore
 from scherbelberg.fitting import Environment
@@ -149,6 +149,21 @@ def _listed(folder: Path, platform: str) -> str:
     path = folder / f"{platform}.lock"
     path.write_text(write_lock(shipped(platform=platform)), encoding="utf-8")
     return str(path)
+
+
+async def test_wheels_for_another_image(tmp_path: Path) -> None:
+    """A lock's wheel is held against the image that the nodes get, before anything is rented."""
+    base = shipped()
+    name = "thing-1.0-cp313-cp313-manylinux_2_39_x86_64.whl"
+    listed = tmp_path / "mine.lock"
+    wheel = Wheel(name="thing", version="1.0", url=f"https://a.b/{name}", sha256="0" * 64)
+    listed.write_text(write_lock(evolve(base, wheels=(wheel,))), encoding="utf-8")
+    listed.with_suffix(".json").write_text(write_records(base), encoding="utf-8")
+    spec = ClusterSpec(worker="cx23", location="nbg1", env=str(listed))
+    _, found = await _settle(spec, fitting(base), _settings(tmp_path))
+    assert [one.file_name for one in found.locks["linux-64"].wheels] == [name]
+    with pytest.raises(BadInput, match=r"has the wheel thing-1\.0-.*Ubuntu 22\.04, whose C library is glibc 2\.35"):
+        await _settle(evolve(spec, image="ubuntu-22.04"), fitting(base), _settings(tmp_path))
 
 
 async def test_processors_without_an_environment(tmp_path: Path) -> None:

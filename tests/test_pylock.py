@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from packaging.tags import Tag, compatible_tags, cpython_tags
 from packaging.utils import parse_wheel_filename
 
-from scherbelberg.errors import EnvironmentUnavailable
-from scherbelberg.pylock import fit, read_pylock
+from scherbelberg.envlock import EnvLock, Package, Wheel
+from scherbelberg.errors import BadInput, EnvironmentUnavailable
+from scherbelberg.pylock import check_wheels, fit, read_pylock
 
 _SHA = "0" * 64
 _PYTHONS = ["py2", "py3", "py30", "py312", "py313", "py314", "cp27", "cp38", "cp312", "cp313", "cp314", "pp311"]
@@ -112,3 +113,56 @@ def test_no_wheel_for_nodes(wheels: str, reason: str) -> None:
 def test_left_out() -> None:
     """What is there already needs no wheel."""
     assert read_pylock(_pylock(""), python="3.13", machine="x86_64", having=["thing"]) == ()
+
+
+def _lock(file_name: str, *, name: str = "some.thing", build: str = "h1_0_cp313") -> EnvLock:
+    python = Package(url=f"https://a.b/linux-64/python-3.13.1-{build}.conda", sha256=_SHA)
+    wheel = Wheel(name=name, version="1.0", url=f"https://a.b/{file_name}", sha256=_SHA)
+    return EnvLock(profile="mine", platform="linux-64", packages=(python,), wheels=(wheel,))
+
+
+@pytest.mark.parametrize(
+    ("tags", "ubuntu", "cause"),
+    [
+        ("cp312-cp312-win_amd64", None, r"have Python 3\.13\.1 on linux-64: lock another wheel of some\.thing"),
+        ("cp312-cp312-manylinux_2_17_x86_64", None, "Python 3"),
+        ("cp313-cp313-macosx_11_0_arm64", "24.04", "linux-64"),
+        ("cp313-cp313-manylinux_2_17_aarch64", "24.04", "linux-64"),
+        ("cp313-cp313-musllinux_1_2_x86_64", "24.04", "linux-64"),
+        ("cp313-cp313-manylinux_2_44_x86_64", None, "linux-64"),
+        ("cp313-cp313-manylinux_2_39_x86_64", "22.04", r"an image with Ubuntu 22\.04, whose C library is glibc 2\.35"),
+        ("cp313-cp313-manylinux_2_40_x86_64", "24.04", r"an image with Ubuntu 24\.04, whose C library is glibc 2\.39"),
+    ],
+)
+def test_wheels_that_nodes_cannot_install(tags: str, ubuntu: str | None, cause: str) -> None:
+    """A lock with a wheel for another Python, system or C library than the nodes' is refused, and it says which."""
+    with pytest.raises(BadInput, match=cause) as caught:
+        check_wheels(_lock(f"some_thing-1.0-{tags}.whl"), ubuntu=ubuntu)
+    assert f"the wheel some_thing-1.0-{tags}.whl" in caught.value.message
+
+
+@pytest.mark.parametrize("file_name", ["some_thing-1.0.tar.gz", "some_thing.whl", "thing-1.0-py3-none-any.whl", "x"])
+def test_files_that_are_no_wheels_of_that_name(file_name: str) -> None:
+    """What is no wheel, or is called like another package, is refused before pip would."""
+    with pytest.raises(BadInput, match=r"'mine' has .*lock an"):
+        check_wheels(_lock(file_name))
+
+
+@pytest.mark.parametrize(
+    ("tags", "ubuntu"),
+    [
+        ("py3-none-any", None),
+        ("cp313-cp313-manylinux_2_39_x86_64", "24.04"),
+        ("cp313-cp313-manylinux_2_43_x86_64", "26.04"),
+        ("cp313-cp313-manylinux_2_43_x86_64", None),
+        ("cp313-cp313-manylinux_2_43_x86_64", "25.10"),
+    ],
+)
+def test_wheels_that_nodes_can_install(tags: str, ubuntu: str | None) -> None:
+    """What fits the nodes is taken, and where nobody knows their image, so is what fits any."""
+    check_wheels(_lock(f"Some_Thing-1.0-{tags}.whl"), ubuntu=ubuntu)
+
+
+def test_wheels_of_a_python_without_a_global_lock() -> None:
+    """Such a Python takes wheels of its own, which are left to it."""
+    check_wheels(_lock("some_thing-1.0-cp313-cp313t-manylinux_2_17_x86_64.whl", build="h1_0_cp313t"))
