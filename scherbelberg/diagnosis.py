@@ -12,14 +12,13 @@ from attrs import field, frozen
 from scherbelberg.environment import REQUIRED, Versions, differences
 from scherbelberg.errors import ScherbelbergError, TokenRefused
 from scherbelberg.exitcodes import ExitCode
+from scherbelberg.validity import MOST_BEHIND_S
 
 Status = Literal["ok", "warn", "fail"]
 #: A create of N workers sends about N + 15 requests.
 _FEW_REQUESTS = 120
 _SLOW_S = 2.0
 _CLOCK_WARN_S = 60.0
-#: Certificates of a cluster are valid from an hour before it is made, by the API's clock.
-_CLOCK_FAIL_S = 3300.0
 _OLDEST, _NEWEST = (3, 11), (3, 14)
 _DISK_WARN, _DISK_FAIL = 200 * 2**20, 10 * 2**20
 
@@ -201,7 +200,7 @@ def judge_clock(ahead_s: float | None) -> Check:
     how = "ahead of" if ahead_s > 0 else "behind"
     message = f"This computer's clock is {abs(ahead_s):.0f} s {how} the cloud's."
     advice = "Set the clock, for example by switching on network time."
-    if abs(ahead_s) >= _CLOCK_FAIL_S:
+    if abs(ahead_s) >= MOST_BEHIND_S:
         return Check(name="clock", status="fail", message=message, advice=advice, exit_code=ExitCode.FAILURE)
     if abs(ahead_s) >= _CLOCK_WARN_S:
         return Check(name="clock", status="warn", message=message, advice=advice)
@@ -329,6 +328,17 @@ def judge_state(*, alone: Mapping[str, str], keyless: Mapping[str, str], broken:
     hints += [f"scherbelberg nuke -p {prefix}" for prefix in keyless]
     advice = f"To clean up: {', '.join(dict.fromkeys(hints))}."
     return Check(name="state", status="warn", message=" ".join(sentences), advice=advice)
+
+
+def judge_certificates(endings: tuple[str, ...]) -> Check:
+    """Whether the certificates of this computer's clusters live on.
+
+    Args:
+        endings: One sentence for each cluster whose certificates have ended, or soon will.
+    """
+    if endings:
+        return Check(name="certificates", status="warn", message=" ".join(endings))
+    return Check(name="certificates", status="ok", message="No cluster of this computer outlives its certificates.")
 
 
 def judge_disk(*, path: str, free_bytes: int, is_writable: bool) -> Check:

@@ -9,6 +9,7 @@ import importlib
 import os
 import shutil
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from scherbelberg.diagnosis import (
     TlsFacts,
     failed,
     judge_budget,
+    judge_certificates,
     judge_clock,
     judge_disk,
     judge_folders,
@@ -56,6 +58,7 @@ from scherbelberg.store import Folder, Store
 from scherbelberg.survey import point_out
 from scherbelberg.teardown import inventory
 from scherbelberg.transport import Passing
+from scherbelberg.validity import ending_line
 
 _REQUEST_S = 8.0
 #: For all questions to the cloud together.
@@ -109,6 +112,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
             *_judge_cloud(found.facts),
             *_judge_computer(home_folder(), None),
             unknown("state", "there is no token"),
+            unknown("certificates", "there is no token"),
         )
     except BadInput as error:
         names = ("token", "route", "rate_budget", "clock")
@@ -117,13 +121,14 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
             *(unknown(name, "the settings make no sense") for name in names),
             *_judge_computer(home_folder(), None),
             unknown("state", "the settings make no sense"),
+            unknown("certificates", "the settings make no sense"),
         )
     found = await _ask(settings.access)
     return (
         judge_token(found.facts),
         *_judge_cloud(found.facts),
         *_judge_computer(settings.home, settings.access.endpoint),
-        _judge_state(settings, found),
+        *_judge_clusters(settings, found),
     )
 
 
@@ -277,20 +282,27 @@ def _exposed(folder: Folder) -> list[str]:
     return [str(folder.path)] if folder.path in found else [str(path) for path in found]
 
 
-def _judge_state(settings: Settings, found: _Found) -> Check:
+def _judge_clusters(settings: Settings, found: _Found) -> tuple[Check, ...]:
+    names = ("state", "certificates")
     if found.held is None:
-        return unknown("state", "the cloud does not tell what it holds")
+        return tuple(unknown(name, "the cloud does not tell what it holds") for name in names)
     try:
         folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
     except OSError:
-        return unknown("state", "the folders of clusters cannot be listed")
-    held = {holding.uid: holding for holding in found.held}
+        return tuple(unknown(name, "the folders of clusters cannot be listed") for name in names)
+    own = (one for one in found.held if one.uid in folders)
+    endings = tuple(line for one in own if (line := ending_line(one, found.now_s)))
+    return _judge_state(settings, found.held, found.now_s, folders), judge_certificates(endings)
+
+
+def _judge_state(settings: Settings, found: tuple[Holding, ...], now_s: float, folders: Mapping[str, Folder]) -> Check:
+    held = {holding.uid: holding for holding in found}
     # What is being made right now may not be there yet, and is not whole.
     alone = {one.prefix: str(one.path) for uid, one in folders.items() if uid not in held and one.maker is None}
-    own = [one for one in found.held if one.owner == settings.owner and one.uid not in folders]
+    own = [one for one in found if one.owner == settings.owner and one.uid not in folders]
     broken = [one for uid, one in held.items() if uid in folders and one.state != "ready" and not folders[uid].maker]
     return judge_state(
         alone=alone,
-        keyless={one.prefix: one.described(found.now_s) for one in own},
-        broken={one.prefix: one.described(found.now_s) for one in broken},
+        keyless={one.prefix: one.described(now_s) for one in own},
+        broken={one.prefix: one.described(now_s) for one in broken},
     )

@@ -17,6 +17,7 @@ from scherbelberg.plan import time_label
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts
 from scherbelberg.survey import Kept
+from scherbelberg.validity import check_deadline
 
 
 class Unchanged(Enum):
@@ -82,7 +83,8 @@ async def extend(
     Raises:
         ClusterNotFound: There is none of this name.
         ClusterBroken: It is being made, or half made.
-        BadInput: A time cannot be, the new deadline would be earlier, or it is not clear which cluster is meant.
+        BadInput: A time cannot be, the new deadline would be earlier, or later than the end of the cluster's
+            certificates, or it is not clear which cluster is meant.
     """
     given = {name: value for name, value in (("ttl_s", ttl_s), ("idle_s", idle_s)) if value is not UNCHANGED}
     ClusterSpec(**given)  # type: ignore[arg-type] # it knows what cannot be, types included
@@ -94,6 +96,7 @@ async def extend(
         new, labels["idle"] = evolve(new, idle_s=idle_s), time_label(idle_s)
     if ttl_s is not UNCHANGED:
         deadline_s = None if ttl_s is None else int(found.now_s) + ttl_s
+        check_deadline(prefix, deadline_s=deadline_s, certified_s=holding.certified_s)
         if not may_shorten:
             _require_later(deadline_s, found)
         new, labels["deadline"] = evolve(new, deadline_s=deadline_s), time_label(deadline_s)

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from scherbelberg.catalog import Resource, Server
 from scherbelberg.errors import ClusterProtected
-from scherbelberg.plan import MANAGED_BY, PROTECTED
+from scherbelberg.plan import LEAST_VALID_S, MANAGED_BY, PROTECTED
 
 
 @frozen(kw_only=True)
@@ -25,6 +25,7 @@ class Holding:
         state: ``ready``, ``creating``, or ``broken`` when its network or its scheduler is gone.
         deadline_s: When it counts as forgotten, as epoch seconds of the API's clock; None for never.
         idle_s: Seconds without work after which it does, too; None for never.
+        certified_s: Until when its certificates are valid, as epoch seconds of the API's clock; None if nobody knows.
         is_protected: Whether nothing of it may be deleted; any resource that says so speaks for all.
         resources: All of it.
     """
@@ -36,6 +37,7 @@ class Holding:
     state: str
     deadline_s: int | None
     idle_s: int | None
+    certified_s: int | None
     is_protected: bool
     resources: tuple[Resource, ...]
 
@@ -128,7 +130,7 @@ def require_unprotected(found: Iterable[Resource], now_s: float) -> None:
 
 def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
     labels = group[0].labels
-    created = labels.get("created", "")
+    created_s = _number(labels.get("created", "")) or 0
     states = [resource.labels.get("state", "creating") for resource in group if resource.kind == "networks"]
     roles = {resource.labels.get("role") for resource in group if resource.kind == "servers"}
     if "ready" in states and "scheduler" not in roles:
@@ -137,10 +139,12 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
         prefix=labels["prefix"],
         uid=uid,
         owner=labels.get("owner", "unknown"),
-        created_s=int(created) if created.isdecimal() else 0,
+        created_s=created_s,
         state=states[0] if states else "broken",
         deadline_s=_latest_deadline(group),
         idle_s=_longest_idle(group),
+        # What was made before there was this label has certificates for the least time.
+        certified_s=_number(labels.get("certified", "")) or (created_s + LEAST_VALID_S if created_s else None),
         is_protected=any(PROTECTED in resource.labels for resource in group),
         resources=group,
     )
@@ -159,6 +163,10 @@ def _latest_deadline(group: tuple[Resource, ...]) -> int | None:
             return None
         found.append(int(deadline))
     return max(found)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
 
 
 def _longest_idle(group: tuple[Resource, ...]) -> int | None:

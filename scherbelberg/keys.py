@@ -9,7 +9,7 @@ for clients on Python 3.13 and newer.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Literal
 
 from attrs import field, frozen
@@ -19,13 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from scherbelberg.errors import BootstrapFailed
+from scherbelberg.plan import BACKDATED_S, LEAST_VALID_S
 
 Role = Literal["scheduler", "worker", "client"]
-
-#: Certificates outlive every sensible cluster and not much more.
-_VALID = timedelta(days=400)
-#: A node's clock may be behind.
-_BACKDATED = timedelta(hours=1)
 
 
 @frozen(kw_only=True)
@@ -64,16 +60,17 @@ def make_ssh_pair() -> SshPair:
     return SshPair(private=private.decode(), public=public.decode())
 
 
-def make_authority(*, uid: str, now_s: float) -> Certified:
+def make_authority(*, uid: str, now_s: float, lasts_s: float = LEAST_VALID_S) -> Certified:
     """Make a cluster's own certificate authority.
 
     Args:
         uid: The cluster's uid, for the subject.
         now_s: Now, as epoch seconds.
+        lasts_s: Seconds after which it is not valid any more, and nothing that it signs.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = _name(f"scherbelberg {uid}")
-    builder = _builder(name, name, key.public_key(), key.public_key(), now_s)
+    builder = _builder(name, name, key.public_key(), key.public_key(), now_s=now_s, until_s=now_s + lasts_s)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=True), critical=True)
     return Certified(key=_key_pem(key), certificate=_pem(builder.sign(key, hashes.SHA256())))
@@ -128,11 +125,13 @@ def _sign(authority: Certified, public: ec.EllipticCurvePublicKey, subject: str,
     signer = serialization.load_pem_private_key(authority.key, password=None)
     if not isinstance(signer, ec.EllipticCurvePrivateKey):
         raise TypeError("the authority's key is an elliptic curve key")
-    issuer = x509.load_pem_x509_certificate(authority.certificate).subject
+    issuer = x509.load_pem_x509_certificate(authority.certificate)
+    begins_s, ends_s = (at.timestamp() for at in (issuer.not_valid_before_utc, issuer.not_valid_after_utc))
+    until_s = min(ends_s, now_s + ends_s - begins_s - BACKDATED_S)
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     if role != "client":
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)  # workers serve each other
-    builder = _builder(_name(subject), issuer, public, signer.public_key(), now_s)
+    builder = _builder(_name(subject), issuer.subject, public, signer.public_key(), now_s=now_s, until_s=until_s)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
@@ -145,17 +144,18 @@ def _builder(
     issuer: x509.Name,
     public: ec.EllipticCurvePublicKey,
     signer: ec.EllipticCurvePublicKey,
+    *,
     now_s: float,
+    until_s: float,
 ) -> x509.CertificateBuilder:
-    now = datetime.fromtimestamp(now_s, UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(public)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + _VALID)
+        .not_valid_before(datetime.fromtimestamp(now_s - BACKDATED_S, UTC))
+        .not_valid_after(datetime.fromtimestamp(until_s, UTC))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer), critical=False)
     )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -32,6 +33,7 @@ from scherbelberg.interpreter import own_versions, read_client
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.places import place_at
 from scherbelberg.plan import (
+    LEAST_VALID_S,
     ClusterPlan,
     Identity,
     NodePlan,
@@ -49,6 +51,7 @@ from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import survey
+from scherbelberg.validity import check_clock, check_deadline
 
 #: Is awaited with a plan, and raises if it is not to be made.
 Agree = Callable[[ClusterPlan], Awaitable[None]]
@@ -132,6 +135,7 @@ async def place(
     """
     listener(Event(phase=Phase.PLAN, state="start"))
     present = tuple(one for one in await survey(hetzner, settings) if one.holding.prefix == spec.prefix)
+    check_clock(here_s=time.time(), cloud_s=hetzner.now_s)
     catalog = await hetzner.catalog()
     store = Store(settings.home)
     folders = {one.holding.uid: one.folder for one in present if one.folder is not None}
@@ -182,6 +186,7 @@ async def preview(
         VersionMismatch: They would have others.
     """
     catalog = await hetzner.catalog()
+    check_clock(here_s=time.time(), cloud_s=catalog.now_s)
     identity = make_identity(spec, uid="preview", owner=settings.owner, now_s=hetzner.now_s)
     return await _settled(spec, client=client, catalog=catalog, identity=identity, settings=settings)
 
@@ -323,7 +328,8 @@ def _resumable(found: tuple[Holding, ...], folders: Mapping[str, Folder], now_s:
 
 def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, store: Store) -> Order:
     identity = plan.identity
-    authority = make_authority(uid=identity.uid, now_s=identity.created_s)
+    until_s = identity.certified_s or identity.created_s + LEAST_VALID_S
+    authority = make_authority(uid=identity.uid, now_s=identity.created_s, lasts_s=until_s - identity.created_s)
     credentials = Credentials(
         ssh=make_ssh_pair(),
         authority=authority,
@@ -387,6 +393,7 @@ def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest, held: Hold
     nodes = tuple(evolve(node, begun_s=begun.get(node.server_name)) for node in planned)
     fresh = make_identity(spec, uid=old.uid, owner=old.owner, now_s=catalog.now_s)
     identity = evolve(old, deadline_s=fresh.deadline_s)
+    check_deadline(spec.prefix, deadline_s=identity.deadline_s, certified_s=held.certified_s)
     architectures = _served(manifest.environment.digests, nodes)
     plan = evolve(_decide(spec, catalog, fresh, architectures), identity=identity, nodes=nodes)
     check_total(plan)

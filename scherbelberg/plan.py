@@ -21,6 +21,12 @@ from scherbelberg.spec import AUTO, ClusterSpec
 MANAGED_BY = "scherbelberg"
 NodeRole = Literal["scheduler", "worker"]
 ClusterState = Literal["creating", "ready"]
+#: Certificates are valid from so many seconds before they are made: a node's clock may be behind.
+BACKDATED_S = 3600
+#: For so many seconds they are valid at the least, and for so many more than the time to live: that is counted anew
+#: when an interrupted making goes on.
+LEAST_VALID_S = 400 * 86400
+_MORE_VALID_S = 30 * 86400
 
 
 @frozen(kw_only=True)
@@ -34,6 +40,7 @@ class Identity:
         created_s: When, as epoch seconds of the API's clock.
         deadline_s: When it counts as forgotten, or None for never.
         idle_s: Seconds without work after which it does, too, or None for never.
+        certified_s: Until when its certificates are valid, as epoch seconds, or None in records that do not tell.
     """
 
     prefix: str
@@ -42,6 +49,7 @@ class Identity:
     created_s: int = field(validator=validators.instance_of(int))
     deadline_s: int | None = field(validator=validators.optional(validators.instance_of(int)))
     idle_s: int | None = field(default=None, validator=validators.optional(validators.instance_of(int)))
+    certified_s: int | None = field(default=None, validator=validators.optional(validators.instance_of(int)))
 
     def labels(self, role: str) -> dict[str, str]:
         """Labels of a resource; times are epoch seconds since labels take no colons."""
@@ -54,6 +62,7 @@ class Identity:
             "created": str(self.created_s),
             "deadline": time_label(self.deadline_s),
             **({} if self.idle_s is None else {"idle": str(self.idle_s)}),
+            **({} if self.certified_s is None else {"certified": str(self.certified_s)}),
         }
 
 
@@ -166,7 +175,13 @@ def make_identity(spec: ClusterSpec, *, uid: str, owner: str, now_s: float) -> I
     created = int(now_s)
     deadline = None if spec.ttl_s is None else created + spec.ttl_s
     return Identity(
-        prefix=spec.prefix, uid=uid, owner=owner, created_s=created, deadline_s=deadline, idle_s=spec.idle_s
+        prefix=spec.prefix,
+        uid=uid,
+        owner=owner,
+        created_s=created,
+        deadline_s=deadline,
+        idle_s=spec.idle_s,
+        certified_s=created + max(LEAST_VALID_S, (spec.ttl_s or 0) + _MORE_VALID_S),
     )
 
 

@@ -16,6 +16,7 @@ from scherbelberg.notices import notice
 from scherbelberg.settings import Settings
 from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import inventory
+from scherbelberg.validity import ending_line
 
 
 @frozen(kw_only=True)
@@ -34,7 +35,7 @@ class Kept:
 
 
 async def survey(hetzner: Hetzner, settings: Settings, *, untold: str | None = None) -> tuple[Kept, ...]:
-    """List the clusters that the project holds, and tell users of those that are overdue, or soon will be.
+    """List the clusters that the project holds, and tell users of those that are overdue or end, or soon will.
 
     All are listed, whatever the name that is meant: it is one question, and the answer shows what is forgotten.
 
@@ -50,6 +51,8 @@ async def survey(hetzner: Hetzner, settings: Settings, *, untold: str | None = N
         left_s = soon_s(one.holding, one.now_s)
         if one.folder is not None and left_s is not None:
             notice(soon_line(one.holding.prefix, left_s), about=one.holding.uid)
+        if one.folder is not None and (line := ending_line(one.holding, one.now_s)):
+            notice(line, about=f"certificates of {one.holding.uid}")
     return found
 
 

@@ -72,6 +72,7 @@ FLOORS = {
         "sealing",
         "deadlines",
         "ledger",
+        "validity",
         "logbook",
         "disks",
     },

@@ -25,10 +25,10 @@ pytestmark = pytest.mark.hosts("scripted")
 
 NAMES = (
     *("token", "route", "rate_budget", "clock", "versions", "tls"),
-    *("openssh", "folders", "permissions", "disk", "state"),
+    *("openssh", "folders", "permissions", "disk", "state", "certificates"),
 )
 #: What a cloud that is not there does not tell.
-SILENT = ("rate_budget", "clock", "state")
+SILENT = ("rate_budget", "clock", "state", "certificates")
 
 
 def _examined(shell: Shell, *words: str) -> tuple[int, dict[str, tuple[str, str]]]:
@@ -155,6 +155,27 @@ def test_clock(shell: Shell) -> None:
     code, checks = _examined(shell)
     assert (code, _statuses(checks, "fail")) == (1, {"clock"})
     assert "behind the cloud's" in checks["clock"][1]
+
+
+def test_certificates(shell: Shell, sandbox: SandboxThread) -> None:
+    """Where there is no deadline, doctor and ls tell of the certificates' end from 30 days before it on."""
+    assert shell("create", "-p", "old", "-w", "1", "-q", "--ttl", "none")[0] == 0
+    assert shell("create", "-p", "young", "-w", "1", "-q", "--ttl", "500d")[0] == 0
+    documents = {one["prefix"]: one for one in read("ls", shell("ls", "--json")[1])["clusters"]}
+    assert _examined(shell)[1]["certificates"][0] == "ok"
+    for days, words in ((369, None), (371, "end on "), (401, "ended on ")):
+        sandbox.set_clock(days * 86400)
+        status, message = _examined(shell)[1]["certificates"]
+        _, _, complaints = shell("ls")
+        assert status == ("warn" if words else "ok")
+        for text in (message, complaints):
+            assert (f"The certificates of cluster 'old' {words}" in text) is (words is not None)
+            assert "'young'" not in text
+    sandbox.set_clock(0)
+    assert documents["old"]["certificates_end_s"] - documents["old"]["age_s"] > 0
+    assert documents["young"]["certificates_end_s"] - documents["young"]["deadline_s"] == 30 * 86400
+    for name in ("old", "young"):
+        assert shell("destroy", "-p", name, "-q")[0] == 0
 
 
 def test_without_openssh(shell: Shell, tmp_path: Path) -> None:

@@ -42,6 +42,8 @@ async def test_extend_and_bill(sandbox: SandboxThread, settings: Settings) -> No
     assert {(row["deadline"], row["idle"]) for row in ours} == {(str(deadline_s), "600")}
     with pytest.raises(BadInput, match="lives longer than that anyway"):
         await cluster.extend(ttl_s=60)
+    with pytest.raises(BadInput, match=r"'mine' cannot live until \d{4}-\d\d-\d\d: its certificates end on \d{4}-"):
+        await cluster.extend(ttl_s=401 * 24 * _HOUR)
     with pytest.raises(BadInput):
         await cluster.extend(idle_s=0)
     assert await cluster.extend(idle_s=None) == deadline_s

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from scherbelberg.catalog import Resource
 from scherbelberg.holdings import Holding, holdings, selector, words_for
-from scherbelberg.plan import network_labels
+from scherbelberg.plan import LEAST_VALID_S, network_labels
 
 #: Neighbours that look alike.
 _PREFIXES = ("cluster", "cluster2", "cluster-2", "clus")
@@ -61,6 +61,7 @@ def test_holding() -> None:
         state="ready",
         deadline_s=int(NOW_S) + 3600,
         idle_s=None,
+        certified_s=int(NOW_S) + LEAST_VALID_S,
         is_protected=False,
         resources=resources,
     )

@@ -94,6 +94,17 @@ def test_authority_in_full() -> None:
     }
 
 
+def test_authority_that_lives_long() -> None:
+    """What an authority signs lives as long as it, also what it signs later, and nothing lives longer."""
+    days, later_s = 3660, 500 * 86400
+    authority = make_authority(uid=UID, now_s=NOW_S, lasts_s=days * 86400)
+    end = datetime.fromtimestamp(NOW_S, UTC) + timedelta(days=days)
+    request = make_request(ec.generate_private_key(ec.SECP256R1()))
+    made = [authority.certificate, make_client(authority, uid=UID, now_s=NOW_S).certificate]
+    made += [sign(authority, request), sign(authority, request, now_s=NOW_S + later_s)]
+    assert [_stated(pem)["ends"] for pem in made] == [end] * 4
+
+
 def test_client_in_full() -> None:
     """The client's certificate is a client's only."""
     authority = make_authority(uid=UID, now_s=NOW_S)

@@ -124,6 +124,8 @@ def test_resumed_plan() -> None:
     assert describe(plan).endswith("at most 0.1248 net, 0.1498 gross within 11 h 1 min")
     with pytest.raises(BadInput, match=r"Within its time to live the cluster could cost 0\.1498 EUR gross"):
         _decided(evolve(spec, max_total=Decimal("0.1")), catalog, record, held)
+    with pytest.raises(BadInput, match=r"its certificates end on 2027-12-2"):
+        _decided(evolve(spec, ttl_s=400 * 24 * _HOUR), catalog, record, held)
     ever = _decided(evolve(spec, ttl_s=None), catalog, record, held)
     assert ever.identity.deadline_s is None
 

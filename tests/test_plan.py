@@ -100,7 +100,7 @@ def test_server_names(prefix: str, workers: int) -> None:
 def test_make_identity(ttl_s: int | None, deadline_s: int | None) -> None:
     """Times are whole epoch seconds of the API's clock."""
     assert make_identity(ClusterSpec(prefix="a", ttl_s=ttl_s), uid="u", owner="o", now_s=NOW_S + 0.9) == Identity(
-        prefix="a", uid="u", owner="o", created_s=1795000000, deadline_s=deadline_s
+        prefix="a", uid="u", owner="o", created_s=1795000000, deadline_s=deadline_s, certified_s=1829560000
     )
 
 
@@ -109,6 +109,8 @@ def test_labels() -> None:
     assert identity().labels("worker") == _LABELS | {"role": "worker"}
     forever = Identity(prefix="cluster", uid=UID, owner=OWNER, created_s=1795000000, deadline_s=None)
     assert forever.labels("firewall") == _LABELS | {"role": "firewall", "deadline": "none"}
+    certified = evolve(forever, certified_s=1829560000)
+    assert certified.labels("network").items() - forever.labels("network").items() == {("certified", "1829560000")}
 
 
 @pytest.mark.parametrize("state", ["creating", "ready"])

@@ -53,6 +53,7 @@ def cluster_document(
         "deadline_s": holding.deadline_s,
         "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
         "idle_limit_s": holding.idle_s,
+        "certificates_end_s": holding.certified_s,
         "protected": holding.is_protected,
         "keys_here": kept.folder is not None,
         "imported": kept.folder is not None and kept.folder.is_imported,
