@@ -250,6 +250,15 @@ def judge_tls(here: TlsFacts) -> Check:
     return Check(name="tls", status="ok", message=f"{here}.")
 
 
+def judge_dask(python: str) -> Check:
+    """That the client's Python can use Dask; what speaks against that is an error of its own.
+
+    Args:
+        python: Its program.
+    """
+    return Check(name="dask", status="ok", message=f"{python} loads Dask, and makes a client as it is configured here.")
+
+
 def judge_tls_on_nodes(there: Mapping[str, TlsFacts]) -> Check:
     """Whether the connections of a cluster's processes do.
 

@@ -26,6 +26,7 @@ from scherbelberg.diagnosis import (
     judge_budget,
     judge_certificates,
     judge_clock,
+    judge_dask,
     judge_disk,
     judge_folders,
     judge_openssh,
@@ -52,6 +53,7 @@ from scherbelberg.holdings import Holding, holdings, selector
 from scherbelberg.interpreter import own_client, read_client, read_tls
 from scherbelberg.keeping import remembered_folder
 from scherbelberg.links import Links
+from scherbelberg.proving import rehearse
 from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
 from scherbelberg.share import openssl_errors
 from scherbelberg.store import Folder, Store
@@ -110,7 +112,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
         return (
             failed("token", error),
             *_judge_cloud(found.facts),
-            *_judge_computer(home_folder(), None),
+            *await _judge_computer(home_folder(), None),
             unknown("state", "there is no token"),
             unknown("certificates", "there is no token"),
         )
@@ -119,7 +121,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
         return (
             failed("settings", error),
             *(unknown(name, "the settings make no sense") for name in names),
-            *_judge_computer(home_folder(), None),
+            *await _judge_computer(home_folder(), None),
             unknown("state", "the settings make no sense"),
             unknown("certificates", "the settings make no sense"),
         )
@@ -127,7 +129,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
     return (
         judge_token(found.facts),
         *_judge_cloud(found.facts),
-        *_judge_computer(settings.home, settings.access.endpoint),
+        *await _judge_computer(settings.home, settings.access.endpoint),
         *_judge_clusters(settings, found),
     )
 
@@ -136,7 +138,7 @@ def _judge_cloud(facts: ApiFacts) -> tuple[Check, ...]:
     return judge_route(facts), judge_budget(facts), judge_clock(facts.ahead_s)
 
 
-def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
+async def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
     missing = tuple(name for name in ("ssh", "scp") if shutil.which(name) is None)
     try:
         facts = _look_at_folders(home, endpoint)
@@ -147,6 +149,7 @@ def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
     return (
         judge_versions(client.versions, facts.versions),
         _judge_tls(client),
+        await _judge_dask(),
         judge_openssh(missing),
         judge_folders(facts),
         judge_permissions(facts),
@@ -162,6 +165,17 @@ def _client() -> Client:
     with suppress(BadInput):
         return own_client() if active is None else read_client(*active)
     return own_client()
+
+
+async def _judge_dask() -> Check:
+    """Whether a create would find a client that can use a cluster."""
+    active = active_client()
+    try:
+        client = own_client() if active is None else read_client(*active)
+        await rehearse(client)
+    except ScherbelbergError as error:
+        return failed("dask", error)
+    return judge_dask(client.path)
 
 
 def _judge_tls(client: Client) -> Check:
@@ -182,6 +196,7 @@ async def _look_at_nodes(prefix: str) -> Check:
         folder = remembered_folder(home_folder(), endpoint_in(), prefix)
         if folder is None:
             return unknown("tls_on_nodes", f"this computer has no keys of a cluster '{prefix}'")
+        await rehearse(own_client())  # which loads what asks them
         links = Links(folder, folder.read(), folder.keyring().ssh.private)
         try:
             return await _ask_nodes(links)

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The proof that a cluster computes, by whatever interpreter its text is given to; so it knows nothing of ours.
+"""The proof that a cluster computes, and its rehearsal, by whatever interpreter its text is given to.
+
+So it knows nothing of ours.
 
 Reads what it is asked as JSON from stdin, and answers with JSON on stdout.
 """
@@ -17,6 +19,27 @@ from typing import Any
 from distributed import Client, Security
 
 
+class _Alone(Client):  # type: ignore[misc] # distributed is typed in part only
+    """A client that is made, and connects to nobody."""
+
+    def start(self, **_: Any) -> None:
+        """Do nothing."""
+
+
+async def rehearse(asked: dict[str, Any]) -> dict[str, Any]:
+    """Make a client as for a proof, by all that Dask is configured with here.
+
+    Args:
+        asked: PEM texts of ``authority``, ``certificate`` and ``key``.
+
+    Returns:
+        Nothing; whatever speaks against a client is raised.
+    """
+    client = _Alone("tls://127.0.0.1:1", security=_security(asked), asynchronous=True, set_as_default=False)
+    await client.rpc.close()
+    return {}
+
+
 async def prove(asked: dict[str, Any]) -> dict[str, Any]:
     """Look at a cluster and compute on it.
 
@@ -27,14 +50,8 @@ async def prove(asked: dict[str, Any]) -> dict[str, Any]:
     Returns:
         JSON values: by name what Dask says of the versions of ``scheduler`` and ``workers``, and a sum by worker.
     """
-    security = Security(
-        require_encryption=True,
-        tls_ca_file=asked["authority"],
-        tls_client_cert=asked["certificate"],
-        tls_client_key=asked["key"],
-    )
     within_s = asked["within_s"]
-    async with Client(asked["address"], security=security, asynchronous=True, timeout=within_s) as client:
+    async with Client(asked["address"], security=_security(asked), asynchronous=True, timeout=within_s) as client:
         with suppress(TimeoutError):  # who is missing is told by who is there
             await client.wait_for_workers(asked["workers"], timeout=within_s)
         identity = await client.scheduler.identity(n_workers=-1)
@@ -48,5 +65,18 @@ async def prove(asked: dict[str, Any]) -> dict[str, Any]:
         }
 
 
+def _security(asked: dict[str, Any]) -> Security:
+    return Security(
+        require_encryption=True,
+        tls_ca_file=asked["authority"],
+        tls_client_cert=asked["certificate"],
+        tls_client_key=asked["key"],
+    )
+
+
+async def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    return await (prove(asked) if "address" in asked else rehearse(asked))
+
+
 if __name__ == "__main__":
-    print(json.dumps(asyncio.run(prove(json.load(sys.stdin))), default=str))  # noqa: T201 - this is how it answers
+    print(json.dumps(asyncio.run(_answer(json.load(sys.stdin))), default=str))  # noqa: T201 - this is how it answers

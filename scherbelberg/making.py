@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import logging
 from collections.abc import Mapping
 
@@ -246,10 +244,7 @@ class _Making:
 
     async def _make_nodes(self) -> None:
         """Make all nodes, prove that they compute, and have the roster end."""
-        # Loading Dask takes seconds of this computer's time: while the cloud's machines boot, they cost nothing.
-        dask = asyncio.create_task(asyncio.to_thread(importlib.import_module, "scherbelberg.daskclient"))
         await together(*(self._make_node(node.name) for node in self._plan.nodes))
-        await dask
         await self._prove()
         self._roster.end()
 

@@ -43,6 +43,7 @@ from scherbelberg.plan import (
     node_platform,
     plan_node,
 )
+from scherbelberg.proving import rehearse
 from scherbelberg.pylock import check_wheels
 from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
 from scherbelberg.selecting import architectures_for, choose
@@ -128,10 +129,11 @@ async def place(
         agree: Is awaited with the plan of a new cluster before its name is claimed; what it raises is raised.
 
     Raises:
-        BadInput: It cannot be made.
+        BadInput: It cannot be made, or not be used by the client or with this computer's clock.
         ClusterExists: There is one of this name already.
         EnvironmentUnavailable: Its nodes cannot have the client's versions.
         VersionMismatch: They would have others.
+        WaitTimeout: The client does not load Dask in time.
     """
     listener(Event(phase=Phase.PLAN, state="start"))
     present = tuple(one for one in await survey(hetzner, settings) if one.holding.prefix == spec.prefix)
@@ -145,11 +147,13 @@ async def place(
         plan, environment = await _settled(
             spec, client=client, catalog=catalog, identity=identity, settings=settings, listener=listener
         )
+        await rehearse(client)
         await agree(plan)
         sent = await _private_files(environment, spec, settings, listener)
         return evolve(_claim(plan, environment, settings, store), sent=sent)
     with _resuming(folders[held.uid]) as folder:
         order = _resume(folder, spec, client, catalog, held)
+        await rehearse(client)
         listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
         return evolve(order, sent=await _private_files(order.environment, spec, settings, listener))
 

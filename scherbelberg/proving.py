@@ -1,24 +1,89 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The proof that a cluster computes, by the interpreter with which it will be used."""
+"""The proof that a cluster computes, by the interpreter with which it will be used, and its rehearsal."""
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 import json
+import re
 import sys
+import time
+import traceback
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from scherbelberg.children import run_child
+from scherbelberg.children import Ended, run_child
 from scherbelberg.daskdoor import PRELOAD, Door, difference
-from scherbelberg.environment import compare, versions_in
-from scherbelberg.errors import NodeUnreachable, VersionMismatch, WaitTimeout
+from scherbelberg.environment import Client, compare, versions_in
+from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
 from scherbelberg.fitting import Environment
+from scherbelberg.keys import make_authority, make_client
 from scherbelberg.settings import environment_with
+from scherbelberg.waiting import limited
 
 #: For another interpreter to load Dask.
 _LOADING_S = 60.0
+_LONGEST_REASON = 300
+#: The line of a traceback that says what was raised.
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(Error|Exception|Exit|Interrupt|Warning)\b.*", re.MULTILINE)
+#: Where a parser stumbled; what it quotes may be secret.
+_PLACE = re.compile(r"line \d+, column \d+")
+
+
+async def rehearse(client: Client) -> None:
+    """Show that an interpreter loads Dask and makes a client, with whatever Dask is configured with on this computer.
+
+    Args:
+        client: The interpreter.
+
+    Raises:
+        BadInput: It does not.
+        WaitTimeout: It takes too long.
+    """
+    authority = make_authority(uid="rehearsal", now_s=time.time())
+    own = make_client(authority, uid="rehearsal", now_s=time.time())
+    asked = {"authority": authority.certificate, "certificate": own.certificate, "key": own.key}
+    texts = {name: pem.decode() for name, pem in asked.items()}
+    if Path(client.path) != Path(sys.executable):
+        done = await _run(client.path, texts, what=f"The loading of Dask by {client.path}", within_s=_LOADING_S)
+        if done.code:
+            raise _no_dask(client.path, done.err.decode(errors="replace") or f"exit code {done.code}")
+        return
+    try:
+        async with limited(_LOADING_S):
+            await asyncio.to_thread(_rehearse_here, texts)
+    except TimeoutError:
+        raise WaitTimeout(what="The loading of Dask", within_s=_LOADING_S) from None
+    except Exception as error:  # whatever somebody's packages and configuration raise
+        raise _no_dask(client.path, "".join(traceback.format_exception_only(error))) from error
+
+
+def _rehearse_here(asked: dict[str, str]) -> None:
+    importlib.import_module("scherbelberg.daskclient")  # what proves, and takes seconds to load
+    asyncio.run(importlib.import_module("scherbelberg.elsewhere").rehearse(asked))
+
+
+def _no_dask(python: str, said: str) -> BadInput:
+    return BadInput(
+        f"The client's Python {python} cannot use Dask as it is installed and configured on this computer"
+        f" ({reason_in(said)}): mend that, or name another one with --client PYTHON."
+    )
+
+
+def reason_in(said: str) -> str:
+    """Find in what a program of Python's wrote why it ended, in one line.
+
+    Args:
+        said: All of it; what a parser quotes of somebody's file is left out.
+    """
+    raised = list(_RAISED.finditer(said))
+    rest = said[raised[-1].start() :] if raised else said
+    line = (raised[-1][0] if raised else (said.strip().splitlines() or [""])[-1]).strip().rstrip(":.")
+    line, place = line.removesuffix(", original error message")[:_LONGEST_REASON], _PLACE.findall(rest)
+    return f"{line}, {place[-1]}" if place and place[-1] not in line else line
 
 
 async def prove(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> dict[str, str]:
@@ -39,7 +104,7 @@ async def prove(door: Door, *, workers: tuple[str, ...], environment: Environmen
         VersionMismatch: Versions differ; the rows say where.
     """
     if Path(environment.client.path) == Path(sys.executable):
-        from scherbelberg import daskclient  # noqa: PLC0415 - heavy, and loaded in a thread by now
+        from scherbelberg import daskclient  # noqa: PLC0415 - heavy, and loaded by the rehearsal
 
         await daskclient.prove(door, workers=workers, environment=environment, within_s=within_s)
     else:
@@ -70,22 +135,25 @@ async def _prove_elsewhere(door: Door, *, workers: tuple[str, ...], environment:
 
 
 async def _answer(python: str, asked: dict[str, Any], within_s: float) -> dict[str, Any]:
-    text = (files("scherbelberg") / "elsewhere.py").read_text(encoding="utf-8")
-    done = await run_child(
-        [python, "-c", text],
-        what=f"The proof by {python}",
-        within_s=2 * within_s + _LOADING_S,
+    done = await _run(python, asked, what=f"The proof by {python}", within_s=2 * within_s + _LOADING_S)
+    if done.code:
+        said = done.err.decode(errors="replace").strip()
+        raise NodeUnreachable(
+            f"The client's Python {python} could not use the cluster ({reason_in(said or f'exit code {done.code}')}).",
+            node="scheduler",
+            log_tail=tuple(said.splitlines()[-20:]),
+        )
+    found: dict[str, Any] = json.loads(done.out)
+    return found
+
+
+async def _run(python: str, asked: dict[str, Any], *, what: str, within_s: float) -> Ended:
+    """Have another interpreter prove, or rehearse that."""
+    return await run_child(
+        [python, "-c", (files("scherbelberg") / "elsewhere.py").read_text(encoding="utf-8")],
+        what=what,
+        within_s=within_s,
         stdin=json.dumps(asked).encode(),
         # Dask is not what lies in the folder where we happen to be.
         environ=environment_with({"PYTHONSAFEPATH": "1", "DASK_DISTRIBUTED__CLIENT__PRELOAD": str(PRELOAD)}),
     )
-    if done.code:
-        lines = done.err.decode(errors="replace").strip().splitlines()
-        reason = lines[-1] if lines else f"exit code {done.code}"
-        raise NodeUnreachable(
-            f"The client's Python {python} could not use the cluster ({reason}).",
-            node="scheduler",
-            log_tail=tuple(lines[-20:]),
-        )
-    found: dict[str, Any] = json.loads(done.out)
-    return found

@@ -24,7 +24,7 @@ from scherbelberg.store import Folder
 pytestmark = pytest.mark.hosts("scripted")
 
 NAMES = (
-    *("token", "route", "rate_budget", "clock", "versions", "tls"),
+    *("token", "route", "rate_budget", "clock", "versions", "tls", "dask"),
     *("openssh", "folders", "permissions", "disk", "state", "certificates"),
 )
 #: What a cloud that is not there does not tell.
