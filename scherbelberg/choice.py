@@ -12,6 +12,8 @@ from itertools import takewhile
 from scherbelberg.catalog import Catalog, Image, Location, ServerType
 from scherbelberg.errors import BadInput
 
+#: What the cloud calls those whose services have other names.
+_OTHER_SYSTEMS = {"alma", "centos", "fedora", "opensuse", "rocky"}
 _LTS = re.compile(r"(\d[02468])\.04\Z")
 
 
@@ -70,6 +72,21 @@ def find_image(name: str | None, architecture: str, catalog: Catalog) -> Image |
     """Find what `pick_image` picks, or None."""
     wanted = (image for image in catalog.images if image.architecture == architecture and is_wanted(name, image))
     return max(wanted, key=lambda image: image.version or "", default=None)
+
+
+def check_system(image: Image) -> None:
+    """Refuse an image that is known to be of another family of systems than Ubuntu, on which nothing would start.
+
+    Args:
+        image: The image.
+
+    Raises:
+        BadInput: It is one.
+    """
+    if image.flavor in _OTHER_SYSTEMS:
+        raise BadInput(
+            f"Image {image.name or image.id} is {image.flavor}, and nodes need Ubuntu: name one of Ubuntu's."
+        )
 
 
 def is_wanted(name: str | None, image: Image) -> bool:

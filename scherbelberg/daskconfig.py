@@ -45,7 +45,15 @@ def read_dask_config(config: DaskConfig | None) -> str:
         raise BadInput(f"Dask's configuration is no YAML{where}.") from None
     if content is not None and not isinstance(content, dict):
         raise BadInput("Dask's configuration is no YAML mapping; to name a file, give its path as a pathlib.Path.")
+    if not _has_text_keys(content):
+        raise BadInput("Dask's configuration has keys in it that are no texts, which Dask cannot read: quote them.")
     return text
+
+
+def _has_text_keys(content: Any) -> bool:
+    if isinstance(content, dict):
+        return all(isinstance(key, str) and _has_text_keys(value) for key, value in content.items())
+    return True
 
 
 def _read(path: Path) -> str:

@@ -11,7 +11,7 @@ from itertools import zip_longest
 from attrs import evolve, frozen
 
 from scherbelberg.catalog import Catalog, Image, ServerType
-from scherbelberg.choice import find_image, find_location, find_type, is_wanted, pick_image
+from scherbelberg.choice import check_system, find_image, find_location, find_type, is_wanted, pick_image
 from scherbelberg.errors import BadInput
 from scherbelberg.pricing import Price, Tariff, total
 from scherbelberg.spec import ClusterSpec
@@ -220,6 +220,8 @@ def _places(
         where = ", ".join(locations)
         raise BadInput(f"The cloud names no price of an IPv4 address in {where}; choose another --location.")
     images = {kind.architecture: find_image(spec.image, kind.architecture, catalog) for kind, _ in priced}
+    for found in filter(None, images.values()):
+        check_system(found)
     imaged = [(kind, offer, image) for kind, offer in priced if (image := images[kind.architecture])]
     if priced and not imaged:
         pick_image(spec.image, priced[0][0].architecture, catalog)  # raises, and says what is missing

@@ -48,7 +48,10 @@ async def rehearse(client: Client) -> None:
     asked = {"authority": authority.certificate, "certificate": own.certificate, "key": own.key}
     texts = {name: pem.decode() for name, pem in asked.items()}
     if Path(client.path) != Path(sys.executable):
-        done = await _run(client.path, texts, what=f"The loading of Dask by {client.path}", within_s=_LOADING_S)
+        try:
+            done = await _run(client.path, texts, what=f"The loading of Dask by {client.path}", within_s=_LOADING_S)
+        except OSError as error:
+            raise _no_dask(client.path, str(error)) from None
         if done.code:
             raise _no_dask(client.path, done.err.decode(errors="replace") or f"exit code {done.code}")
         return

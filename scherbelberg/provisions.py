@@ -28,6 +28,11 @@ _SHELL = re.compile(
 )
 
 
+#: What Linux takes of one variable, name and value, in bytes, and what is left of a program's two million for all.
+_MOST_BYTES = 2**17 - 1
+_MOST_BYTES_OF_ALL = 10**6
+
+
 def _check_variables(instance: object, attribute: object, value: Mapping[str, str]) -> None:
     for name, text in value.items():
         if not isinstance(name, str) or not _NAME.match(name):
@@ -38,6 +43,22 @@ def _check_variables(instance: object, attribute: object, value: Mapping[str, st
             raise BadInput(f"The environment variable {name} cannot be set on nodes: their shell keeps it for itself.")
         if not isinstance(text, str) or "\0" in text:
             raise BadInput(f"The value of the environment variable {name} is no text, or has a zero byte in it.")
+
+
+def _check_sizes(value: Mapping[str, str]) -> None:
+    sizes = {}
+    for name, text in value.items():
+        try:
+            sizes[name] = len(f"{name}={text}".encode())
+        except UnicodeEncodeError:
+            raise BadInput(f"The value of the environment variable {name} is no text in UTF-8.") from None
+    name = max(sizes, key=sizes.__getitem__, default="")
+    if sizes.get(name, 0) > _MOST_BYTES or sum(sizes.values()) > _MOST_BYTES_OF_ALL:
+        raise BadInput(
+            f"The environment variable {name} has {sizes[name]} bytes, and all together have {sum(sizes.values())}:"
+            f" Linux starts no program with more than {_MOST_BYTES} in one or {_MOST_BYTES_OF_ALL} in all; put that"
+            " into files, or into storage."
+        )
 
 
 def _plain(value: Mapping[str, str] | None) -> dict[str, str]:
@@ -60,6 +81,9 @@ class Provisions:
     environ: Mapping[str, str] = field(factory=dict, converter=_plain, validator=_check_variables, repr=False)
     secrets: Mapping[str, str] = field(factory=dict, converter=_plain, validator=_check_variables, repr=False)
     dask_config: str = field(default="", repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        _check_sizes({**self.environ, **self.secrets})
 
     def script(self) -> str:
         """The lines by which a shell sets the variables; a secret wins over a variable of its name."""

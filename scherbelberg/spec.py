@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Literal
 
-from attrs import Attribute, field, frozen
+from attrs import Attribute, asdict, field, frozen
 
 from scherbelberg.access import has_secrets
 from scherbelberg.errors import BadInput
@@ -168,6 +168,9 @@ class Timeouts:
         delete: Until a cluster is proven gone.
         solve: Until a channel of packages or an index has answered one question.
         logs: For collecting the last log lines of what failed.
+
+    Raises:
+        BadInput: One is no number of seconds.
     """
 
     request: float = 30
@@ -180,6 +183,11 @@ class Timeouts:
     delete: float = 240
     solve: float = 120
     logs: float = 5
+
+    def __attrs_post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise BadInput(f"A deadline {name} of {value!r} cannot be: give a number of seconds.")
 
 
 def _check_processes(instance: object, attribute: object, value: int | str) -> None:

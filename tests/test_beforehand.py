@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import dask
+import distributed.client
 import pytest
 from attrs import evolve
 from choosing_world import shipped
@@ -27,6 +28,8 @@ from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 120
+#: Loaded before any test changes Dask's configuration for a while: it adds its own to that.
+_LOADED = distributed.client
 _TRACEBACK = """Traceback (most recent call last):
   File "<string>", line 16, in <module>
 yaml.scanner.ScannerError: mapping values are not allowed here

@@ -37,6 +37,8 @@ def test_nothing(config: Any) -> None:
         ("- hush\n", "no YAML mapping"),
         ("a: 1\nb: [hush\n", "is no YAML .line"),
         ("!!python/object:os.system {hush: 1}", "is no YAML"),
+        ("1: hush\n", "keys in it that are no texts"),
+        ("distributed: {worker: {true: hush}}", "quote them"),
         ({"a": {1, 2}}, "values in it that YAML does not know"),
         (Path("no such file"), "no such file cannot be read"),
     ],

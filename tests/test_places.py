@@ -68,6 +68,17 @@ def test_disks() -> None:
         place_at("cx23", "nbg1", snapshot, catalog)
 
 
+def test_other_systems() -> None:
+    """An image of a system on which nothing of ours starts is refused, and a snapshot of nobody knows what is not."""
+    kinds = {flavor: image(number, flavor, "9") for number, flavor in enumerate(("rocky", "fedora", "debian"), 4713)}
+    catalog = evolve(CATALOG, images=(*IMAGES, *kinds.values(), image(4720, "unknown", None, kind="snapshot")))
+    for flavor in ("rocky", "fedora"):
+        expected = f"Image {flavor}-9 is {flavor}, and nodes need Ubuntu: name one of Ubuntu's."
+        assert _refusal(ClusterSpec(image=f"{flavor}-9"), catalog) == expected
+    for name in ("debian-9", "4720"):
+        assert _words(ClusterSpec(image=name), catalog) == _words(ClusterSpec(), CATALOG)
+
+
 def test_named_types() -> None:
     """Named types are taken wherever they are sold, in their order; in other zones only if a location is named."""
     assert _words(ClusterSpec(scheduler="cx23", worker="cx33")) == (

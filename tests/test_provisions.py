@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import mmap
 import shutil
 import subprocess
+import sys
 
 import pytest
 from catalogues import FEW
@@ -28,6 +30,9 @@ _VALUE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
         ({"A\n": "x"}, "is no name"),
         ({"A": "x\0"}, "has a zero byte"),
         ({"A": 1}, "is no text"),
+        ({"A": "\udce9"}, "variable A is no text in UTF-8"),
+        ({"A": "1", "B": "x" * 2**17}, "variable B has 131074 bytes, and all together have 131077"),
+        ({f"A{number}": "x" * 10**5 for number in range(10)}, "and all together have 1000030"),
         ({"PATH": "/x"}, "PATH cannot be set on nodes"),
         ({"LD_PRELOAD": "/x"}, "cannot be set on nodes"),
         ({"PYTHONPATH": "/x"}, "cannot be set on nodes"),
@@ -58,6 +63,24 @@ def test_a_secret_wins() -> None:
     """Of a variable and a secret of one name, the secret is set; Dask's own settings but for its encryption may be."""
     provisions = Provisions(environ={"B": "1", "A": "no", "DASK_LOGGING__DISTRIBUTED": "info"}, secrets={"A": "yes"})
     assert provisions.script() == "export A=yes\nexport B=1\nexport DASK_LOGGING__DISTRIBUTED=info\n"
+
+
+@pytest.mark.skipif(
+    _BASH is None or sys.platform != "linux" or mmap.PAGESIZE != 4096, reason="needs bash on a common Linux"
+)
+def test_largest_value() -> None:
+    """What is taken at the most is what Linux starts a program with, and no byte more."""
+    text = "x" * (2**17 - 3)
+    for more, code in (("", 0), ("x", 126)):
+        script = f"export A={text}{more}; exec env true"
+        done = subprocess.run([str(_BASH)], input=script.encode(), env={}, check=False, capture_output=True, timeout=20)
+        assert done.returncode == code
+    assert Provisions(environ={"A": text}).environ == {"A": text}
+    with pytest.raises(BadInput, match="131072 bytes"):
+        Provisions(environ={"A": f"{text}x"})
+    many = [{f"{letter}{number}": "x" * 10**5 for number in range(5)} for letter in "AB"]
+    with pytest.raises(BadInput, match="all together"):
+        Provisions(environ=many[0], secrets=many[1])
 
 
 @pytest.mark.skipif(_BASH is None, reason="bash is not installed")

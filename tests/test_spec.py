@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from scherbelberg.errors import BadInput
-from scherbelberg.spec import ClusterSpec, Ports, check_network_range, check_prefix, suggest_prefix
+from scherbelberg.spec import ClusterSpec, Ports, Timeouts, check_network_range, check_prefix, suggest_prefix
 
 #: RFC 1123, which server names follow.
 HOST_NAME = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -183,6 +183,13 @@ def test_bad_wishes(fields: dict[str, Any], words: str) -> None:
     """What cannot be is refused in one sentence before anything is rented."""
     with pytest.raises(BadInput, match=re.escape(words)):
         ClusterSpec(**fields)
+
+
+@pytest.mark.parametrize("value", [-1, float("inf"), float("nan"), "5", None, True])
+def test_bad_deadlines(value: Any) -> None:
+    """A deadline that is no number of seconds is refused here, and not when it is first waited for."""
+    with pytest.raises(BadInput, match="A deadline node_wait of "):
+        Timeouts(node_wait=value)
 
 
 def test_good_wishes() -> None:
