@@ -234,7 +234,8 @@ async def acting(
                 authority=authority,
                 settings=settings_of(name, private[number]),
             )
-            await hosts.boot(number, actor.address)
+            await hosts.power_on(number, actor.address)
+            await hosts.boot(number)
             actors.append(actor)
         yield actors
     finally:

@@ -48,6 +48,7 @@ class NoHosts:
     def __init__(self) -> None:
         self.up: dict[int, tuple[str | None] | None] = {}
         self.snapshots: set[int] = set()
+        self._powered: dict[int, tuple[str | None]] = {}
 
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host."""
@@ -55,15 +56,21 @@ class NoHosts:
         assert plan.snapshot is None or plan.snapshot in self.snapshots
         self.up[plan.number] = None
 
-    async def boot(self, number: int, address: str | None) -> None:
-        """Switch a host on."""
+    async def power_on(self, number: int, address: str | None) -> None:
+        """Give a host power."""
         assert self.up[number] is None
-        self.up[number] = (address,)
+        self._powered[number] = (address,)
+
+    async def boot(self, number: int) -> None:
+        """Boot a host."""
+        assert self.up[number] is None
+        self.up[number] = self._powered.pop(number)
 
     async def halt(self, number: int) -> None:
         """Switch a host off."""
         assert number in self.up
         self.up[number] = None
+        self._powered.pop(number, None)
 
     async def remove(self, number: int) -> None:
         """Delete a host."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +14,7 @@ from sandbox_helpers import Api, Json, Waiter, order, unique
 from sandbox_orders import Ahead, act, code, ended, finish, idle, look, make, settled
 
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, SoldOut
+from scherbelberg.sandbox.words import ActionFault, Faults, HostFault, SoldOut
 
 
 @pytest.mark.parametrize(
@@ -201,6 +202,27 @@ def test_dead_server(api: Api, emulated: SandboxThread) -> None:
 
     Waiter().wait(lambda: answers(alive), what="SSH of the one that lives")
     assert not answers(dead)
+    for row in (dead, alive):
+        api.done(api("DELETE", f"/servers/{row['id']}").body["action"])
+
+
+def test_silent_server(api: Api, emulated: SandboxThread) -> None:
+    """A silent server drops connections until it has booted, and refuses them when it is off."""
+    emulated.set_faults(Faults(dead=("dead-*",), hosts=(HostFault(how="silent"),)))
+    dead, alive = settled(api, name=unique("dead")), settled(api)
+
+    def meets(row: Json) -> int:
+        with socket.socket() as probe:
+            probe.settimeout(0.3)
+            return probe.connect_ex((row["public_net"]["ipv4"]["ip"], api.settings.ssh_port))
+
+    Waiter().wait(lambda: meets(alive) == 0, what="SSH of the one that lives")
+    assert meets(dead) == errno.EAGAIN  # what Python makes of a deadline
+    for row in (dead, alive):
+        api.done(api("POST", f"/servers/{row['id']}/actions/poweroff").body["action"])
+        assert meets(row) == errno.ECONNREFUSED
+    api.done(api("POST", f"/servers/{alive['id']}/actions/poweron").body["action"])
+    Waiter().wait(lambda: meets(alive) == 0, what="its return")
     for row in (dead, alive):
         api.done(api("DELETE", f"/servers/{row['id']}").body["action"])
 

@@ -167,7 +167,8 @@ async def test_host_key(actor: Actor) -> None:
     assert (await actor.run(command("settle"), born=True)).code == 0
     assert list((actor.root / "etc/ssh").glob("ssh_host_*")) == []
     await actor.hosts.halt(0)
-    await actor.hosts.boot(0, actor.address)
+    await actor.hosts.power_on(0, actor.address)
+    await actor.hosts.boot(0)
     assert (await actor.run(command("status"), born=True)).said == ["stopped"]
 
 

@@ -221,7 +221,8 @@ async def test_connection_that_just_came(actor: Actor) -> None:
                 while client.recv(100):
                     pass
         gc.collect()  # a socket that nobody closed complains now, and a complaint is a failure
-        await actor.hosts.boot(0, actor.address)
+        await actor.hosts.power_on(0, actor.address)
+        await actor.hosts.boot(0)
 
 
 async def test_servers_are_forgotten(tmp_path: Path) -> None:

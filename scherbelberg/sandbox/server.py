@@ -181,7 +181,7 @@ class Sandbox:
         from scherbelberg.sandbox.hosts.machines.driver import MachineHosts  # noqa: PLC0415
         from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET  # noqa: PLC0415
 
-        machines = MachineHosts(folder, places=self._interfaces, rules=self.project.rules)
+        machines = MachineHosts(folder, places=self._interfaces, rules=self.project.rules, diagnose=self._diagnose)
         try:
             await machines.start()
         except BaseException:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from port_scan import open_among
-from sandbox_helpers import Api, Machine, rent, run
+from sandbox_helpers import Api, Machine, Waiter, rent, run
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.machines import links
 from scherbelberg.sandbox.hosts.machines.filtering import ruleset
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.waiting import until
 
 pytest_plugins = ("machine_fixtures",)
@@ -133,6 +135,24 @@ async def test_power(machine: Machine, way: str) -> None:
             return None
 
     await until(forgotten, every_s=0.2, within_s=60, what="The machine's return")
+
+
+def test_silence(machines: SandboxThread, machine: Machine) -> None:
+    """A silent machine refuses nobody while it boots: packets to its SSH server are dropped until that listens."""
+    machines.set_faults(Faults(hosts=(HostFault(how="silent"),)))
+    machine.api.done(machine.api("POST", f"/servers/{machine.row['id']}/actions/reset").body["action"])
+    met = set()
+
+    def is_back() -> bool:
+        with socket.socket() as probe:
+            probe.settimeout(0.2)
+            met.add(probe.connect_ex((machine.ip, machine.port)))
+        return 0 in met
+
+    Waiter().wait(is_back, what="The machine's return", within_s=60)
+    machines.set_faults(Faults())
+    assert met <= {0, errno.EAGAIN, errno.EHOSTUNREACH}
+    assert errno.EAGAIN in met
 
 
 async def test_private_network(machine: Machine) -> None:

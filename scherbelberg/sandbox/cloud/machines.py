@@ -197,6 +197,7 @@ class Machines:
         server.status = "starting"
         await self._work.pause(self._work.delays.start_s)
         server.status = "running"
+        await self._driver.power_on(server.id, self._project.address(server))
         if not any(fnmatchcase(server.name, pattern) for pattern in self._work.faults().dead):
             self._boots[server.id] = asyncio.create_task(self._boot(server))
 
@@ -206,7 +207,7 @@ class Machines:
         share = server.id * 0.618 % 1
         await self._work.pause(delays.boot_s + share * delays.boot_spread_s)
         try:
-            await self._driver.boot(server.id, self._project.address(server))
+            await self._driver.boot(server.id)
         except (OSError, ValueError, ScherbelbergError):
             _log.exception("host of server %s did not boot", server.id)
         else:

@@ -38,8 +38,11 @@ class Driver(Protocol):
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host from its image; it is off."""
 
-    async def boot(self, number: int, address: str | None) -> None:
-        """Switch a host on; when this returns, SSH answers at its public address, if it has one."""
+    async def power_on(self, number: int, address: str | None) -> None:
+        """Give a host power and its public address, if it has one; SSH does not answer there yet."""
+
+    async def boot(self, number: int) -> None:
+        """Boot a host that has power; when this returns, SSH answers at its public address."""
 
     async def halt(self, number: int) -> None:
         """Switch a host off; nothing of it runs afterwards."""

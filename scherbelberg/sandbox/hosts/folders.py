@@ -16,8 +16,11 @@ from scherbelberg.sandbox.hosts.layout import copy_disk
 class Host(Protocol):
     """One host."""
 
-    async def boot(self, address: str | None) -> None:
-        """Switch it on."""
+    async def power_on(self, address: str | None) -> None:
+        """Give it power and a public address."""
+
+    async def boot(self) -> None:
+        """Boot it."""
 
     async def halt(self) -> None:
         """Switch it off."""
@@ -50,9 +53,13 @@ class FolderHosts(Generic[H]):
     def _snapshot(self, number: int) -> Path:
         return self._folder / f"snapshot-{number}"
 
-    async def boot(self, number: int, address: str | None) -> None:
-        """Switch a host on."""
-        await self._hosts[number].boot(address)
+    async def power_on(self, number: int, address: str | None) -> None:
+        """Give a host power and its public address, if it has one."""
+        await self._hosts[number].power_on(address)
+
+    async def boot(self, number: int) -> None:
+        """Boot a host that has power."""
+        await self._hosts[number].boot()
 
     async def save(self, number: int, snapshot: int) -> None:
         """Copy a host's files."""

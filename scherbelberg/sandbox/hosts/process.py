@@ -46,17 +46,22 @@ class ProcessHost:
         self._standins = standins
         self._sshd: Sshd | None = None
 
-    async def boot(self, address: str | None) -> None:
-        """Start sshd, and nothing else: a host has no init that would start services.
+    async def power_on(self, address: str | None) -> None:
+        """Give it power.
 
         Args:
-            address: Where it takes SSH; None for nowhere.
+            address: Where it will take SSH; None for nowhere.
         """
-        await asyncio.to_thread(prepare_boot, self._root)
         if address is not None:
             sshd = Sshd(self._root, address=address, port=self._port, serve=self._serve, health=self._health)
-            sshd.start()
+            sshd.hold()
             self._sshd = sshd
+
+    async def boot(self) -> None:
+        """Start sshd, and nothing else: a host has no init that would start services."""
+        await asyncio.to_thread(prepare_boot, self._root)
+        if self._sshd is not None:
+            self._sshd.start()
 
     async def halt(self) -> None:
         """End everything that runs here, daemons included."""

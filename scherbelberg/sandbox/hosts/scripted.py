@@ -76,14 +76,13 @@ class ScriptedHost:
             die=self._die,
         )
 
-    async def boot(self, address: str | None) -> None:
-        """Start sshd, and nothing else.
+    async def power_on(self, address: str | None) -> None:
+        """Give it power.
 
         Args:
-            address: Where it takes SSH; None for nowhere.
+            address: Where it will take SSH; None for nowhere.
         """
         async with self._switching:
-            await asyncio.to_thread(prepare_boot, self._stage.root)
             if address is None:
                 return
             self._service.host = address
@@ -96,8 +95,15 @@ class ScriptedHost:
                 find=self._find,
                 files=False,
             )
-            sshd.start()
+            sshd.hold()
             self._sshd = sshd
+
+    async def boot(self) -> None:
+        """Start sshd, and nothing else."""
+        async with self._switching:
+            await asyncio.to_thread(prepare_boot, self._stage.root)
+            if self._sshd is not None:
+                self._sshd.start()
 
     async def halt(self) -> None:
         """End everything that runs here."""

@@ -18,6 +18,7 @@ import asyncssh
 
 from scherbelberg.sandbox.hosts.execution import Process
 from scherbelberg.sandbox.hosts.health import HEALTHY, Health
+from scherbelberg.sandbox.hosts.silence import Silence
 from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 
 _log = logging.getLogger(__name__)
@@ -126,6 +127,7 @@ class Sshd:
         self._health = health
         self._find = find
         self._files = files
+        self._silence = Silence(address, port)
         self._socket: socket.socket | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._arriving: set[socket.socket] = set()
@@ -133,12 +135,22 @@ class Sshd:
         self._keys_seen: tuple[int, int] | None = None
         self._options: asyncssh.SSHServerConnectionOptions | None = None
 
+    def hold(self) -> None:
+        """Do not listen yet: who comes is refused at once, or hears nothing if the host is silent.
+
+        Raises:
+            OSError: The address cannot be used.
+        """
+        if self._health.ails("silent"):
+            self._silence.begin()
+
     def start(self) -> None:
         """Listen.
 
         Raises:
             OSError: The address cannot be used.
         """
+        self._silence.end()
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -153,6 +165,7 @@ class Sshd:
 
     async def stop(self) -> None:
         """Cut all connections and listen no more."""
+        self._silence.end()
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()

@@ -17,6 +17,7 @@ from tornado.httpserver import HTTPServer
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.machines import links
 from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
 from scherbelberg.sandbox.hosts.machines.commands import check_programs, run
@@ -42,13 +43,15 @@ class MachineHosts:
         folder: Below which the machines' disks are.
         places: Where servers are in private networks.
         rules: What their firewalls let through.
+        diagnose: Tells what is wrong with machines.
     """
 
-    def __init__(self, folder: Path, *, places: Places, rules: Rules) -> None:
+    def __init__(self, folder: Path, *, places: Places, rules: Rules, diagnose: Diagnose = all_well) -> None:
         check_programs()
         self._folder = folder
         self._places = places
         self._rules = rules
+        self._diagnose = diagnose
         self._machines: dict[int, Machine] = {}
         self._followers: dict[int, asyncio.Task[None]] = {}
         self._base: Path | None = None
@@ -78,15 +81,20 @@ class MachineHosts:
             raise AssertionError("the driver has not started")
         self._count += 1
         name = f"{MARK}{self._count}"
-        machine = Machine(name, self._folder / str(plan.number), base=self._base, plan=plan)
+        health = Health(plan.name, self._diagnose)
+        machine = Machine(name, self._folder / str(plan.number), base=self._base, plan=plan, health=health)
         await machine.prepare(None if plan.snapshot is None else self._snapshot(plan.snapshot))
         self._machines[plan.number] = machine
 
-    async def boot(self, number: int, address: str | None) -> None:
+    async def power_on(self, number: int, address: str | None) -> None:
+        """Give a machine its public address; before it boots, nobody answers there."""
+        self._machines[number].address = address
+
+    async def boot(self, number: int) -> None:
         """Switch a machine on; private interfaces come when it runs already."""
         machine = self._machines[number]
         await machine.wire({}, self._rules(number))  # in force from the first moment
-        await machine.boot(address)
+        await machine.boot()
         self._followers[number] = asyncio.create_task(self._follow(number, machine))
 
     async def _follow(self, number: int, machine: Machine) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 #: The interface to which firewalls apply; private ones are not filtered, as on Hetzner.
 PUBLIC = "eth0"
 _TABLE = "inet sandbox"
+#: Beside the firewalls, which change while it is in force.
+_SILENCE = "inet silence"
 
 
 def ruleset(rules: Sequence[Mapping[str, Any]] | None) -> str:
@@ -28,6 +30,22 @@ def ruleset(rules: Sequence[Mapping[str, Any]] | None) -> str:
             lines += _chain("output", "oifname", outgoing)
         lines.append("}")
     return "\n".join(lines) + "\n"
+
+
+def silence(*, port: int) -> str:
+    """Write a script for nft by which a port answers nothing from outside; firewalls hold as before.
+
+    Args:
+        port: Which.
+    """
+    rules = (f'iifname "{PUBLIC}" tcp dport {port} drop',)
+    chain = ["chain input {", "type filter hook input priority -20; policy accept;", *rules, "}"]
+    return "\n".join([f"{end_of_silence()}table {_SILENCE} {{", *chain, "}"]) + "\n"
+
+
+def end_of_silence() -> str:
+    """Write a script for nft that ends it, or does nothing."""
+    return f"add table {_SILENCE}\ndelete table {_SILENCE}\n"
 
 
 def _is(rule: Mapping[str, Any], direction: str) -> bool:

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.machines import groups, links
 from scherbelberg.sandbox.hosts.machines.commands import run, spawn
-from scherbelberg.sandbox.hosts.machines.filtering import ruleset
+from scherbelberg.sandbox.hosts.machines.filtering import end_of_silence, ruleset, silence
 from scherbelberg.sandbox.hosts.system import write_private
 from scherbelberg.waiting import until
 
 _BOOT_S = 60.0
 _LOOK_S = 0.02
+_SSH_PORT = 22
 #: nspawn's exit code when the machine inside wants to boot again.
 _REBOOT = 133
 _SEED = "var/lib/cloud/seed/nocloud"
@@ -36,22 +38,25 @@ class Machine:
         folder: For its disk and its log.
         base: What its disk begins with.
         plan: What it is.
+        health: What is wrong with it.
     """
 
     #: Folders of this computer that machines see, unchangeable: for programs that stand in for what is not to be had.
     shared: ClassVar[tuple[Path, ...]] = ()
 
-    def __init__(self, name: str, folder: Path, *, base: Path, plan: HostPlan) -> None:
+    def __init__(self, name: str, folder: Path, *, base: Path, plan: HostPlan, health: Health) -> None:
         self.name = name
         self.plan = plan
         self.address: str | None = None
         self._folder = folder
         self._base = base
+        self._health = health
         self._mount = links.MOUNTS / name
         self._nspawn: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._places: dict[int, IPv4Interface] = {}
         self._rules: str | None = None
+        self._is_silent = False
         self._wiring = asyncio.Lock()
 
     @property
@@ -82,9 +87,9 @@ class Machine:
         write_private(seed / "meta-data", json.dumps(identity).encode())
         write_private(seed / "user-data", _unwrapped(self.plan.user_data or "#cloud-config\n{}\n"))
 
-    async def boot(self, address: str | None) -> None:
+    async def boot(self) -> None:
         """Switch it on; when this returns, SSH answers, if it has a public address."""
-        self.address = address
+        address = self.address
         self._mount.mkdir(parents=True, exist_ok=True)
         layers = f"lowerdir={self._base},upperdir={self.disk},workdir={self._folder / 'work'}"
         await run("mount", "-t", "overlay", "overlay", "-o", layers, str(self._mount))
@@ -93,11 +98,20 @@ class Machine:
         await self._start()
         self._watch = asyncio.create_task(self._boot_again())
         if address is not None:
-            await until(
-                lambda: _greets(address), every_s=_LOOK_S, within_s=_BOOT_S, what=f"SSH of machine {self.plan.name}"
-            )
+            what = f"SSH of machine {self.plan.name}"
+            await self._end_silence(what)
+            await until(lambda: _greets(address), every_s=_LOOK_S, within_s=_BOOT_S, what=what)
+
+    async def _end_silence(self, what: str) -> None:
+        if self._is_silent:
+            await until(self._listens, every_s=_LOOK_S, within_s=_BOOT_S, what=what)
+            await self._nft(end_of_silence())
+            self._is_silent = False
 
     async def _start(self) -> None:
+        self._is_silent = self._health.ails("silent")
+        if self._is_silent:
+            await self._nft(silence(port=_SSH_PORT))
         with (self._folder / "console.log").open("ab") as log:
             self._nspawn = await spawn(*self._words(), log=log.fileno())
 
@@ -117,6 +131,7 @@ class Machine:
         """A machine may reboot by itself."""
         while self._nspawn is not None and await self._nspawn.wait() == _REBOOT:
             await self._start()
+            await self._end_silence(f"SSH of machine {self.plan.name} after its reboot")
 
     async def wire(self, places: Mapping[int, IPv4Interface], rules: Sequence[Mapping[str, Any]] | None) -> None:
         """Connect it as the API says, if it runs.
@@ -142,7 +157,15 @@ class Machine:
 
     async def _filter(self) -> None:
         if self._rules is not None:
-            await run("ip", "netns", "exec", self.name, "nft", "-f", "-", stdin=self._rules)
+            await self._nft(self._rules)
+
+    async def _nft(self, script: str) -> None:
+        await run("ip", "netns", "exec", self.name, "nft", "-f", "-", stdin=script)
+
+    async def _listens(self) -> bool | None:
+        """Whether sshd listens, which cannot be seen from outside while that is silent."""
+        words = ("ss", "--no-header", "--listening", "--numeric", "--tcp", f"sport = :{_SSH_PORT}")
+        return bool((await run("ip", "netns", "exec", self.name, *words)).strip()) or None
 
     async def halt(self) -> None:
         """Pull the plug; nothing of it runs afterwards."""
@@ -195,7 +218,7 @@ def _unwrapped(data: str) -> bytes:
 
 async def _greets(address: str) -> bool | None:
     try:
-        reader, writer = await asyncio.open_connection(address, 22)
+        reader, writer = await asyncio.open_connection(address, _SSH_PORT)
     except OSError:
         return None
     with contextlib.closing(writer):
