@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -18,6 +19,9 @@ from scherbelberg.reminding import Reminder
 from scherbelberg.remote import Remote
 from scherbelberg.store import Folder
 from scherbelberg.tunnel import Tunnel
+
+if TYPE_CHECKING:
+    from scherbelberg.transport import Transport
 
 
 class Links:
@@ -35,6 +39,8 @@ class Links:
     def __init__(self, folder: Folder, manifest: Manifest, ssh_key: str) -> None:
         self.manifest = manifest
         self.folder = folder
+        #: The cloud's API, if it was asked: nodes are no further away than it is.
+        self.api: Transport | None = None
         self._ssh_key = ssh_key
         self._remotes: dict[str, Remote] = {}
         self._tunnels: list[Tunnel] = []
@@ -79,6 +85,7 @@ class Links:
             port=self.manifest.ssh_port,
             key=self._ssh_key,
             host_keys=lambda: self.node(name).host_keys,
+            answered_s=lambda: None if self.api is None else self.api.quickest_s,
         )
 
     @asynccontextmanager

@@ -169,6 +169,7 @@ class _Making:
         keep: bool,
     ) -> None:
         self.links = Links(order.folder, order.manifest, order.credentials.ssh.private)
+        self.links.api = hetzner
         self._hetzner = hetzner
         self._order = order
         self._renting = Renting(

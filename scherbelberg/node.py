@@ -175,6 +175,7 @@ class Node:
         timeouts = self._links.manifest.spec.timeouts
         await remote.reach(within_s=timeouts.reach)
         async with opened(self._settings, timeouts) as hetzner:
+            self._links.api = hetzner
             server = await self._server(hetzner)
             await self._demand(remote, f"touch {_STILL_UP}", "It cannot be told when it has rebooted")
             await self._booted(remote, hetzner, await hetzner.reboot(server))
@@ -200,13 +201,14 @@ class Node:
             if failed := (await hetzner.failed_actions((action,))).get(action):
                 raise CloudError(f"Node {self.name} was not rebooted: {failed}.", api_code="action_failed")
             try:
+                await remote.reach(within_s=PING_S)
                 done = await remote.run(f"test -e {_STILL_UP}", within_s=PING_S)
             except (NodeUnreachable, WaitTimeout):
                 return None  # it is down, or goes down
             return True if done.exit_code == 1 else None
 
         what = f"The reboot of node {self.name}"
-        await until(booted, every_s=0.2, growth=1.3, longest_s=3, within_s=timeouts.reach, what=what, node=self.name)
+        await until(booted, every_s=0.2, growth=1.3, longest_s=1, within_s=timeouts.reach, what=what, node=self.name)
 
     async def _visit(self, work: Callable[[Remote], Coroutine[Any, Any, T]]) -> T:
         async def visited() -> T:

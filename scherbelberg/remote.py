@@ -8,6 +8,9 @@ Nothing of the user's own SSH configuration, agent, keys or known hosts is used.
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -19,15 +22,18 @@ import asyncssh
 from scherbelberg.awake import CLOCK
 from scherbelberg.commandresult import CommandResult
 from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
-from scherbelberg.waiting import Deadline, limited, together, until
+from scherbelberg.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s
+from scherbelberg.waiting import Deadline, limited, pause, together, until
 
 _KEEPALIVE_S = 15
 _KEEPALIVES = 4
-_CONNECT_S = 10
-_LOGIN_S = 20
+#: For so many seconds silence is met with new connections, also where one failure of another kind is enough.
+_SILENCE_S = 10.0
+_LOGIN_S = 20.0
 _SURVIVAL_S = 5
 #: After so many seconds it is worth mentioning that a machine says nothing.
-_SILENT_S = 1.0
+_WORTH_TELLING_S = 1.0
+_LOG = logging.getLogger("scherbelberg")
 
 
 class Remote:
@@ -39,22 +45,36 @@ class Remote:
         port: Where it takes SSH.
         key: Our private key, in OpenSSH's format.
         host_keys: Returns the public host keys that are accepted at the time of asking.
+        answered_s: Returns the shortest time in which the cloud's API has answered so far, in seconds, or None.
 
     Raises:
         StateDamaged: The key is none.
     """
 
-    def __init__(self, *, node: str, host: str, port: int, key: str, host_keys: Callable[[], Iterable[str]]) -> None:
+    def __init__(
+        self,
+        *,
+        node: str,
+        host: str,
+        port: int,
+        key: str,
+        host_keys: Callable[[], Iterable[str]],
+        answered_s: Callable[[], float | None] = lambda: None,
+    ) -> None:
         self.node = node
         self._host = host
         self._port = port
         self._key = _read_key(key)
         self._host_keys = host_keys
+        self._answered_s = answered_s
         self._connection: asyncssh.SSHClientConnection | None = None
         self._is_aborted = False
         self._standstills = 0
         self._connecting = asyncio.Lock()
+        self._failure: Failure | None = None
         self._last = ""
+        self._refusals = 0
+        self._turn = Deadline(0)
 
     async def reach(self, *, within_s: float) -> None:
         """Connect, with as many tries as it takes.
@@ -67,37 +87,28 @@ class Remote:
         Raises:
             NodeUnreachable: The deadline passed.
         """
-        is_stranger = False
 
         async def connected() -> bool | None:
-            nonlocal is_stranger
-            begun = Deadline(_SILENT_S)
             try:
                 await self._connect()
-            except (OSError, asyncssh.Error) as error:
-                self._last = str(error) or type(error).__name__
-                is_stranger = isinstance(error, asyncssh.HostKeyNotVerifiable)
+            except NodeUnreachable:
                 return None
-            except asyncio.CancelledError:
-                # A try that the deadline cuts off: if it was a long one, its silence is the news.
-                self._last = self._last if begun.left_s else "no answer"
-                raise
             return True
 
         try:
             await until(
-                connected,
-                every_s=0.25,
-                growth=1.3,
-                longest_s=1,
-                within_s=within_s,
-                what=f"SSH to node {self.node} at {self._host} port {self._port}",
-                node=self.node,
-                last=lambda: self._last,
+                connected, every_s=0, within_s=within_s, what=self._what, node=self.node, last=lambda: self._last
             )
         except WaitTimeout as error:
-            warning = " What answers there has another host key than the node, and was told nothing."
-            raise NodeUnreachable(error.message + warning * is_stranger, node=self.node) from None
+            raise self._unreached(error) from None
+
+    @property
+    def _what(self) -> str:
+        return f"SSH to node {self.node} at {self._host} port {self._port}"
+
+    def _unreached(self, error: WaitTimeout) -> NodeUnreachable:
+        warning = " What answers there has another host key than the node, and was told nothing."
+        return NodeUnreachable(error.message + warning * (self._failure is Failure.STRANGER), node=self.node)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
@@ -122,12 +133,54 @@ class Remote:
         return True
 
     async def _open_connection(self) -> asyncssh.SSHClientConnection:
-        trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]
-        # Not asyncssh's connect_timeout: before Python 3.12, what it is made of may swallow a cancellation.
-        async with asyncio.timeout(_CONNECT_S + _LOGIN_S):
+        """Connect anew, when it is time to; one failure is enough, but silence is met with new tries for a while."""
+        patience = Deadline(_SILENCE_S)
+        while True:
+            await pause(self._turn.left_s)
+            try:
+                connection = await self._try_once()
+            except NodeUnreachable:
+                if self._failure is not Failure.SILENT or not patience.left_s:
+                    raise
+            else:
+                self._failure, self._last, self._refusals = None, "", 0
+                return connection
+
+    async def _try_once(self) -> asyncssh.SSHClientConnection:
+        begun, is_connected = Deadline(_WORTH_TELLING_S), False
+        try:
+            # TCP and login apart: before a machine's network is up, only a new connection helps; later, patience.
+            async with limited(connect_within_s(self._answered_s())):
+                line = await self._dial()
+            is_connected = True
+            async with limited(_LOGIN_S):
+                return await self._log_in(line)
+        except (OSError, asyncssh.Error) as error:
+            raise self._failed(error, is_connected=is_connected) from error
+        except asyncio.CancelledError:
+            # A deadline cuts the try off: if it was a long one, its silence is the news.
+            if not self._last or not begun.left_s:
+                self._note(failure_of(TimeoutError(), is_connected=is_connected))
+            raise
+
+    async def _dial(self) -> socket.socket:
+        line = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
+        try:
+            line.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(line, (self._host, self._port))
+        except BaseException:
+            line.close()
+            raise
+        return line
+
+    async def _log_in(self, line: socket.socket) -> asyncssh.SSHClientConnection:
+        try:
+            trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]
+            # Not asyncssh's own deadlines: before Python 3.12, what they are made of may swallow a cancellation.
             return await asyncssh.connect(
                 self._host,
                 self._port,
+                sock=line,
                 username="root",
                 client_keys=[self._key],
                 known_hosts=(trusted, [], []),
@@ -135,10 +188,26 @@ class Remote:
                 agent_path=None,
                 preferred_auth="publickey",
                 connect_timeout=None,
-                login_timeout=_LOGIN_S,
+                login_timeout=0,
                 keepalive_interval=_KEEPALIVE_S,
                 keepalive_count_max=_KEEPALIVES,
             )
+        except BaseException:
+            line.close()  # which may be nobody's yet
+            raise
+
+    def _failed(self, error: Exception, *, is_connected: bool) -> NodeUnreachable:
+        failure = _meaning(error, is_connected=is_connected)
+        self._turn = Deadline(pause_s(failure, self._refusals))
+        self._refusals += is_held_against_us(failure)
+        self._note(failure, _details(failure, error))
+        where = f"Node {self.node} cannot be reached over SSH at {self._host} port {self._port}"
+        return NodeUnreachable(f"{where} (last seen: {self._last}).", node=self.node)
+
+    def _note(self, failure: Failure, details: str = "") -> None:
+        if failure is not self._failure:
+            _LOG.info("Node %s at %s port %d: %s", self.node, self._host, self._port, details or failure.value)
+        self._failure, self._last = failure, details or failure.value
 
     async def run(self, command: str, *, within_s: float, stdin: bytes = b"") -> CommandResult:
         """Run a command to its end.
@@ -149,7 +218,7 @@ class Remote:
             stdin: What it reads.
 
         Raises:
-            NodeUnreachable: The connection was lost.
+            NodeUnreachable: It was not reached, or the connection was lost.
             WaitTimeout: The deadline passed.
         """
         async with self._connected(command, within_s) as connection:
@@ -178,7 +247,7 @@ class Remote:
             Its exit status.
 
         Raises:
-            NodeUnreachable: The connection was lost.
+            NodeUnreachable: It was not reached, or the connection was lost.
             WaitTimeout: The deadline passed.
         """
         async with self._connected(command, within_s) as connection:
@@ -202,7 +271,7 @@ class Remote:
 
         Raises:
             TransferFailed: It cannot be read here, or not be written there.
-            NodeUnreachable: The connection was lost.
+            NodeUnreachable: It was not reached, or the connection was lost.
             WaitTimeout: The deadline passed.
         """
         keep = sys.platform != "win32"
@@ -219,7 +288,7 @@ class Remote:
 
         Raises:
             TransferFailed: It cannot be read there, or not be written here.
-            NodeUnreachable: The connection was lost.
+            NodeUnreachable: It was not reached, or the connection was lost.
             WaitTimeout: The deadline passed.
         """
         async with self._files(f"copying {self.node}:{remote} to {local}", within_s) as files:
@@ -264,16 +333,22 @@ class Remote:
         have to answer, and whoever is cancelled has deletions to send.
         """
         limit: asyncio.Timeout | None = None
+        is_connected = False
         try:
             async with limited(within_s) as limit:
                 try:
-                    yield await self._connect()
+                    connection = await self._connect()
+                    is_connected = True
+                    yield connection
                 except BaseException:
                     self._abort()
                     raise
         except TimeoutError as error:
             if limit is None or not limit.expired():
                 raise self._lost(error) from error
+            if not is_connected:
+                late = WaitTimeout(what=self._what, within_s=within_s, last=self._last, node=self.node)
+                raise self._unreached(late) from None
             what = f"The end of '{command}' on {self.node}"
             raise WaitTimeout(what=what, within_s=within_s, node=self.node) from None
         except (OSError, asyncssh.Error) as error:
@@ -313,10 +388,25 @@ class Remote:
             await connection.wait_closed()
 
     def _lost(self, reason: object) -> NodeUnreachable:
-        return NodeUnreachable(
-            f"The connection to node {self.node} at {self._host} port {self._port} was lost or refused: {reason}.",
-            node=self.node,
-        )
+        where = f"{self.node} at {self._host} port {self._port}"
+        words = str(reason) or type(reason).__name__
+        return NodeUnreachable(f"The connection to node {where} was lost or refused: {words}.", node=self.node)
+
+
+def _meaning(error: Exception, *, is_connected: bool) -> Failure:
+    if isinstance(error, OSError):
+        return failure_of(error, is_connected=is_connected)
+    if isinstance(error, asyncssh.HostKeyNotVerifiable):
+        return Failure.STRANGER
+    return Failure.NOT_LET_IN if isinstance(error, asyncssh.PermissionDenied) else Failure.CUT
+
+
+def _details(failure: Failure, error: Exception) -> str:
+    """What there is to say of a failure besides its name."""
+    if failure is Failure.UNREACHABLE and isinstance(error, OSError) and error.errno is not None:
+        return f"{failure.value} ({os.strerror(error.errno)})"
+    words = str(error)
+    return f"{failure.value} ({words})" if words and is_held_against_us(failure) else failure.value
 
 
 async def _lines(stream: asyncssh.SSHReader[str]) -> AsyncIterator[str]:

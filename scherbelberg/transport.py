@@ -124,6 +124,8 @@ class Transport:
         self.request_count = 0
         #: What the last answer said besides its content.
         self.answered: Answered | None = None
+        #: The shortest time in which it has answered so far, in seconds, or None.
+        self.quickest_s: float | None = None
 
     @property
     def proxy(self) -> str | None:
@@ -236,6 +238,7 @@ class Transport:
         if date_s is not None:
             self._clock = (date_s, time.monotonic())
         limit, remaining = (_number(response.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
+        self.quickest_s = took_s if self.quickest_s is None else min(self.quickest_s, took_s)
         self.answered = Answered(date_s=date_s, took_s=took_s, limit=limit, remaining=remaining)
 
     def _error(self, method: str, path: str, error: APIException) -> Exception:

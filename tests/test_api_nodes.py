@@ -19,6 +19,7 @@ from scherbelberg import Cluster, sync
 from scherbelberg.errors import BadInput, NodeNotFound, NodeUnreachable, TransferFailed, WaitTimeout
 from scherbelberg.keys import make_ssh_pair
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Faults, HostFault
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 60
@@ -195,14 +196,16 @@ def _ask(name: str) -> str:
     return f"__import__({name!r}).answer()"
 
 
-async def test_reboot(cluster: sync.Cluster, around: Settings) -> None:
-    """A rebooted worker answers by its own host key, its Dask runs in other processes, and the cluster computes."""
+async def test_reboot(cluster: sync.Cluster, around: Settings, emulated: SandboxThread) -> None:
+    """A worker that is silent while it reboots answers then, its Dask runs in other processes, the cluster computes."""
+    emulated.set_faults(Faults(hosts=(HostFault(how="silent"),)))
     async with await Cluster.from_existing("nodes", settings=around) as other:
         node = other.node("worker000")
         async with await other.get_client(asynchronous=True) as client:
             await client.wait_for_workers(1, timeout=_WITHIN_S)
             before = await client.run(os.getpid)
             await node.reboot()
+            emulated.set_faults(Faults())
             assert (await node.run("bash scherbelberg-payload/bootstrap.sh status")).stdout == "running\n"
             await client.wait_for_workers(1, timeout=_WITHIN_S)
             assert await client.submit(sum, [1, 2], pure=False) == 3

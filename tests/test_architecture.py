@@ -75,6 +75,7 @@ FLOORS = {
         "validity",
         "logbook",
         "disks",
+        "reachability",
     },
     "hands": {
         "settings",

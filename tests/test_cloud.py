@@ -94,6 +94,19 @@ async def test_wrong_token_names_its_source(settings: Settings) -> None:
     assert wrong not in repr(access)
 
 
+async def test_quickest_answer(sandbox: SandboxThread, hetzner: Hetzner) -> None:
+    """The shortest time that an answer took is remembered, since no line is slower than that."""
+    assert hetzner.quickest_s is None
+    took_s = []
+    for faults in (Faults(slow_s=0.2), Faults(), Faults(slow_s=0.2)):
+        sandbox.set_faults(faults)
+        await hetzner.prices()
+        assert hetzner.answered is not None
+        took_s.append(hetzner.answered.took_s)
+    assert took_s[0] >= 0.2
+    assert hetzner.quickest_s == min(took_s)
+
+
 async def test_clock_is_the_clouds(hetzner: Hetzner) -> None:
     """Now is what the cloud's Date header says."""
     await hetzner.catalog()

@@ -126,7 +126,7 @@ async def test_node_that_never_answers(stage: SandboxThread, around: Settings) -
     error = await fails(around, NodeUnreachable, reach=3, logs=1)
     assert (error.node, error.phase) == ("worker000", "reach")
     assert [line.partition("[")[0] for line in error.log_tail] == ["worker000 bootstrap: "]
-    assert kept(error).count("=====\n[The connection to node worker000 at ") == 2 * 3
+    assert kept(error).count("=====\n[Node worker000 cannot be reached over SSH at ") == 2 * 3
 
 
 def test_what_was_kept_stays(tmp_path: Path) -> None:

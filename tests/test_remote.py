@@ -5,21 +5,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import asyncssh
+import psutil
 import pytest
 from gates import Gate
 
 from scherbelberg.awake import CLOCK
 from scherbelberg.errors import NodeUnreachable, WaitTimeout
 from scherbelberg.keys import make_ssh_pair
+from scherbelberg.reachability import Failure
 from scherbelberg.remote import Remote
 from scherbelberg.sandbox.hosts.execution import Process, Where, serve
+from scherbelberg.sandbox.hosts.silence import Silence
 from scherbelberg.sandbox.hosts.sshd import Sshd
 from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 from scherbelberg.tunnel import Tunnel
@@ -62,8 +67,17 @@ class Machine:
         """Our side of it; accepts the machine's own host key unless told otherwise."""
         accepted = host_keys or (self.host_key.public,)
         return Remote(
-            node="worker000", host="127.0.0.1", port=self.port, key=self.login.private, host_keys=lambda: accepted
+            node="worker000",
+            host="127.0.0.1",
+            port=self.port,
+            key=self.login.private,
+            host_keys=lambda: accepted,
+            answered_s=lambda: 0.01,
         )
+
+    def lock_out(self) -> None:
+        """Let nobody in any more."""
+        (self._home / ".ssh/authorized_keys").write_text(make_ssh_pair().public, encoding="utf-8")
 
 
 def free_port() -> int:
@@ -136,6 +150,213 @@ async def test_machine_that_comes_late(tmp_path: Path) -> None:
     await waiting
     await remote.close()
     await machine.crash()
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[tuple[Machine, Silence]]:
+    """A machine whose port answers nothing, until that ends."""
+    machine = Machine(tmp_path)
+    silence = Silence("127.0.0.1", machine.port)
+    silence.begin()
+    yield machine, silence
+    silence.end()
+
+
+def _asking(machine: Machine) -> set[int]:
+    """The ports of this process from which a connection to a machine is being asked for."""
+    mine = psutil.Process().net_connections("tcp4")
+    return {one.laddr.port for one in mine if one.status == psutil.CONN_SYN_SENT and one.raddr.port == machine.port}
+
+
+async def test_silent_machine(silent: tuple[Machine, Silence], caplog: pytest.LogCaptureFixture) -> None:
+    """A machine that is silent is asked for new connections, since the kernel repeats itself ever more rarely."""
+    machine, silence = silent
+    caplog.set_level(logging.INFO, "scherbelberg")
+    seen: set[int] = set()
+    before = _asking(machine)
+    remote = machine.remote()
+    waiting = asyncio.create_task(remote.reach(within_s=60))
+
+    async def asked_anew() -> bool | None:
+        seen.update(_asking(machine) - before)
+        return len(seen) > 1 or None
+
+    await until(asked_anew, every_s=0.05, within_s=30, what="a second connection")
+    silence.end()
+    machine.boot()
+    await waiting
+    await remote.close()
+    await machine.crash()
+    assert f"Node worker000 at 127.0.0.1 port {machine.port}: silent" in caplog.messages
+
+
+@pytest.mark.parametrize("how", ["reach", "ping", "run", "put"])
+async def test_deadline_at_a_silent_machine(silent: tuple[Machine, Silence], how: str) -> None:
+    """Whoever waits for a silent machine is told so at the deadline, and that no command has begun."""
+    remote = silent[0].remote()
+    works: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
+        "reach": lambda: remote.reach(within_s=0.3),
+        "ping": lambda: remote.ping(within_s=0.3),
+        "run": lambda: remote.run("true", within_s=0.3),
+        "put": lambda: remote.put(Path(__file__), "/nowhere", within_s=0.3),
+    }
+    with pytest.raises(NodeUnreachable, match=r"SSH to node worker000 .* within 0\.3 s \(last seen: silent\)"):
+        await works[how]()
+
+
+async def test_silence_is_met_with_patience(silent: tuple[Machine, Silence], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence is no refusal: a single command tries more than once."""
+    monkeypatch.setattr("scherbelberg.remote.connect_within_s", lambda _: 0.02)
+    tries: list[Failure] = []
+
+    def no_pause_s(failure: Failure, _refusals: int) -> float:
+        tries.append(failure)
+        return 0
+
+    async def tried_twice() -> bool | None:
+        return len(tries) > 1 or None
+
+    monkeypatch.setattr("scherbelberg.remote.pause_s", no_pause_s)
+    monkeypatch.setattr("scherbelberg.remote._SILENCE_S", 60)
+    running = asyncio.create_task(silent[0].remote().run("true", within_s=60))
+    await until(tried_twice, every_s=0.02, within_s=30, what="a second try")
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def test_patience_ends(silent: tuple[Machine, Silence], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where silence lasts, a single command fails before its own deadline, and says what was seen."""
+    monkeypatch.setattr("scherbelberg.remote.connect_within_s", lambda _: 0.02)
+    monkeypatch.setattr("scherbelberg.remote._SILENCE_S", 0)
+    with pytest.raises(NodeUnreachable, match=r"cannot be reached .* \(last seen: silent\)"):
+        await silent[0].remote().run("true", within_s=60)
+
+
+async def test_refused() -> None:
+    """Where nobody listens, a command fails at once, and a wait goes on until its deadline; both say why."""
+    remote = Remote(
+        node="worker000", host="127.0.0.1", port=free_port(), key=make_ssh_pair().private, host_keys=lambda: ()
+    )
+    with pytest.raises(NodeUnreachable, match=r"cannot be reached .* \(last seen: refused\)"):
+        await remote.run("true", within_s=60)
+    with pytest.raises(NodeUnreachable, match=r"within 0\.1 s \(last seen: refused\)"):
+        await remote.reach(within_s=0.1)
+
+
+async def test_login_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A login that does not end is given up, apart from the connection, and a new one begun."""
+    monkeypatch.setattr("scherbelberg.remote._LOGIN_S", 0.1)
+    came = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal came
+        came += 1
+        with suppress(ConnectionResetError):
+            await reader.read()
+            await reader.read()
+        writer.close()
+
+    async def came_again() -> bool | None:
+        return came > 1 or None
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        remote = Remote(
+            node="worker000", host="127.0.0.1", port=port, key=make_ssh_pair().private, host_keys=lambda: ()
+        )
+        waiting = asyncio.create_task(remote.reach(within_s=60))
+        await until(came_again, every_s=0.02, within_s=30, what="a second connection")
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert remote._last == "no answer to the login"
+
+
+async def _pauses(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The pauses that a wait for a machine makes between its first tries, without making them."""
+    made: list[float] = []
+
+    async def skip(_left_s: float) -> None:
+        made.append(remote._turn.within_s)
+
+    async def enough() -> bool | None:
+        return len(made) > 4 or None
+
+    monkeypatch.setattr("scherbelberg.remote.pause", skip)
+    waiting = asyncio.create_task(remote.reach(within_s=60))
+    await until(enough, every_s=0.02, within_s=30, what="five tries")
+    waiting.cancel()
+    await asyncio.wait([waiting])
+    return made[1:5]
+
+
+async def test_pauses_after_another_host_key(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An impostor, which may be the machine that had the address before, is asked ever more rarely."""
+    assert await _pauses(machine.remote(make_ssh_pair().public), monkeypatch) == [2, 3, 4.5, 6.75]
+    assert machine.logins == 0
+
+
+async def test_pauses_after_a_key_that_is_not_let_in(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that does not know our key yet is asked ever more rarely, and that it was so is told."""
+    machine.lock_out()
+    remote = machine.remote()
+    assert await _pauses(remote, monkeypatch) == [2, 3, 4.5, 6.75]
+    assert remote._last.startswith("our key is not let in (Permission denied")
+
+
+async def test_pauses_after_a_broken_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SSH server that hangs up, as one does that shuts us out, is asked ever more rarely."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        remote = Remote(
+            node="worker000", host="127.0.0.1", port=port, key=make_ssh_pair().private, host_keys=lambda: ()
+        )
+        assert await _pauses(remote, monkeypatch) == [1, 1.5, 2.25, 3.375]
+    assert remote._last.startswith("the login was broken off (")
+
+
+async def test_pauses_while_nobody_listens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that refuses is asked again soon, however long that takes."""
+    assert await _pauses(Machine(tmp_path).remote(), monkeypatch) == [0.25] * 4
+
+
+async def test_success_is_a_new_beginning(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a machine has let us in, what it refused before counts no more."""
+    strange = make_ssh_pair().public
+    accepted = [strange]
+    remote = Remote(
+        node="worker000",
+        host="127.0.0.1",
+        port=machine.port,
+        key=machine.login.private,
+        host_keys=lambda: accepted,
+    )
+    first = await _pauses(remote, monkeypatch)
+    accepted[:] = [machine.host_key.public]
+    await remote.reach(within_s=30)
+    await remote.close()
+    accepted[:] = [strange]
+    with pytest.raises(NodeUnreachable):
+        await remote.run("true", within_s=30)
+    assert remote._turn.within_s == first[0]
+    accepted[:] = [machine.host_key.public]
+    await remote.reach(within_s=30)
+    await remote.close()
+
+
+async def test_several_at_once_do_not_hurry(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever else wants the connection, such as a tunnel's clients, waits for its turn, too."""
+    remote = machine.remote(make_ssh_pair().public)
+    made: list[float] = []
+
+    async def skip(_left_s: float) -> None:
+        made.append(remote._turn.within_s)
+
+    monkeypatch.setattr("scherbelberg.remote.pause", skip)
+    opened = await asyncio.gather(*(remote.open("127.0.0.1", 9) for _ in range(4)), return_exceptions=True)
+    assert [type(one) for one in opened] == [NodeUnreachable] * 4
+    assert made == [0, 2, 3, 4.5]
 
 
 async def _tried(remote: Remote) -> bool | None:

@@ -213,6 +213,31 @@ def test_hosts_that_recover(stage: SandboxThread, around: Settings) -> None:
     sync.Cluster.from_new(spec(1), settings=around, listen=recover).destroy()
 
 
+def test_silent_machine(stage: SandboxThread, around: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    """A machine that drops connections for longer than others is reached when it boots; the cloud's pace is known."""
+    caplog.set_level(logging.INFO, "scherbelberg")
+    stage.set_faults(Faults(hosts=(HostFault(how="silent"),), dead=("*-worker000",)))
+
+    def was_met() -> bool:
+        return any(line.startswith("Node worker000 ") and line.endswith(": silent") for line in caplog.messages)
+
+    def revive() -> None:
+        cloud = Api(stage.settings)
+        Waiter().wait(was_met, what="a try")
+        stage.set_faults(Faults(hosts=(HostFault(how="silent"),)))
+        switch(cloud, "play-worker000", "reset")
+        cloud.close()
+
+    reviving = threading.Thread(target=revive)
+    reviving.start()
+    cluster = sync.Cluster.from_new(spec(1), settings=around)
+    reviving.join()
+    assert cluster._inner._links.api is not None
+    assert cluster._inner._links.api.quickest_s is not None
+    cluster.destroy()
+    assert was_met()
+
+
 def test_machine_that_is_switched_off(stage: SandboxThread, around: Settings) -> None:
     """A worker that is switched off is lost at once, and what the others do goes on; so it is with the scheduler."""
     cluster = sync.Cluster.from_new(spec(2), settings=around)
