@@ -122,7 +122,7 @@ class Place:
         """Delete whatever a trial has left, so that the next one finds nothing of it."""
         if not self.own():
             return
-        run(self.program("nuke", "-p", PREFIX, "--yes", home="sweeper"), within_s=self.within_s)
+        run(self.program("nuke", "-p", PREFIX, "--yes", "--json", home="sweeper"), within_s=self.within_s)
 
 
 @contextmanager
