@@ -28,8 +28,8 @@ from scherbelberg.spec import Timeouts
 _AGAIN_S = 60.0
 _PHASES = {phase.value for phase in Phase}
 _STATES = {"start", "progress", "done", "skipped"}
-#: So many bytes of so many, or of nobody knows how many.
-_PROGRESS = re.compile(r"(\d{1,18}) (\d{1,18})", re.ASCII)
+#: So many bytes of so many, or of nobody knows how many, and perhaps what holds up the rest.
+_PROGRESS = re.compile(r"(\d{1,18}) (\d{1,18})(?: (.+))?", re.ASCII)
 
 
 @frozen(kw_only=True)
@@ -127,7 +127,10 @@ class _Talk:
         if counts is None:
             raise self._nonsense(f"the progress '{detail}'")
         done, total = int(counts[1]), int(counts[2])
-        self._listener(Event(node=self.node, phase=phase, state="progress", done=done, total=total or None))
+        words = counts[3] or ""
+        self._listener(
+            Event(node=self.node, phase=phase, state="progress", done=done, total=total or None, detail=words)
+        )
 
     def _nonsense(self, what: str) -> BootstrapFailed:
         return BootstrapFailed(f"Node {self.node} sent {what}, which makes no sense here.", node=self.node)

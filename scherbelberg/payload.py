@@ -140,6 +140,7 @@ def node_settings(
         "RESOURCES": " ".join(f"{name}={amount:g}" for name, amount in plan.spec.resources.items()) or "none",
         "DIRECT_HOST": addresses.public if plan.spec.direct and node.role == "scheduler" else "none",
         "WAIT_S": str(math.ceil(plan.spec.timeouts.node_wait)),
+        "BOOTSTRAP_S": str(math.ceil(plan.spec.timeouts.bootstrap)),
     }
 
 

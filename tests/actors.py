@@ -189,6 +189,7 @@ def settings_of(name: str, address: str) -> dict[str, str]:
         "RESOURCES": "none",
         "DIRECT_HOST": "none",
         "WAIT_S": "5",
+        "BOOTSTRAP_S": "1200",
         "CHANNEL_MIRROR": "none",
         "MINIFORGE_MIRROR": "none",
         "SCRIPT_DIGEST": script_digest(shipped_files()),

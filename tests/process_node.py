@@ -237,6 +237,7 @@ def make_node(folder: Path, *, role: str, scheduler_port: int, authority: Certif
             "RESOURCES": "none",
             "DIRECT_HOST": "none",
             "WAIT_S": "10",
+            "BOOTSTRAP_S": "1200",
             "CHANNEL_MIRROR": "none",
             "MINIFORGE_MIRROR": "none",
             "SCRIPT_DIGEST": script_digest(shipped_files()),

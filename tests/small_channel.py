@@ -16,13 +16,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
-from attrs import define, field, frozen
+from attrs import Factory, define, field, frozen
 from process_node import Ended, Node
 
 CHANNEL = "https://conda.anaconda.org"
 #: The phase that this is about, without the pauses between its tries.
 INSTALL = "PAUSE_S=0; phase_environment"
+#: The phase with them, on a clock that they alone move: how long they were is in a file.
+PACED = """
+sleep() {
+  if [[ $1 == *.* ]]; then command sleep "$1"; else echo "$1" >>"$SYSROOT/slept" && SECONDS=$((SECONDS + $1)); fi
+}
+phase_environment
+"""
 #: Stands for mamba. Packages are Python modules here, or, if they begin with a slash, folders to look for modules in.
 _MAMBA = """
 import hashlib, os, pathlib, sys, time, urllib.parse, venv
@@ -162,6 +170,7 @@ class Request:
 @define
 class _Fault:
     status: int = 200
+    headers: dict[str, str] = Factory(dict)
     spoiled: bool = False
     after: int | None = None
     hold: threading.Event | None = None
@@ -211,9 +220,10 @@ class Mirror:
         """Send something else instead."""
         self._next(package, *[_Fault(spoiled=True)] * times)
 
-    def answer(self, package: Package, *statuses: int) -> None:
-        """Answer with these statuses."""
-        self._next(package, *(_Fault(status=status) for status in statuses))
+    def answer(self, package: Package, *statuses: int, retry_after: str | None = None) -> None:
+        """Answer with these statuses, and perhaps say when to come again."""
+        headers = {} if retry_after is None else {"Retry-After": retry_after}
+        self._next(package, *(_Fault(status=status, headers=headers) for status in statuses))
 
     def cut(self, package: Package, *, after: int) -> None:
         """Break off the next answer."""
@@ -222,47 +232,54 @@ class Mirror:
     def _next(self, package: Package, *faults: _Fault) -> None:
         self._faults[f"/channel{package.path}"] += faults
 
-    def take(self, request: Request) -> tuple[bytes | None, _Fault]:
+    def take(self, request: Request) -> tuple[bytes, _Fault]:
         """Note a request; returns the file and what goes wrong."""
         self.requests.append(request)
-        faults = self._faults[request.path]
-        return self.files.get(request.path), faults.pop(0) if faults else _Fault()
+        content, faults = self.files.get(request.path), self._faults[request.path]
+        if content is None:
+            return b"", _Fault(status=404)
+        return content, faults.pop(0) if faults else _Fault()
 
 
-def _handler(mirror: Mirror) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            request = Request(path=self.path, range=self.headers.get("Range"))
-            content, fault = mirror.take(request)
-            if content is None or fault.status != 200:
-                self.send_error(404 if content is None else fault.status)
+class _Handler(BaseHTTPRequestHandler):
+    mirror: ClassVar[Mirror]
+
+    def do_GET(self) -> None:
+        request = Request(path=self.path, range=self.headers.get("Range"))
+        content, fault = self.mirror.take(request)
+        if fault.status != 200:
+            self._refuse(fault.status, fault.headers)
+            return
+        begin = int(request.range[6:-1]) if request.range and self.mirror.ranges else 0
+        part = (b"?" * len(content) if fault.spoiled else content)[begin:]
+        self.send_response(206 if begin else 200)
+        if begin:
+            self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.end_headers()
+        self._send(part, fault)
+
+    def _refuse(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": "0"}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    def _send(self, part: bytes, fault: _Fault) -> None:
+        if fault.after is not None:
+            self.wfile.write(part[: fault.after])
+            if fault.hold is None:
                 return
-            begin = int(request.range[6:-1]) if request.range and mirror.ranges else 0
-            part = (b"?" * len(content) if fault.spoiled else content)[begin:]
-            self.send_response(206 if begin else 200)
-            if begin:
-                self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
-            self.send_header("Content-Length", str(len(part)))
-            self.end_headers()
-            self._send(part, fault)
+            self.mirror.held.set()
+            fault.hold.wait(20)
+            part = part[fault.after :]
+        try:
+            self.wfile.write(part)
+        except OSError:
+            self.close_connection = True  # whoever was held up has gone
 
-        def _send(self, part: bytes, fault: _Fault) -> None:
-            if fault.after is not None:
-                self.wfile.write(part[: fault.after])
-                if fault.hold is None:
-                    return
-                mirror.held.set()
-                fault.hold.wait(20)
-                part = part[fault.after :]
-            try:
-                self.wfile.write(part)
-            except OSError:
-                self.close_connection = True  # whoever was held up has gone
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
-            pass
-
-    return Handler
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
+        pass
 
 
 @contextmanager
@@ -271,7 +288,7 @@ def serve(*packages: Package, certificate: Path | None = None) -> Iterator[Mirro
     mirror = Mirror()
     for package in packages:
         mirror.offer(package)
-    with ThreadingHTTPServer(("127.0.0.1", 0), _handler(mirror)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"mirror": mirror})) as server:
         server.daemon_threads = True
         mirror.url = f"http://127.0.0.1:{server.server_port}"
         if certificate is not None:
@@ -307,6 +324,11 @@ def failure(ended: Ended) -> str:
     assert ended.code == 1, ended
     (line,) = [line for line in ended.said if line.startswith("@failed")]
     return line
+
+
+def slept(node: Node) -> list[int]:
+    """How many seconds it paused between two tries, in order."""
+    return [int(line) for line in node.read("slept").split()]
 
 
 def link(node: Node) -> str:

@@ -69,10 +69,14 @@ def test_unknown_way(shell: Shell) -> None:
 def _told(speaker: Speaker, *states: State, terminal: bool) -> str:
     """What a console shows of a deletion's events."""
     events = (
-        Event(phase=Phase.DELETE, state=state, done=number, total=7, detail="words", at_s=speaker.begin_s)
+        Event(phase=Phase.DELETE, state=state, done=number, total=7, detail=_detail(state), at_s=speaker.begin_s)
         for number, state in enumerate(states)
     )
     return _shown(speaker, *events, terminal=terminal)
+
+
+def _detail(state: State) -> str:
+    return "" if state == "progress" else "words"
 
 
 def _shown(speaker: Speaker, *events: Event, terminal: bool) -> str:
@@ -101,7 +105,7 @@ def test_ways() -> None:
     assert [line.partition("cluster")[2].strip() for line in plain] == ["delete start (words)", "delete done (words)"]
     assert _told(_speaker(progress="plain"), *states, terminal=True).count("delete") == 2
     loud = _told(_speaker(is_verbose=True), *states, terminal=True).splitlines()
-    assert (len(loud), loud[1].split()[-4:]) == (3, ["delete", "progress", "1/7", "(words)"])
+    assert (len(loud), loud[1].split()[-3:]) == (3, ["delete", "progress", "1/7"])
     assert _told(_speaker(is_quiet=True), *states, terminal=True) == ""
     assert _told(_speaker(progress="none"), *states, terminal=False) == ""
     assert _told(_speaker(is_quiet=True, progress="plain"), *states, terminal=False).count("delete") == 2
@@ -116,6 +120,13 @@ def test_downloads_are_told_in_megabytes(done: int, total: int | None, shown_as:
     event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=done, total=total)
     assert f" {shown_as} " in _shown(_speaker(), event, terminal=True)
     assert _shown(_speaker(is_verbose=True), event, terminal=False).endswith(f"download progress {shown_as}\n")
+
+
+def test_downloads_that_are_held_up() -> None:
+    """What a node waits for is a line everywhere, and stays in the table."""
+    event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=5_000_000, detail="next try in 33 s")
+    assert "  5 MB  next try in 33 s" in _shown(_speaker(), event, terminal=True)
+    assert _shown(_speaker(), event, terminal=False).endswith("download progress 5 MB (next try in 33 s)\n")
 
 
 def test_lines_of_downloads(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ from small_channel import (
     DISTRIBUTED,
     INSTALL,
     OTHER,
+    PACED,
     Mirror,
     failure,
     give,
@@ -22,6 +23,7 @@ from small_channel import (
     link,
     miniforge_pins,
     serve,
+    slept,
 )
 
 from scherbelberg.waiting import until
@@ -108,10 +110,87 @@ async def test_statuses_that_pass(node: Node, mirror: Mirror) -> None:
 
 
 async def test_status_that_stays(node: Node, mirror: Mirror) -> None:
-    """A server that stays busy is not asked for ever."""
+    """A server that stays busy is asked for minutes, less and less often, and not for ever."""
     mirror.answer(OTHER, *[503] * 99)
-    assert failure(await node.source(INSTALL)).endswith("HTTP status 503")
-    assert sum("other" in path for path in mirror.asked) == 5
+    assert failure(await node.source(f"PATIENCE_S=120 {PACED}")).endswith("HTTP status 503")
+    pauses = slept(node)
+    assert sum("other" in path for path in mirror.asked) == len(pauses) + 1
+    assert 60 < sum(pauses) <= 120
+    assert pauses[0] <= 2
+    assert pauses[-1] >= 16
+
+
+async def test_server_that_says_when(node: Node, mirror: Mirror) -> None:
+    """Who is told when to come again comes no earlier, and not all at the same moment; the client hears of it."""
+    mirror.answer(OTHER, 429, retry_after="30")
+    mirror.answer(OTHER, 503, retry_after="0")
+    ended = await node.source(PACED)
+    assert is_installed(node), ended
+    first, second = slept(node)
+    assert (30 <= first <= 40, second <= 4) == (True, True)
+    told = [line.split(" ", 5)[5] for line in ended.said if "next try" in line]
+    assert told == [
+        f"HTTP status 429 (Retry-After: 30 s); next try in {first} s",
+        f"HTTP status 503; next try in {second} s",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("Retry-After: 30", 30),
+        ("retry-after:  08 ", 8),
+        ("RETRY-AFTER: 7", 7),
+        ("Retry-After: 123456789012345678901234567890", 9_999_999),
+        ("Retry-After: soon", 0),
+        ("Retry-After: -5", 0),
+        ("Retry-After: $(touch /nowhere)", 0),
+        ("Retry-After:", 0),
+        ("Server: none", 0),
+    ],
+)
+async def test_when_to_come_again(node: Node, header: str, seconds: int) -> None:
+    """Only the last answer counts, and in it only what is a number of seconds."""
+    answers = f"HTTP/1.1 302 Found\r\nRetry-After: 99\r\n\r\nHTTP/1.1 429 No\r\n{header}\r\n\r\n"
+    node.path("answers").write_bytes(answers.encode())
+    assert (await node.source('asked_s "$SYSROOT/answers"; asked_s "$SYSROOT/none"')).said == [str(seconds), "0"]
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="nodes run Linux, whose date can read dates")
+@pytest.mark.parametrize(
+    ("moment", "seconds"),
+    [
+        ("Fri, 01 Jan 2027 00:00:45 GMT", 45),
+        ("Fri, 01 Jan 2027 00:02:00 GMT", 120),
+        ("Thu, 31 Dec 2026 23:00:00 GMT", 0),
+        ("Someday, GMT", 0),
+    ],
+)
+async def test_moment_to_come_again(node: Node, moment: str, seconds: int) -> None:
+    """A moment is one of the server's own clock."""
+    answers = f"HTTP/2 503\r\ndate: Fri, 01 Jan 2027 00:00:00 GMT\r\nretry-after: {moment}\r\n\r\n"
+    node.path("answers").write_bytes(answers.encode())
+    assert (await node.source('asked_s "$SYSROOT/answers"')).said == [str(seconds)]
+
+
+@pytest.mark.parametrize("settings", [{}, {"BOOTSTRAP_S": "60"}], ids=["patience", "deadline"])
+async def test_server_that_wants_to_rest_for_too_long(node: Node, mirror: Mirror, settings: dict[str, str]) -> None:
+    """Nobody waits, and pays, for a moment that comes too late."""
+    node.push(**settings)
+    (node.payload / "pins.toml").write_text(miniforge_pins(), encoding="utf-8")
+    mirror.answer(OTHER, 429, retry_after="90" if settings else "3600")
+    assert failure(await node.source(PACED)).endswith("s)")
+    assert slept(node) == []
+
+
+async def test_patience_with_a_server_that_is_busy_now_and_then(node: Node, mirror: Mirror) -> None:
+    """As long as something comes, it is asked again."""
+    for _ in range(3):
+        mirror.answer(OTHER, 503, retry_after="20")
+        mirror.cut(OTHER, after=100_000)
+    assert (await node.source(f"PATIENCE_S=45 {PACED}")).code == 0
+    assert sum(slept(node)) >= 60
+    assert is_installed(node)
 
 
 async def test_resumed(node: Node, mirror: Mirror) -> None:

@@ -88,6 +88,7 @@ def test_node_settings() -> None:
         "RESOURCES": "none",
         "DIRECT_HOST": "none",
         "WAIT_S": "90",
+        "BOOTSTRAP_S": "1200",
     }
 
 

@@ -111,10 +111,19 @@ async def test_push_has_time(actor: Actor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "total"), [("100 0", None), ("100 200", 200), ("100", "nonsense"), ("1 -2", "nonsense"), ("", "nonsense")]
+    ("said", "total"),
+    [
+        ("100 0", None),
+        ("100 200", 200),
+        ("100 200 next try in 30 s", 200),
+        ("100", "nonsense"),
+        ("1 -2", "nonsense"),
+        ("1 2x", "nonsense"),
+        ("", "nonsense"),
+    ],
 )
 async def test_progress(said: str, total: int | str | None) -> None:
-    """Progress is two numbers of bytes, of which the second is 0 while it is unknown; anything else is refused."""
+    """Progress is two numbers of bytes, the second 0 while it is unknown, and words; anything else is refused."""
     heard = list[Event]()
     talk = bootstrap_talk(heard)
     if total == "nonsense":
@@ -123,6 +132,7 @@ async def test_progress(said: str, total: int | str | None) -> None:
     else:
         talk.answer(f"@phase download progress {said}")
         assert [(event.state, event.done, event.total) for event in heard] == [("progress", 100, total)]
+        assert heard[0].detail == said[8:]
 
 
 def bootstrap_talk(heard: list[Event]) -> _Talk:

@@ -95,8 +95,8 @@ class _PlainLines:
         self._begin = time.monotonic()
 
     def __call__(self, event: Event) -> None:
-        if event.state == "progress" and not self._is_verbose:
-            return
+        if event.state == "progress" and not (self._is_verbose or event.detail):
+            return  # but what holds it up matters
         words = [f"{event.at_s - self._begin:7.1f} s", f"{event.node or 'cluster':<10}", event.phase.value, event.state]
         if event.state == "progress" and (count := _count(event)):
             words.append(count)

@@ -3,21 +3,23 @@
 # SPDX-License-Identifier: BSD-3-Clause
 #
 # The part of bootstrap.sh, which sources it, that fetches files as lists say, in jobs beside the script. What there is
-# in DOWNLOADS: WHAT/list, lines of SHA-256, name and URL; WHAT/partial and WHAT/whole, the files.
+# in DOWNLOADS: WHAT/list, lines of SHA-256, name and URL; WHAT/partial and WHAT/whole, the files; WHAT/headers, what
+# servers answered.
 
 DOWNLOADS=$BASE/download
 JOBS=$RUN/jobs                      # a file for each, named by its number; what they say to the client, and their log
 CHANNELS=https://conda.anaconda.org # which a mirror may stand in for
 RELEASES=https://github.com/conda-forge/miniforge/releases/download
-TRIES=5           # rounds of downloads that bring nothing, before that is the end of it
-PAUSE_S=1         # before the second round; doubled each time
-DOWNLOAD_S=3600   # for all of it
-CONNECT_S=20      # for a connection
-STALLED_S=30      # a transfer this long below STALLED_BYTES a second is broken off, and resumed
-STALLED_BYTES=512 # the least that is worth waiting for
-AT_ONCE=16        # transfers
-RUNNING=()        # jobs of this run
-TOLD_S=0          # when progress was told, and how much
+TRIES=5            # rounds of downloads that bring nothing, before that is the end of it,
+PATIENCE_S=600     # unless a server says that it is busy: then this long after the last byte that came
+PAUSE_S=1          # before the second round; doubled each time
+LONGEST_PAUSE_S=30 # but for a server that asks for more
+CONNECT_S=20       # for a connection
+STALLED_S=30       # a transfer this long below STALLED_BYTES a second is broken off, and resumed
+STALLED_BYTES=512  # the least that is worth waiting for
+AT_ONCE=16         # transfers
+RUNNING=()         # jobs of this run
+TOLD_S=0           # when progress was told, and how much
 TOLD_BYTES=0
 
 sha256() { # of stdin
@@ -126,7 +128,8 @@ transfer() { # transfer WHAT SHA NAME URL: writes curl's configuration for one f
   from=$(mirrored "$4")
   [[ $from == "$4" || $from != http://* ]] || protocols='=http,https'
   said="$2 ${3//%/%%} ${from//%/%%}"
-  printf '%s = "%s"\n' url "$from" output "$DOWNLOADS/$1/partial/$3" continue-at - max-redirs 5 \
+  printf '%s = "%s"\n' url "$from" output "$DOWNLOADS/$1/partial/$3" dump-header "$DOWNLOADS/$1/headers/$3.txt" \
+    continue-at - max-redirs 5 \
     proto "$protocols" proto-redir "$protocols" connect-timeout "$CONNECT_S" speed-time "$STALLED_S" \
     speed-limit "$STALLED_BYTES" write-out "%{stderr}@ %{exitcode} %{http_code} $said %{errormsg}\\n"
   printf '%s\n' silent fail location globoff
@@ -160,6 +163,37 @@ hindered() { # hindered WHAT SENTENCE: it may go better the next time
   printf '%s\n' "$2" >"$DOWNLOADS/$1/problem"
 }
 
+busy() { # busy WHAT STATUS NAME SENTENCE: the server may have more time later, and perhaps says when
+  local wanted
+  wanted=$(asked_s "$DOWNLOADS/$1/headers/$3.txt")
+  printf '%s\n' "$wanted" >>"$DOWNLOADS/$1/busy"
+  hindered "$1" "$4: HTTP status $2$([[ $wanted == 0 ]] || echo " (Retry-After: $wanted s)")"
+}
+
+asked_s() { # asked_s HEADERS: for how many seconds a server wants to be left alone, by its last answer, or 0
+  local name value now='' after='' number='^ *([0-9]+) *$'
+  [[ ! -e $1 ]] || while IFS=: read -r name value; do # curl adds to what earlier rounds have left there
+    value=${value%$'\r'}
+    case $name in
+      HTTP/*) now='' after='' ;;
+      [Dd][Aa][Tt][Ee]) now=$value ;;
+      [Rr][Ee][Tt][Rr][Yy]-[Aa][Ff][Tt][Ee][Rr]) after=$value ;;
+    esac
+  done <"$1"
+  if [[ $after =~ $number ]]; then
+    after=${BASH_REMATCH[1]}
+    if ((${#after} > 7)); then echo 9999999; else echo $((10#$after)); fi
+  elif [[ $after == *GMT ]] && after=$(moment "$after") && now=$(moment "${now:-now}"); then
+    larger 0 $((after - now))
+  else
+    echo 0
+  fi
+}
+
+moment() { # moment DATE: in seconds; fails where it is none, or where this system cannot read it
+  date -u -d "$1" +%s 2>/dev/null
+}
+
 host_of() { # host_of URL
   local host=${1#*://}
   printf '%s\n' "${host%%/*}"
@@ -179,7 +213,7 @@ judge() { # judge WHAT CURL_CODE HTTP_STATUS SHA NAME URL WORDS: what has become
       hindered "$1" "$package has to be fetched from its beginning"
       ;;
     0/*) take_or_refuse "$1" "$4" "$5" "$6" ;;
-    22/408 | 22/425 | 22/429 | 22/5*) hindered "$1" "$package: HTTP status $3" ;;
+    22/408 | 22/425 | 22/429 | 22/5*) busy "$1" "$3" "$5" "$package" ;;
     22/*) give_up "$package: HTTP status $3" ;;
     23/*) give_up "$package: $(no_space "$DOWNLOADS")" ;;
     1/* | 3/* | 35/* | 51/* | 53/* | 54/* | 58/* | 59/* | 60/* | 66/* | 77/* | 80/* | 83/*) # address or certificate
@@ -212,7 +246,7 @@ fetch_missing() { # fetch_missing WHAT: all at the same time; each is judged as 
 take_what_is_there() { # take_what_is_there WHAT: of an earlier run, which may have been killed, or of the client
   local folder=$DOWNLOADS/$1 sha name url pushed
   while read -r sha name url; do
-    mkdir -p "$folder/partial/${name%/*}" "$folder/whole/${name%/*}"
+    mkdir -p "$folder/partial/${name%/*}" "$folder/whole/${name%/*}" "$folder/headers/${name%/*}"
     [[ ! -e $folder/whole/$name ]] || mv -f "$folder/whole/$name" "$folder/partial/$name"
     pushed=$PAYLOAD/packages/${url##*/}
     [[ ! -e $pushed ]] || cp -f "$pushed" "$folder/partial/$name"
@@ -222,19 +256,43 @@ take_what_is_there() { # take_what_is_there WHAT: of an earlier run, which may h
   done <"$folder/list"
 }
 
+pause_for() { # pause_for WHAT SECONDS: until the next round: as long as a server wants, and not for all nodes the same
+  local pause=$2 wanted
+  [[ ! -e $DOWNLOADS/$1/busy ]] || while read -r wanted; do
+    pause=$(larger "$pause" "$wanted")
+  done <"$DOWNLOADS/$1/busy"
+  echo $((pause + RANDOM % (pause / 4 + $2 + 1)))
+}
+
+go_on_in() { # go_on_in SECONDS WHAT TRIES SINCE: is there to be another round then?
+  # Later, the client would give up first, and not know why.
+  ((SECONDS + $1 < BOOTSTRAP_S * 9 / 10)) || return 1
+  if [[ -e $DOWNLOADS/$2/busy ]]; then ((SECONDS + $1 <= $4 + PATIENCE_S)); else (($3 > 0)); fi
+}
+
+tell_pause() { # tell_pause WHAT SECONDS
+  local words
+  words="$(sed 's/^package [^ ]* from [^ ]*: //' "$DOWNLOADS/$1/problem"); next try in $2 s"
+  speak "phase download progress $(bytes_of packages) $TOTAL_BYTES $words"
+  printf '%s\n' "$words" >&2
+}
+
 fetch() { # fetch WHAT: in rounds, until all of it is there and verified
-  local tries=$TRIES pause=$PAUSE_S end=$((SECONDS + DOWNLOAD_S)) before=0 bytes
+  local tries=$TRIES pause=$PAUSE_S since=$SECONDS before=0 bytes rest
   : >"$DOWNLOADS/$1/spoiled"
   take_what_is_there "$1"
   while [[ -n $(missing "$1") ]]; do
+    rm -f "$DOWNLOADS/$1/busy"
     hindered "$1" "curl did nothing"
     fetch_missing "$1"
     [[ -n $(missing "$1") ]] || break
     bytes=$(bytes_of "$1")
-    ((bytes <= before)) || tries=$TRIES pause=$PAUSE_S
+    ((bytes <= before)) || tries=$TRIES pause=$PAUSE_S since=$SECONDS
     before=$bytes
-    ((--tries > 0 && SECONDS < end)) || give_up "$(cat "$DOWNLOADS/$1/problem")"
-    sleep "$pause"
-    pause=$((pause * 2))
+    rest=$(pause_for "$1" "$pause")
+    go_on_in "$rest" "$1" $((--tries)) "$since" || give_up "$(cat "$DOWNLOADS/$1/problem")"
+    tell_pause "$1" "$rest"
+    sleep "$rest"
+    pause=$(smaller $((pause * 2)) "$LONGEST_PAUSE_S")
   done
 }
