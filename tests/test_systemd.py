@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from process_node import Node, free_port, make_node
+from process_node import UID, Node, free_port, make_node
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 _UNIT = Path(__file__).parent.parent / "scherbelberg/share/units/scherbelberg-dask@.service"
@@ -32,6 +32,24 @@ async def test_systemd(node: Node) -> None:
         f"restart {unit}",
         f"disable --now {unit} scherbelberg-dask@worker.service",
     ]
+
+
+async def test_claim(node: Node) -> None:
+    """Where systemd starts Dask the machine is marked as this node's; where nothing starts it, it is not."""
+    folder = node.path("var/lib/cloud/instance")
+    folder.mkdir(parents=True)
+    assert (await node.source("claim_machine")).code == 0
+    assert not (folder / "scherbelberg").exists()
+    assert (await node.source("SUPERVISION=systemd; claim_machine")).code == 0
+    assert (folder / "scherbelberg").read_text(encoding="utf-8") == f"{node.settings['NODE_NAME']}.{UID}\n"
+
+
+async def test_units_are_for_one_machine() -> None:
+    """No unit starts where that mark is not."""
+    units = sorted(_UNIT.parent.iterdir())
+    assert len(units) == 3
+    wanted = "ConditionPathExists=/var/lib/cloud/instance/scherbelberg\n"
+    assert [path.name for path in units if wanted not in path.read_text(encoding="utf-8")] == []
 
 
 async def test_fence(node: Node) -> None:

@@ -122,12 +122,12 @@ async def test_token(node: Node) -> None:
     node.push()
     file = node.payload / "warden.json"
     file.write_text(f'{{"token": "secret", "uid": "{UID}"}}', encoding="utf-8")
-    assert (await node.source("start_watch; start_watch")).code == 0
+    assert (await node.source("install_warden; install_warden")).code == 0
     kept = node.base / "etc/warden.json"
     assert kept.stat().st_mode & 0o777 == 0o600
     assert not file.exists()
     assert "secret" in kept.read_text(encoding="utf-8")
-    assert (await node.source("CLUSTER_UID=other; start_watch")).code == 0
+    assert (await node.source("CLUSTER_UID=other; install_warden")).code == 0
     assert not kept.exists()
 
 

@@ -8,6 +8,7 @@
 LOGS=$SYSROOT/var/log/scherbelberg
 WORK=$SYSROOT/var/lib/scherbelberg
 UNIT_FILE=$SYSROOT/etc/systemd/system/scherbelberg-dask@.service
+CLAIM=$SYSROOT/var/lib/cloud/instance/scherbelberg # without it no unit starts
 SERVICE_USER=scherbelberg
 STOP_S=5          # for Dask to end when asked to, before it is made to; a nanny gives its worker 4
 LONGEST_PAUSE=8   # seconds between two runs of a Dask that does not stay up
@@ -125,6 +126,10 @@ install_files() { # the script last: it is what calls for the others
   [[ $SUPERVISION == plain ]] || put "$UNIT_FILE" 0644 <"$PAYLOAD/units/${UNIT_FILE##*/}"
 }
 
+claim_machine() { # for this node: a snapshot of it takes the file along, and cloud-init's link does not lead there
+  [[ $SUPERVISION == plain ]] || put "$CLAIM" 0644 <<<"$MARK"
+}
+
 fingerprint() { # of what runs: another command line, environment, certificate or unit asks for a restart
   dask_command
   {
@@ -142,10 +147,12 @@ phase_service() {
   local wanted outcome=skipped
   phase service
   install_files
+  install_warden
   wanted=$(fingerprint)
   if ! runs_like_this "$wanted"; then
     outcome="done"
     "${SUPERVISION}_stop"
+    claim_machine
     put "$BASE/etc/running" 0600 <<<"$wanted"
     "${SUPERVISION}_start"
   fi

@@ -110,7 +110,6 @@ install_warden() { # with a token that only root reads; that of another cluster,
 
 start_watch() { # only systemd looks by itself
   local unit
-  install_warden
   [[ $SUPERVISION == systemd ]] || return 0
   for unit in $WATCH_UNITS; do
     put "${UNIT_FILE%/*}/$unit" 0644 <"$PAYLOAD/units/$unit"
