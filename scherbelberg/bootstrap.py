@@ -18,7 +18,7 @@ from types import MappingProxyType
 from attrs import frozen
 
 from scherbelberg.commandresult import TAIL
-from scherbelberg.errors import BootstrapFailed, ScherbelbergError
+from scherbelberg.errors import BootstrapFailed, BootstrapHopeless, ScherbelbergError
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.payload import FOLDER, RemoteFile, command, pack, unpack_command
 from scherbelberg.remote import Remote
@@ -26,6 +26,8 @@ from scherbelberg.spec import Timeouts
 
 #: A node that was just reached answers again at once, unless something is wrong.
 _AGAIN_S = 60.0
+#: Exit status where there is no tar or no bash.
+_NOT_FOUND = 127
 _PHASES = {phase.value for phase in Phase}
 _STATES = {"start", "progress", "done", "skipped"}
 #: So many bytes of so many, or of nobody knows how many, and perhaps what holds up the rest.
@@ -76,6 +78,7 @@ class _Talk:
         self.facts: dict[str, str] = {}
         self.host_key = ""
         self.failure = ""
+        self.is_hopeless = False
         self.phase: Phase | None = None
         self.log: deque[str] = deque(maxlen=TAIL)
         self._listener = listener
@@ -93,7 +96,8 @@ class _Talk:
         elif word == "@fact":
             name, _, value = rest.partition(" ")
             self.facts[name] = value
-        elif word == "@failed":
+        elif word in {"@failed", "@hopeless"}:
+            self.is_hopeless = word == "@hopeless"
             self._fail(rest)
         elif word == "@hostkey":
             self.host_key = rest.strip()
@@ -166,6 +170,7 @@ async def bootstrap(
 
     Raises:
         BootstrapFailed: The script failed; the error has its last lines.
+        BootstrapHopeless: It failed for a reason that every other node would have.
         NodeUnreachable: The connection was lost.
         WaitTimeout: The script did not end in time.
     """
@@ -184,6 +189,7 @@ async def bootstrap(
 async def _run(remote: Remote, talk: _Talk, *, answers: Answers, timeouts: Timeouts, digest: str) -> NodeFacts:
     code = await remote.converse(command("up"), answer=talk.answer, log=talk.log.append, within_s=timeouts.bootstrap)
     if code != 0:
+        talk.is_hopeless = talk.is_hopeless or code == _NOT_FOUND
         raise _failed(talk, talk.failure or f"the script ended with exit status {code}")
     facts = _facts(talk, digest)
     if talk.host_key:
@@ -202,7 +208,9 @@ async def _push(
     listener(Event(node=remote.node, phase=Phase.PUSH, state="start", total=count))
     result = await remote.run(unpack_command(), within_s=timeouts.bootstrap, stdin=pack(files))
     if result.exit_code != 0:
-        raise BootstrapFailed(
+        # The shell did not find the program.
+        kind = BootstrapHopeless if result.exit_code == _NOT_FOUND else BootstrapFailed
+        raise kind(
             f"Node {remote.node} did not take the pushed files (exit status {result.exit_code}).",
             node=remote.node,
             log_tail=result.tail,
@@ -246,7 +254,8 @@ def _facts(talk: _Talk, digest: str) -> NodeFacts:
 
 def _failed(talk: _Talk, reason: str) -> BootstrapFailed:
     where = f" in phase {talk.phase.value}" if talk.phase else ""
-    return BootstrapFailed(
+    kind = BootstrapHopeless if talk.is_hopeless else BootstrapFailed
+    return kind(
         f"Bootstrap of node {talk.node} failed{where}: {reason}.",
         node=talk.node,
         phase=talk.phase.value if talk.phase else None,

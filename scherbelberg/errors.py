@@ -264,6 +264,12 @@ class BootstrapFailed(ScherbelbergError):
     code = "bootstrap_failed"
 
 
+class BootstrapHopeless(BootstrapFailed):
+    """The bootstrap script failed on a node for a reason that every other node would have: no other one is tried."""
+
+    code = "bootstrap_hopeless"
+
+
 class VersionMismatch(ScherbelbergError):
     """Client, scheduler and workers do not run the same versions.
 

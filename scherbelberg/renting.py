@@ -12,7 +12,7 @@ from attrs import evolve
 from scherbelberg.attempts import Attempts
 from scherbelberg.catalog import Json, Kind, Resource
 from scherbelberg.cloud import Created, Hetzner
-from scherbelberg.errors import LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
+from scherbelberg.errors import BootstrapHopeless, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import Holding, selector
 from scherbelberg.links import Links
@@ -165,13 +165,15 @@ class Renting:
             Whether it is to be made once more, where the plan says by now; if not, the cluster does without it.
 
         Raises:
-            ScherbelbergError: That very error: neither can be.
+            ScherbelbergError: That very error: neither can be, or would help.
         """
         if isinstance(error, (NoCapacity, QuotaReached)):
             self._do_without(name, error)
             self._forget(name)
             return False
         self._note(name, "failed", said)
+        if isinstance(error, BootstrapHopeless):
+            raise error
         place = self.attempts.next_place(name)
         # Decided for all to see before anything is waited for: what one node costs, no other one can spend.
         if place is not None:

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from scherbelberg.keys import Certified, make_authority, sign_request
 from scherbelberg.sandbox.hosts.layout import PYTHON_NEEDS, make_standins
@@ -78,6 +78,8 @@ class Node:
     mark: str = field(factory=lambda: uuid.uuid4().hex)
     work_env: str = ""
     work_yaml: str = ""
+    #: The only programs that it has; None for all of this computer's.
+    programs: Path | None = None
 
     @property
     def payload(self) -> Path:
@@ -132,10 +134,25 @@ class Node:
                     found.append(process)
         return found
 
+    @property
+    def _usual_path(self) -> str:
+        return f"{self.root}/usr/bin:{os.environ['PATH']}:{self.root}/standins"
+
+    def having(self, *programs: str) -> Node:
+        """The same machine with no other programs than these, and those that need not be what they seem."""
+        folder = self.path("few")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        for name in programs:
+            found = shutil.which(name, path=self._usual_path)
+            if found is not None:
+                (folder / name).symlink_to(found)
+        return evolve(self, programs=folder)
+
     async def start(self, *words: str) -> asyncio.subprocess.Process:
         """Start bash as sshd would."""
         environment = {
-            "PATH": f"{self.root}/usr/bin:{os.environ['PATH']}:{self.root}/standins",
+            "PATH": str(self.programs or self._usual_path),
             "HOME": str(self.root / "root"),
             "TMPDIR": str(self.root / "tmp"),
             "LC_ALL": "C.UTF-8",

@@ -322,7 +322,7 @@ def told(ended: Ended) -> list[str]:
 def failure(ended: Ended) -> str:
     """The one sentence of a run that failed."""
     assert ended.code == 1, ended
-    (line,) = [line for line in ended.said if line.startswith("@failed")]
+    (line,) = [line for line in ended.said if line.startswith(("@failed", "@hopeless"))]
     return line
 
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import base64
+import re
+import shutil
 import stat
 import subprocess
 import time
@@ -33,7 +35,7 @@ async def node(tmp_path: Path) -> AsyncIterator[Node]:
 
 def _failure(ended: Ended) -> str:
     assert ended.code == 1
-    (line,) = [line for line in ended.said if line.startswith("@failed")]
+    (line,) = [line for line in ended.said if line.startswith(("@failed", "@hopeless"))]
     return line
 
 
@@ -114,6 +116,58 @@ async def test_alone(node: Node, prelude: str) -> None:
     first = await node.source(prelude + "alone; (alone)")
     assert (first.code, "another run of this script is still busy" in first.log) == (1, True)
     assert (await node.source(prelude + "alone")).code == 0
+
+
+# --- what the machine has to have ---
+
+
+def _programs() -> list[str]:
+    """What the script says that every machine has to have, and what it needs of one that is bare."""
+    text = shipped_files()["bootstrap.sh"].decode()
+    (listed,) = re.findall(r'^PROGRAMS="([^"]*)"', text, re.MULTILINE)
+    digests = "sha256sum" if shutil.which("sha256sum") else "shasum"
+    return [*listed.split(), "flock", "curl", digests]
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="others have no /proc to look at")
+async def test_programs_that_are_listed_suffice(node: Node) -> None:
+    """A machine that has these programs and no others becomes a node, as far as that is the script's work."""
+    few = node.having(*_programs())
+    ended = await few.up(stop_at="@phase service")
+    assert ended.said[-1] == "@phase service start", ended
+    finish = "install_files; fingerprint; start_watch; status; sweep"
+    ended = await few.source(finish)
+    assert (ended.code, ended.said[-1], ended.log) == (0, "stopped", "")
+
+
+@pytest.mark.parametrize("lacking", ["openssl", "ssh-keygen", "awk", "sha256sum"])
+async def test_missing_program(node: Node, lacking: str) -> None:
+    """What a machine lacks is said before the first phase, once, and as what every other machine would lack."""
+    few = node.having(*({*_programs()} - {lacking, "shasum"}))
+    ended = await few.up()
+    assert ended.code == 1
+    assert ended.said == [f"@hopeless hostkey this machine's image lacks {lacking}, and no node can do without"]
+    assert not (node.root / _OWN_KEY).exists()
+
+
+async def test_missing_programs_of_a_bare_machine(node: Node) -> None:
+    """To install an environment and to be alone, a machine without a Python needs more; systemd's needs the most."""
+    few = node.having("cut", "dirname", "install", "readlink")
+    bare = "PYTHON=/none; environment_is_there() { return 1; }; missing_programs"
+    plain = (await few.source(bare)).said
+    assert {"flock", "curl", "openssl"} <= set(plain)
+    assert not {"cut", "nft", "useradd"} & set(plain)
+    assert {"nft", "useradd", "journalctl"} <= set((await few.source(f"SUPERVISION=systemd; {bare}")).said)
+    assert not {"flock", "curl"} & set((await few.source("missing_programs")).said)
+
+
+async def test_missing_services(node: Node) -> None:
+    """A machine of the cloud needs systemd with a unit for SSH, and cloud-init."""
+    system = 'SUPERVISION=systemd; systemctl() { echo "$LOADED"; }; missing_services'
+    assert (await node.source(f"LOADED=not-found; {system}")).said == ["the unit ssh.service", "cloud-init"]
+    node.path("var/lib/cloud/instance").mkdir(parents=True)
+    assert (await node.source(f"LOADED=loaded; {system}")).said == []
+    assert (await node.source("missing_services; SYSROOT=; missing_services")).said == ["systemd"]
 
 
 # --- phase hostkey ---

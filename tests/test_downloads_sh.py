@@ -82,7 +82,7 @@ async def test_spoiled_always(node: Node, mirror: Mirror) -> None:
     ended = await node.source(INSTALL)
     url = f"{mirror.url}/channel{OTHER.path}"
     assert failure(ended) == (
-        f"@failed download package {OTHER.name} from {url} has another SHA-256 than its lock says"
+        f"@hopeless download package {OTHER.name} from {url} has another SHA-256 than its lock says"
     )
     assert link(node) == "envs/d1"
     assert list((node.base / "envs").iterdir()) == [node.base / "envs/d1"]
@@ -97,7 +97,7 @@ async def test_final_status(node: Node, mirror: Mirror, status: int) -> None:
     ended = await node.source(INSTALL)
     held.set()
     assert failure(ended) == (
-        f"@failed download package {OTHER.name} from {mirror.url}/channel{OTHER.path}: HTTP status {status}"
+        f"@hopeless download package {OTHER.name} from {mirror.url}/channel{OTHER.path}: HTTP status {status}"
     )
     assert sum("other" in path for path in mirror.asked) == 1
 

@@ -179,7 +179,7 @@ async def test_no_lock(node: Node) -> None:
     """Without a lock nothing but the image's environment will do."""
     (node.payload / "env.lock").unlink()
     sentence = f"this machine's image does not hold the environment {node.settings['ENV_DIGEST']}, and none was sent"
-    assert failure(await node.source(INSTALL)) == f"@failed environment {sentence}"
+    assert failure(await node.source(INSTALL)) == f"@hopeless environment {sentence}"
 
 
 async def test_wrong_architecture(node: Node, mirror: Mirror) -> None:

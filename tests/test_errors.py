@@ -47,6 +47,7 @@ TABLE = {
     "ClusterProtected": ("protected", 16),
     "NodeUnreachable": ("node_unreachable", 13),
     "BootstrapFailed": ("bootstrap_failed", 13),
+    "BootstrapHopeless": ("bootstrap_hopeless", 13),
     "TransferFailed": ("transfer_failed", 13),
     "SandboxFailed": ("sandbox", 14),
     "EnvironmentUnavailable": ("environment_unavailable", 15),

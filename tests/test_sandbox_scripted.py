@@ -22,7 +22,14 @@ from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
 from scherbelberg.environment import Client, Versions
-from scherbelberg.errors import BootstrapFailed, NodeUnreachable, SandboxFailed, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import (
+    BootstrapFailed,
+    BootstrapHopeless,
+    NodeUnreachable,
+    SandboxFailed,
+    ScherbelbergError,
+    WaitTimeout,
+)
 from scherbelberg.links import Links
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
@@ -189,6 +196,18 @@ async def test_cancelled_after_a_failure(
     stage.set_faults(Faults(hosts=(HostFault(server="*-worker000", how="fails"),)))
     with pytest.raises(asyncio.CancelledError):
         await Cluster.from_new(spec(1), settings=around)
+    assert (held(around), folders(around)) == ([], [])
+
+
+def test_fault_that_every_node_has(stage: SandboxThread, around: Settings) -> None:
+    """What the image lacks, no second node is tried for, not even where fewer would do; all is given back."""
+    stage.set_faults(Faults(hosts=(HostFault(server="*-worker00?", how="no_program"),)))
+    with pytest.raises(BootstrapHopeless, match="lacks nft") as caught:
+        sync.Cluster.from_new(evolve(spec(2), min_workers=1), settings=around)
+    assert caught.value.phase == "hostkey"
+    tried = [(row.node, row.outcome) for row in caught.value.tried]
+    assert set(tried) <= {("worker000", "failed"), ("worker001", "failed")}
+    assert len(tried) == len(set(tried))
     assert (held(around), folders(around)) == ([], [])
 
 

@@ -13,7 +13,7 @@ from process_node import free_port, make_node
 from small_channel import DISTRIBUTED, OTHER, failure, give, lock_text, serve, told
 
 from scherbelberg.bootstrap import Answers, _Talk, bootstrap
-from scherbelberg.errors import BootstrapFailed, WaitTimeout
+from scherbelberg.errors import BootstrapFailed, BootstrapHopeless, WaitTimeout
 from scherbelberg.events import Event, Phase
 from scherbelberg.payload import FOLDER
 from scherbelberg.remote import Remote
@@ -49,7 +49,7 @@ async def test_refusals(actor: Actor) -> None:
     """Without a lock, or with another one, or with another script, a host does nothing."""
     await actor.push()
     holds = f"this machine's image does not hold the environment {_DIGEST}, and none was sent"
-    assert failure(await actor.up()) == f"@failed environment {holds}"
+    assert failure(await actor.up()) == f"@hopeless environment {holds}"
     await actor.push(lock=_LOCK + "# more\n", born=True)
     assert f"where {_DIGEST} was asked for" in failure(await actor.up(born=True))
     (actor.root / "root" / FOLDER / "direct.py").write_text("pass\n", encoding="utf-8")
@@ -66,19 +66,34 @@ async def test_trouble(tmp_path: Path, phase: Part) -> None:
         assert failure(await wanted.up()) == f"@failed {phase} the sandbox was told to fail here"
 
 
+async def test_no_program(tmp_path: Path) -> None:
+    """A host may lack a program: it says so as the script does, before anything is made."""
+    async with acting(tmp_path / "hosts", "scheduler", wrong=(HostFault(how="no_program"),)) as (actor,):
+        await actor.push()
+        ended = await actor.up()
+        assert ended.said == ["@hopeless hostkey this machine's image lacks nft, and no node can do without"]
+
+
+async def test_no_shell(actor: Actor) -> None:
+    """Where the script cannot even be run, no other node is tried."""
+    with pytest.raises(BootstrapHopeless, match="exit status 127") as caught:
+        await _events(actor, _LOCK, script=False)
+    assert (caught.value.node, caught.value.phase) == ("scheduler", "push")
+
+
 def _remote(actor: Actor, accepted: list[str]) -> Remote:
     key = actor.key.export_private_key().decode()
     return Remote(node="scheduler", host=actor.address, port=actor.port, key=key, host_keys=lambda: accepted)
 
 
-async def _events(actor: Actor, lock: str, timeouts: Timeouts | None = None) -> list[Event]:
-    """Bring a host to a running service, and listen."""
+async def _events(actor: Actor, lock: str, timeouts: Timeouts | None = None, *, script: bool = True) -> list[Event]:
+    """Bring a host to a running service, and listen; without a script, that cannot be."""
     accepted, heard = [actor.host_key.export_public_key().decode()], list[Event]()
     answers = Answers(pin=accepted.append, pin_only=lambda key: accepted.remove(accepted[0]), sign=actor.sign)
     remote = _remote(actor, accepted)
     try:
         await remote.reach(within_s=20)
-        files = actor.files(lock=lock)
+        files = tuple(file for file in actor.files(lock=lock) if script or not file.path.endswith("bootstrap.sh"))
         within = timeouts or Timeouts()
         await bootstrap(remote, files, answers=answers, listener=heard.append, timeouts=within, digest=_DIGEST)
     finally:

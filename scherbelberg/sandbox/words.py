@@ -22,8 +22,11 @@ Part = Literal["hostkey", "download", "miniforge", "environment", "tls", "servic
 #: ``silent`` does not even refuse connections until it has booted, ``mute`` takes them and never says a word,
 #: ``wrong_key`` proves itself with a host key that nobody planted. In a phase of the script, ``fails`` ends it,
 #: ``dies`` is a machine that is gone all at once, ``hangs`` says no more. ``no_interface`` never gets its private
-#: address, ``never_joins`` never finds its scheduler, ``no_logs`` is asked for its logs in vain.
-Ailment = Literal["silent", "mute", "wrong_key", "fails", "dies", "hangs", "no_interface", "never_joins", "no_logs"]
+#: address, ``never_joins`` never finds its scheduler, ``no_logs`` is asked for its logs in vain, and the image of
+#: ``no_program`` lacks one that nodes need.
+Ailment = Literal[
+    "silent", "mute", "wrong_key", "fails", "dies", "hangs", "no_interface", "never_joins", "no_logs", "no_program"
+]
 #: What hosts can do wrong: others have no part to play, or a kernel of their own.
 _ABLE: dict[_Hosts, tuple[Ailment, ...]] = {
     "scripted": get_args(Ailment),

@@ -29,7 +29,12 @@ DROP_IN=$SYSROOT/etc/ssh/sshd_config.d/10-scherbelberg.conf
 SETTINGS="NODE_NAME NODE_ROLE CLUSTER_UID ENV_DIGEST PRIVATE_IP SCHEDULER_IP SCHEDULER_PORT DASHBOARD_HOST
   DASHBOARD_PORT WORKER_PORT NANNY_PORT CORES MEMORY_BYTES MEMORY_PERCENT PROCESSES PROCESS_THREADS PROCESS_MEMORY
   RESOURCES DIRECT_HOST WAIT_S BOOTSTRAP_S CHANNEL_MIRROR MINIFORGE_MIRROR SCRIPT_DIGEST TOOL_VERSION"
+# What every machine has to have, and what those where Dask is a unit.
+PROGRAMS="awk base64 cat chmod cksum cmp cp cut date df dirname env grep head install ls mkdir mkfifo mv openssl
+  readlink rm sed sh sleep ssh-keygen systemctl tail tar tr uname wc"
+SYSTEM_PROGRAMS="chgrp chown id journalctl nft useradd"
 PHASE=
+FAILURE=failed # or hopeless
 
 # shellcheck source=/dev/null # checked on its own
 source "$PAYLOAD/service.sh"
@@ -57,9 +62,14 @@ phase() { # phase NAME [STATE [DETAIL]]
 fail() { # fail SENTENCE
   trap - ERR
   # A subshell leaves the announcement to the script, which sees its exit code.
-  [[ -z $PHASE || $BASH_SUBSHELL -gt 0 ]] || speak "failed $PHASE $1"
+  [[ -z $PHASE || $BASH_SUBSHELL -gt 0 ]] || speak "$FAILURE $PHASE $1"
   printf 'bootstrap.sh: %s\n' "$1" >&2
   exit 1
+}
+
+hopeless() { # hopeless COMMAND...: fails by it for a reason that every other node would have, too: none is tried
+  FAILURE=hopeless
+  "$@"
 }
 
 listen() { # listen WORD: takes the line "WORD [REST]" from the client, leaves REST in REPLY
@@ -139,6 +149,32 @@ make_folders() {
   [[ $SUPERVISION == systemd ]] || return 0
   chgrp "$SERVICE_USER" "$TLS"
   chmod 0750 "$TLS"
+}
+
+# --- what the machine has to have ---
+
+missing_programs() {
+  local name wanted=$PROGRAMS
+  [[ $SUPERVISION == plain ]] || wanted+=" $SYSTEM_PROGRAMS"
+  [[ -x $PYTHON ]] || wanted+=" flock"
+  environment_is_there || wanted+=" curl"
+  for name in $wanted; do command -v "$name" >/dev/null || echo "$name"; done
+  command -v sha256sum >/dev/null || command -v shasum >/dev/null || echo sha256sum
+}
+
+missing_services() {
+  if [[ $SUPERVISION == systemd ]]; then
+    [[ $(systemctl show --property LoadState --value ssh.service) == loaded ]] || echo "the unit ssh.service"
+    [[ -d ${CLAIM%/*} ]] || echo cloud-init
+  else
+    [[ -n $SYSROOT ]] || echo systemd # without it nothing would keep Dask from being root
+  fi
+}
+
+check_machine() { # before anything is made, fetched or waited for
+  local lacks
+  lacks=$(missing_programs && missing_services)
+  [[ -z $lacks ]] || hopeless fail "this machine's image lacks ${lacks//$'\n'/, }, and no node can do without"
 }
 
 # --- phase hostkey ---
@@ -312,10 +348,12 @@ up() {
   exec 1>&2
   PHASE=hostkey
   load_settings "$PAYLOAD/node.env"
+  check_machine
   verify_script
   alone
   end_jobs
   make_user
+  [[ $SUPERVISION == plain ]] || fence || hopeless fail "nft cannot set rules on this machine"
   make_folders
   phase_hostkey
   phase_environment

@@ -30,7 +30,7 @@ sha256() { # of stdin
 
 give_up() { # give_up SENTENCE: a job tells the script, which tells the client
   trap - ERR
-  speak "failed $PHASE $1"
+  speak "$FAILURE $PHASE $1"
   exit 1
 }
 
@@ -73,9 +73,9 @@ any_runs() {
 relay() { # what jobs say
   local line
   while IFS= read -r line <&6; do
-    if [[ $line == "@failed "* ]]; then
+    if [[ $line == "@failed "* || $line == "@hopeless "* ]]; then
       tail -n 20 "$JOBS/log" >&2
-      read -r _ PHASE line <<<"$line"
+      read -r FAILURE PHASE line <<<"${line#@}"
       fail "$line"
     fi
     printf '%s\n' "$line" >&3
@@ -153,7 +153,7 @@ take_or_refuse() { # take_or_refuse WHAT SHA NAME URL: a spoiled file is fetched
   take "$1" "$2" "$3" && return
   rm -f "$DOWNLOADS/$1/partial/$3"
   if grep -qxF "$3" "$DOWNLOADS/$1/spoiled"; then
-    give_up "package ${3##*/} from $4 has another SHA-256 than its lock says"
+    hopeless give_up "package ${3##*/} from $4 has another SHA-256 than its lock says"
   fi
   echo "$3" >>"$DOWNLOADS/$1/spoiled"
   hindered "$1" "package ${3##*/} from $4 came spoiled"
@@ -214,10 +214,11 @@ judge() { # judge WHAT CURL_CODE HTTP_STATUS SHA NAME URL WORDS: what has become
       ;;
     0/*) take_or_refuse "$1" "$4" "$5" "$6" ;;
     22/408 | 22/425 | 22/429 | 22/5*) busy "$1" "$3" "$5" "$package" ;;
-    22/*) give_up "$package: HTTP status $3" ;;
+    22/*) hopeless give_up "$package: HTTP status $3" ;;
     23/*) give_up "$package: $(no_space "$DOWNLOADS")" ;;
-    1/* | 3/* | 35/* | 51/* | 53/* | 54/* | 58/* | 59/* | 60/* | 66/* | 77/* | 80/* | 83/*) # address or certificate
-      give_up "$package: ${7:-curl ended with code $2}"
+    35/*) give_up "$package: ${7:-no TLS}" ;;
+    1/* | 3/* | 51/* | 53/* | 54/* | 58/* | 59/* | 60/* | 66/* | 77/* | 80/* | 83/*) # address or certificate
+      hopeless give_up "$package: ${7:-curl ended with code $2}"
       ;;
     6/*) hindered "$1" "$package: the name of the host $(host_of "$6") is not known" ;;
     7/*) hindered "$1" "$package: no connection to $(host_of "$6") (${7:-refused, or no route})" ;;

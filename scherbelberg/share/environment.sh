@@ -32,7 +32,7 @@ pin() { # pin SECTION KEY: from pins.toml, where each value is a string on a lin
       return
     fi
   done <"$PINS"
-  fail "pins.toml lacks $2 in [$1]"
+  hopeless fail "pins.toml lacks $2 in [$1]"
 }
 
 # --- what the lock says ---
@@ -47,15 +47,15 @@ choose_machine() { # leaves Miniforge's word for this machine in MACHINE
   case $platform/$(uname -m) in
     linux-64/x86_64) MACHINE=x86_64 ;;
     linux-aarch64/aarch64 | linux-aarch64/arm64) MACHINE=aarch64 ;;
-    *) fail "the environment $ENV_DIGEST is for ${platform:-an unknown platform}, and this machine is $(uname -m)" ;;
+    *) hopeless fail "the environment $ENV_DIGEST is for ${platform:-an unknown platform}, and this machine is $(uname -m)" ;;
   esac
 }
 
 check_lock() {
   local digest
-  [[ -e $LOCK ]] || fail "this machine's image does not hold the environment $ENV_DIGEST, and none was sent"
+  [[ -e $LOCK ]] || hopeless fail "this machine's image does not hold the environment $ENV_DIGEST, and none was sent"
   digest=$(lock_body | sha256)
-  [[ $digest == "$ENV_DIGEST" ]] || fail "env.lock has the digest $digest where $ENV_DIGEST was asked for"
+  [[ $digest == "$ENV_DIGEST" ]] || hopeless fail "env.lock has the digest $digest where $ENV_DIGEST was asked for"
   choose_machine
 }
 
@@ -69,7 +69,7 @@ list_packages() { # of conda packages by platform, as mamba wants it; of wheels 
     elif [[ $line =~ $wheel ]]; then
       name=wheels/${BASH_REMATCH[3]} url=${BASH_REMATCH[2]}
     else
-      fail "env.lock has a line that makes no sense: $line"
+      hopeless fail "env.lock has a line that makes no sense: $line"
     fi
     printf '%s %b %s\n' "${BASH_REMATCH[4]}" "${name//%/\\x}" "$url"
   done < <(lock_body)
@@ -174,7 +174,6 @@ os.replace(sys.argv[2] + ".new", sys.argv[2])
 
 install_environment() {
   check_lock
-  command -v curl >/dev/null || fail "this machine has no curl to download with"
   install -d -m 0755 "$ENVS"
   install -d -m 0700 "$DOWNLOADS" "$DOWNLOADS/packages" "$DOWNLOADS/miniforge" # a mirror's address may be a secret
   list_packages >"$DOWNLOADS/packages/list"

@@ -22,12 +22,12 @@ _CREATE = ("create", "-p", "broken", "-w", "1", "--progress", "json")
 _TOOLZ = "/conda-forge/*/toolz-*"
 
 
-def refused(world: World, lock: Path) -> dict[str, Any]:
+def refused(world: World, lock: Path, *, code: str = "bootstrap_failed") -> dict[str, Any]:
     """The error with which a create ends, from which nothing is left."""
-    code, output, complaints = world.shell(*_CREATE, "--env", str(lock))
-    assert (code, output) == (13, ""), complaints
+    ended, output, complaints = world.shell(*_CREATE, "--env", str(lock))
+    assert (ended, output) == (13, ""), complaints
     error: dict[str, Any] = json.loads(complaints.splitlines()[-1])["error"]
-    assert (error["code"], error["node"] in {"scheduler", "worker000"}) == ("bootstrap_failed", True)
+    assert (error["code"], error["node"] in {"scheduler", "worker000"}) == (code, True)
     assert error["message"].startswith(f"Bootstrap of node {error['node']} failed in phase {error['phase']}: ")
     said = error["log_tail"][-1].removeprefix(f"{error['node']} bootstrap: bootstrap.sh: ")
     assert 0 < len(error["log_tail"]) <= 20
@@ -58,7 +58,7 @@ def test_mirror_that_has_something_else(world: World, pattern: str, fault: dict[
     lock = world.lock()
     world.mirror.misbehave(pattern, **fault)
     hurry(world)
-    error = refused(world, lock)
+    error = refused(world, lock, code="bootstrap_hopeless")
     assert error["phase"] == "download"
     assert f"{words.format(toolz=world.channel.packages['toolz'].path.name)} What " in error["message"]
     assert f"package {error['message'].split('package ')[1].split()[0]} from {world.mirror.url}/" in error["message"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Machines that are not what they should be: an impostor, a private network that never comes, a disk that is full."""
+"""Machines that are not what they should be: an impostor, no nft, a network that never comes, a full disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from doctored import doctored
 from surroundings import SHORT
 
 from scherbelberg import Event
-from scherbelberg.errors import ScherbelbergError
+from scherbelberg.errors import BootstrapHopeless, ScherbelbergError
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault
 from scherbelberg.sync import Cluster
@@ -35,6 +35,10 @@ import glob, os, subprocess
 for path in glob.glob("/etc/ssh/ssh_host_*"):
     os.remove(path)
 subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", "/etc/ssh/ssh_host_ed25519_key"], check=True)
+"""
+_NO_NFT = """
+import pathlib
+pathlib.Path("/usr/sbin/nft").unlink(missing_ok=True)
 """
 _BETWEEN = "After=cloud-init.service\nBefore=ssh.service"
 #: A disk for work that is full soon.
@@ -71,6 +75,18 @@ def test_impostor(machines: SandboxThread, machines_folder: Path, place: Rented)
     phases = {pushed.get_nowait() for _ in range(pushed.qsize())}
     assert "reach" in phases
     assert "push" not in phases
+
+
+def test_no_nft(machines: SandboxThread, machines_folder: Path, place: Rented) -> None:
+    """An image without a program that nodes need ends the create before the first phase, and no worker is replaced."""
+    image = doctored(machines, machines_folder, "nonft", _NO_NFT, order=_BETWEEN, once=True)
+    told = queue.SimpleQueue[Event]()
+    with pytest.raises(BootstrapHopeless, match="this machine's image lacks nft, and no node can do without") as caught:
+        place.make(image=image, workers=1, listen=told.put, prefix="bare")
+    assert caught.value.phase == "hostkey"
+    assert len(caught.value.tried) <= 1
+    events = [told.get_nowait() for _ in range(told.qsize())]
+    assert [event for event in events if event.phase in {"download", "environment", "service"}] == []
 
 
 def test_no_private_network(machines: SandboxThread, place: Rented) -> None:

@@ -13,6 +13,15 @@ from scherbelberg.sandbox.hosts.played.logs import Log
 class Failed(Exception):
     """The script ends with this sentence."""
 
+    #: What the client is told with it.
+    word = "failed"
+
+
+class Hopeless(Failed):
+    """The same, for a reason that every other host would have."""
+
+    word = "hopeless"
+
 
 class Conversation:
     """The streams of one session, used as the node's script does.
@@ -56,10 +65,15 @@ class Conversation:
         self._keep(f"phase {phase} {state}")
         self.speak(f"phase {phase} {state}")
 
-    def fail(self, sentence: str) -> None:
-        """Tell why the script ends."""
+    def fail(self, sentence: str, *, word: str = Failed.word) -> None:
+        """Tell why the script ends.
+
+        Args:
+            sentence: Why.
+            word: What kind of failure it is.
+        """
         if self.phase:
-            self.speak(f"failed {self.phase} {sentence}")
+            self.speak(f"{word} {self.phase} {sentence}")
         self.note(f"bootstrap.sh: {sentence}")
 
     async def listen(self, word: str, *, within_s: float) -> str:

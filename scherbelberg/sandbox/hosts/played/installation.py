@@ -8,7 +8,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed
+from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed, Hopeless
 from scherbelberg.sandbox.hosts.played.stage import Stage
 
 #: The script itself says what it consists of.
@@ -68,16 +68,16 @@ class Installation:
             How many bytes its packages have, or 0.
 
         Raises:
-            Failed: There is none, or another one.
+            Hopeless: There is none, or another one.
         """
         try:
             head, _, body = (self._stage.payload / "env.lock").read_text(encoding="utf-8").partition(_EXPLICIT)
         except FileNotFoundError:
             holds = f"this machine's image does not hold the environment {self._digest}"
-            raise Failed(f"{holds}, and none was sent") from None
+            raise Hopeless(f"{holds}, and none was sent") from None
         digest = hashlib.sha256(body.encode()).hexdigest()
         if digest != self._digest:
-            raise Failed(f"env.lock has the digest {digest} where {self._digest} was asked for")
+            raise Hopeless(f"env.lock has the digest {digest} where {self._digest} was asked for")
         size = _BYTES.search(head)
         return int(size.group(1)) if size else 0
 

@@ -11,7 +11,7 @@ import platform
 
 from scherbelberg.errors import WaitTimeout
 from scherbelberg.sandbox.hosts import standins
-from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed
+from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed, Hopeless
 from scherbelberg.sandbox.hosts.played.installation import Installation, verify_script
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.system import write_private
@@ -48,6 +48,8 @@ class Phases:
         Raises:
             Failed: As the script would.
         """
+        if self._stage.health.ails("no_program"):
+            raise Hopeless("this machine's image lacks nft, and no node can do without")
         verify_script(self._stage.payload, self._settings["SCRIPT_DIGEST"])
         for folder, mode in (("etc", 0o755), ("etc/tls", 0o700)):
             (self._stage.base / folder).mkdir(mode=mode, exist_ok=True)

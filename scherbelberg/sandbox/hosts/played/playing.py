@@ -65,7 +65,7 @@ async def _play_script(line: str, stage: Stage, talk: Conversation) -> int:
     except (Failed, OSError) as error:
         # Whoever lost the connection as well hears nothing of it, and ends of it, as with a broken pipe.
         with contextlib.suppress(OSError):
-            talk.fail(str(error))
+            talk.fail(str(error), word=error.word if isinstance(error, Failed) else Failed.word)
         return 1
     return 0
 
