@@ -13,10 +13,12 @@ import asyncio
 import bisect
 import datetime as dt
 import itertools
-from collections.abc import AsyncIterator, Iterable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rattler import Gateway, MatchSpec, PackageName, PackageRecord, RepoDataRecord, Version, solve
 from rattler.exceptions import GatewayError, InvalidMatchSpecError, IoError, SolverError
@@ -29,11 +31,18 @@ from scherbelberg.envlock import CHANNELS, Package
 from scherbelberg.errors import BadInput, ChannelUnreachable, WaitTimeout
 from scherbelberg.parting import part_in_peace
 from scherbelberg.pypi import without_secrets
+from scherbelberg.waiting import Deadline, pause
 
 #: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
 _NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
 _PROCESSOR = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
+#: At each question, within seconds.
 _RETRIES = 3
+#: A server that is busy is asked again for so many seconds: after the first pause, and at most after the longest.
+_PATIENCE_S, _REST_S, _LONGEST_REST_S = 120.0, 2.0, 30.0
+#: How errors tell of an HTTP status that says so.
+_BUSY = re.compile(r"\((?:408|425|429|5\d\d) ", re.ASCII)
+T = TypeVar("T")
 part_in_peace()
 
 
@@ -76,7 +85,8 @@ class Channels:
             WaitTimeout: It was not found in time.
         """
         async with self._asked("a solution"):
-            found = await solve(
+            solving = partial(
+                solve,
                 self._names,
                 self._asked_for([_match_spec(spec) for spec in specs]),
                 gateway=self._gateway,
@@ -86,6 +96,7 @@ class Channels:
                 timeout=dt.timedelta(seconds=self._within_s),
                 channel_relations="disabled",  # nobody else's channels than those that were named
             )
+            found = await _patiently(solving, within_s=self._within_s)
         by_name = {record.name.normalized: record for record in found}
         order = PackageRecord.sort_topologically(list(found))
         return tuple(_package(by_name[record.name.normalized]) for record in order)
@@ -108,7 +119,8 @@ class Channels:
         """
         async with self._asked(f"the versions of {name}"):
             for channel in self._names:
-                rows = await self._gateway.query([channel], [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
+                asking = partial(self._gateway.query, [channel], [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
+                rows = await _patiently(asking, within_s=self._within_s)
                 found = {str(record.version): record.version for records in rows for record in records}
                 if found:
                     return tuple(sorted(found, key=lambda text: found[text], reverse=True))
@@ -146,11 +158,24 @@ async def download(url: str, target: Path, *, mirror: str | None, within_s: floa
     """
     try:
         async with asyncio.timeout(within_s):
-            await download_to_path(_client(mirror), url, target)
+            await _patiently(partial(download_to_path, _client(mirror), url, target), within_s=within_s)
     except TimeoutError:
         raise WaitTimeout(what=f"The download of {url}", within_s=within_s) from None
     except (OSError, RuntimeError, IoError) as error:
         raise ChannelUnreachable(f"{url} could not be downloaded ({_one_line(error)}).") from None
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]], *, within_s: float) -> T:
+    """Ask a server that is busy again, less and less often, as long as there is time to hear why it is in vain."""
+    deadline, rest_s = Deadline(min(within_s, _PATIENCE_S)), _REST_S
+    while True:
+        try:
+            return await ask()
+        except (GatewayError, IoError, OSError, RuntimeError) as error:
+            if not _BUSY.search(str(error)) or deadline.left_s <= rest_s:
+                raise
+        await pause(rest_s)
+        rest_s = min(rest_s * 2, _LONGEST_REST_S)
 
 
 def nearest_first(versions: Iterable[str], wanted: str) -> tuple[str, ...]:

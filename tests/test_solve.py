@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from mirror import Mirror
 from rattler import Version
 
+from scherbelberg import solve
 from scherbelberg.envlock import Package
 from scherbelberg.errors import ChannelUnreachable, WaitTimeout
 from scherbelberg.solve import complaints, download, nearest_first
@@ -86,6 +88,32 @@ async def test_hanging_question(fake: Mirror, tmp_path: Path) -> None:
     fake.misbehave("*", hold_after=0)
     with pytest.raises(WaitTimeout, match=r"An answer of conda-forge to the question for the versions of tornado did"):
         await channels(fake, tmp_path, within_s=0.3).versions("tornado", platform="linux-64")
+
+
+async def _versions(mirror: Mirror, folder: Path) -> object:
+    return await channels(mirror, folder / "cache").versions("tornado", platform="linux-64")
+
+
+async def _file(mirror: Mirror, folder: Path) -> None:
+    path = next((mirror.root / NAME / "noarch").glob("tornado-6.5.7*"))
+    url = f"https://conda.anaconda.org/{NAME}/noarch/{path.name}"
+    await download(url, folder / "it", mirror=mirror.url, within_s=20)
+
+
+@pytest.mark.parametrize("ask", [_versions, _file])
+async def test_busy_server(
+    fake: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Mirror, Path], Awaitable[object]]
+) -> None:
+    """A server that is busy is asked again for a while, and then named with what it says."""
+    monkeypatch.setattr(solve, "_REST_S", 0.01)
+    monkeypatch.setattr(solve, "_RETRIES", 0)
+    fake.misbehave("*", status=429, times=5)
+    await ask(fake, tmp_path)
+    fake.misbehave("*", status=503)
+    monkeypatch.setattr(solve, "_PATIENCE_S", 0.0)
+    fake.forget()
+    with pytest.raises(ChannelUnreachable, match="503 Service Unavailable"):
+        await ask(fake, tmp_path / "other")
 
 
 @pytest.fixture
