@@ -34,6 +34,7 @@ def test_lock_in_three_places(world: World) -> None:
     (digest,) = (line.removeprefix("# digest: ") for line in text.splitlines() if line.startswith("# digest: "))
     size_bytes = sum(one.size_bytes for one in world.channel.packages.values() if f"/{one.path.name}#" in text)
     world.mirror.misbehave("/conda-forge/*/numpy-*", cut_after=50_000, times=2)
+    world.mirror.misbehave("/conda-forge/*/toolz-*", status=429, times=2)
     python = world.mirror.misbehave("/conda-forge/*/python-3*", hold_after=50_000)
     events: list[Event] = []
 
@@ -61,6 +62,7 @@ def test_lock_in_three_places(world: World) -> None:
     told = [(event.done, event.total) for event in events if event.phase == "download" and event.state == "progress"]
     assert {total for _, total in told} == {size_bytes}
     assert all(0 < done <= size_bytes for done, _ in told if done is not None)
+    assert any("HTTP status 429; next try in " in event.detail for event in events)
 
     image = world.snapshot("worker000")
     cluster.destroy()
