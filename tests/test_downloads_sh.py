@@ -115,9 +115,9 @@ async def test_status_that_stays(node: Node, mirror: Mirror) -> None:
     assert failure(await node.source(f"PATIENCE_S=120 {PACED}")).endswith("HTTP status 503")
     pauses = slept(node)
     assert sum("other" in path for path in mirror.asked) == len(pauses) + 1
-    assert 60 < sum(pauses) <= 120
+    assert 30 <= sum(pauses) <= 120  # the next one would have been too long
     assert pauses[0] <= 2
-    assert pauses[-1] >= 16
+    assert pauses[-1] >= 8
 
 
 async def test_server_that_says_when(node: Node, mirror: Mirror) -> None:
