@@ -129,7 +129,7 @@ def test_attached_again(around: Settings) -> None:
 def test_environment_that_is_not_there(around: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
     other = Versions(python="3.11.0", packages={"dask": "2026.6.9"})
-    client = Client(versions=other, path="python3", source="the test")
+    client = Client(versions=other, path=sys.executable, source="the test")
     # This program would be the sandbox's own, but the sandbox was started by another one.
     monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
     with pytest.raises(

@@ -224,7 +224,7 @@ def _spoil(around: Around | None) -> None:
     if around == "no descriptors":
         for number in range(3):
             os.close(number)
-        sys.stdin = sys.stdout = sys.stderr = None # as Python finds them then
+        sys.stdin = sys.stdout = sys.stderr = None  # as Python finds them then
     elif around in ("output on a full disk", "errors on a full disk"):
         full = os.open("/dev/full", os.O_WRONLY)
         os.dup2(full, 1 if around.startswith("output") else 2)
