@@ -188,29 +188,31 @@ class Firewall(Resource):
     """A firewall, as it was when it was read.
 
     Args:
-        let_in: TCP port as text to the ranges of addresses from which it is open.
+        let_in: TCP port as text to the ranges of addresses from which it is open, or None if the cloud does not tell.
     """
 
-    let_in: Mapping[str, tuple[str, ...]] = field(hash=False)
+    let_in: Mapping[str, tuple[str, ...]] | None = field(hash=False)
 
 
 @frozen(kw_only=True)
 class Server(Resource):
-    """A server, as it was when it was read.
+    """A server, as it was when it was read; None stands for what the cloud does not tell.
 
     Args:
         status: ``initializing``, ``running``, ...
         server_type: Name of its type.
         location: Name of its location.
         created_s: When it was made, as epoch seconds of the API's clock.
-        public_ip: Public IPv4 address, or None.
-        private_ip: Address in our network, or None while it is not attached.
+        has_ipv4: Whether it has a public IPv4 address, which is paid for.
+        public_ip: That address, or None also if it has none.
+        private_ip: Address in our network, or None also while it is not attached.
     """
 
-    status: str
-    server_type: str
-    location: str
-    created_s: int
+    status: str | None
+    server_type: str | None
+    location: str | None
+    created_s: int | None
+    has_ipv4: bool | None
     public_ip: str | None
     private_ip: str | None
 
@@ -258,7 +260,9 @@ def read_ipv4_prices(pricing: Json) -> dict[str, Tariff]:
 
 
 def read_price_list(pricing: Json) -> PriceList:
-    """Read ``pricing``."""
+    """Read ``pricing``, which may make no sense; that raises exceptions of any kind."""
+    if not isinstance(pricing["currency"], str):
+        raise TypeError("a currency is text")
     return PriceList(
         servers={
             (kind["name"], price["location"]): read_tariff(price)
@@ -285,21 +289,66 @@ def read_image(row: Json) -> Image:
 
 
 def read_resource(kind: Kind, row: Json) -> Resource:
-    """Read one of any kind; servers become `Server`, firewalls `Firewall`."""
-    common: dict[str, Any] = {"kind": kind, "id": row["id"], "name": row["name"], "labels": dict(row["labels"])}
+    """Read one of any kind; servers become `Server`, firewalls `Firewall`.
+
+    Number, name and labels are all that it takes to find and to delete something. Whatever else a row does not tell, or
+    tells otherwise than it did, is unknown: an API that changes must not keep what is paid for from being given back.
+    """
+    labels = row["labels"].items() if isinstance(row["labels"], Mapping) else ()
+    common: dict[str, Any] = {
+        "kind": kind,
+        "id": row["id"],
+        "name": row["name"],
+        "labels": {key: value for key, value in labels if isinstance(value, str)},
+    }
     if kind == "firewalls":
-        incoming = [rule for rule in row["rules"] if (rule["direction"], rule["protocol"]) == ("in", "tcp")]
-        return Firewall(**common, let_in={rule["port"]: tuple(rule["source_ips"]) for rule in incoming})
+        return Firewall(**common, let_in=_read_openings(row.get("rules")))
     if kind != "servers":
         return Resource(**common)
-    ipv4 = row["public_net"]["ipv4"]
-    attached = row["private_net"]
+    attached = row.get("private_net")
     return Server(
         **common,
-        status=row["status"],
-        server_type=row["server_type"]["name"],
-        location=row["location"]["name"],
-        created_s=int(datetime.fromisoformat(row["created"]).timestamp()),
-        public_ip=ipv4["ip"] if ipv4 else None,
-        private_ip=attached[0]["ip"] if attached else None,
+        status=_text(row, "status"),
+        server_type=_text(row, "server_type", "name"),
+        location=_text(row, "location", "name"),
+        created_s=_read_time(row.get("created")),
+        has_ipv4=_has_ipv4(row),
+        public_ip=_text(row, "public_net", "ipv4", "ip"),
+        private_ip=_text(attached[0], "ip") if isinstance(attached, list) and attached else None,
     )
+
+
+def _inner(row: Any, *path: str) -> Any:
+    """What stands in a row, or None if the way there ends before."""
+    for name in path:
+        row = row.get(name) if isinstance(row, Mapping) else None
+    return row
+
+
+def _text(row: Any, *path: str) -> str | None:
+    found = _inner(row, *path)
+    return found if isinstance(found, str) and found else None
+
+
+def _has_ipv4(row: Json) -> bool | None:
+    """Whether a server has such an address: null says that it has none, and anything but an object says nothing."""
+    public = row.get("public_net")
+    if not isinstance(public, Mapping) or "ipv4" not in public:
+        return None
+    ipv4 = public["ipv4"]
+    return False if ipv4 is None else True if isinstance(ipv4, Mapping) else None
+
+
+def _read_time(value: Any) -> int | None:
+    try:
+        return int(datetime.fromisoformat(value).timestamp())
+    except (OverflowError, TypeError, ValueError):
+        return None
+
+
+def _read_openings(rules: Any) -> dict[str, tuple[str, ...]] | None:
+    try:
+        incoming = [rule for rule in rules if (rule["direction"], rule["protocol"]) == ("in", "tcp")]
+        return {str(rule["port"]): tuple(map(str, rule["source_ips"])) for rule in incoming}
+    except (AttributeError, LookupError, TypeError):
+        return None

@@ -66,7 +66,10 @@ async def let_in(
 def _as_it_is(manifest: Manifest, *found: Resource) -> ClusterSpec:
     """A cluster's wishes with who is let in at present: another computer that uses it may have changed that."""
     spec = manifest.spec
-    open_to = {port: ranges for one in found if isinstance(one, Firewall) for port, ranges in one.let_in.items()}
+    told = [one.let_in for one in found if isinstance(one, Firewall)]
+    if None in told:
+        return spec
+    open_to = {port: ranges for let_in in told if let_in for port, ranges in let_in.items()}
     return evolve(
         spec,
         ssh_from=open_to.get(str(manifest.ssh_port), spec.ssh_from),

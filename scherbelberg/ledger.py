@@ -38,7 +38,7 @@ class Cost:
 
 @frozen(kw_only=True)
 class Machine:
-    """A server that is gone.
+    """A server that is gone; None stands for what the cloud did not tell of it.
 
     Args:
         name: As users know it.
@@ -50,10 +50,10 @@ class Machine:
     """
 
     name: str
-    server_type: str
-    location: str
-    created_s: int
-    has_ipv4: bool
+    server_type: str | None
+    location: str | None
+    created_s: int | None
+    has_ipv4: bool | None
     price: Price | None
 
 
@@ -115,10 +115,10 @@ def cost(server: Server, prices: PriceList, *, now_s: float) -> Cost | None:
         now_s: Until when, as epoch seconds of the API's clock.
 
     Returns:
-        None if the cloud names no price.
+        None if the cloud names no price, or not what it is of.
     """
     tariffs = _tariffs(server, prices)
-    if tariffs is None:
+    if tariffs is None or server.created_s is None:
         return None
     return Cost(
         hourly=total(tariff.hourly for tariff in tariffs),
@@ -127,11 +127,13 @@ def cost(server: Server, prices: PriceList, *, now_s: float) -> Cost | None:
 
 
 def _tariffs(server: Server, prices: PriceList) -> tuple[Tariff, ...] | None:
-    own = prices.servers.get((server.server_type, server.location))
-    address = prices.ipv4.get(server.location)
-    if own is None or (server.public_ip and address is None):
+    if server.server_type is None or server.location is None or server.has_ipv4 is None:
         return None
-    return (own, address) if server.public_ip and address else (own,)
+    own = prices.servers.get((server.server_type, server.location))
+    if not server.has_ipv4:
+        return None if own is None else (own,)
+    address = prices.ipv4.get(server.location)
+    return None if own is None or address is None else (own, address)
 
 
 def sum_of(costs: Iterable[Cost | None]) -> Cost | None:
@@ -193,7 +195,7 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
         prefix=gone.prefix,
         uid=gone.uid,
         owner=gone.owner,
-        created_s=min(server.created_s for server in gone.servers),
+        created_s=min(_known(server.created_s for server in gone.servers), default=gone.created_s or int(ended_s)),
         ended_s=int(ended_s),
         machines=tuple(
             Machine(
@@ -201,7 +203,7 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
                 server_type=server.server_type,
                 location=server.location,
                 created_s=server.created_s,
-                has_ipv4=server.public_ip is not None,
+                has_ipv4=server.has_ipv4,
                 price=one.price if one else None,
             )
             for server, one in zip(gone.servers, costs, strict=True)
@@ -209,6 +211,10 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
         currency=prices.currency if prices else None,
         months=all_of_it.months if all_of_it else None,
     )
+
+
+def _known(values: Iterable[int | None]) -> list[int]:
+    return [value for value in values if value is not None]
 
 
 def node_name(server: Server) -> str:
@@ -313,17 +319,21 @@ def read_entry(document: dict[str, Any]) -> Entry:
         machines=tuple(
             Machine(
                 name=_text(node["name"]),
-                server_type=_text(node["server_type"]),
-                location=_text(node["location"]),
-                created_s=int(node["created_s"]),
-                has_ipv4=bool(node["ipv4"]),
+                server_type=_text_or_none(node["server_type"]),
+                location=_text_or_none(node["location"]),
+                created_s=None if node["created_s"] is None else int(node["created_s"]),
+                has_ipv4=None if node["ipv4"] is None else bool(node["ipv4"]),
                 price=read_price(node["cost"]) if node["cost"] else None,
             )
             for node in document["nodes"]
         ),
-        currency=None if currency is None else _text(currency),
+        currency=_text_or_none(currency),
         months=None if months is None else {_text(month): read_price(price) for month, price in months.items()},
     )
+
+
+def _text_or_none(value: Any) -> str | None:
+    return None if value is None else _text(value)
 
 
 def _text(value: Any) -> str:

@@ -80,8 +80,16 @@ class Bill:
 
 
 def read_price(row: Mapping[str, str]) -> Price:
-    """Read a pair of net and gross."""
-    return Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
+    """Read a pair of net and gross.
+
+    Raises:
+        ValueError: One of them is no amount of money.
+        ArithmeticError: One of them is no number.
+    """
+    price = Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
+    if not (price.net.is_finite() and price.gross.is_finite()):
+        raise ValueError(f"{price.net} and {price.gross} are no amounts of money")
+    return price
 
 
 def write_price(price: Price) -> dict[str, str]:

@@ -218,6 +218,7 @@ def test_read_server() -> None:
         server_type="cx23",
         location="fsn1",
         created_s=1794992800,
+        has_ipv4=True,
         public_ip="198.51.100.1",
         private_ip="10.0.0.2",
     )
@@ -227,7 +228,7 @@ def test_read_server_without_addresses() -> None:
     """A server may have no public IPv4 address, and is not attached at first."""
     server = read_resource("servers", _SERVER | {"public_net": {"ipv4": None, "ipv6": None}, "private_net": []})
     assert isinstance(server, Server)
-    assert (server.public_ip, server.private_ip) == (None, None)
+    assert (server.has_ipv4, server.public_ip, server.private_ip) == (False, None, None)
 
 
 @pytest.mark.parametrize("kind", ["networks", "ssh_keys"])

@@ -72,7 +72,7 @@ def test_cost(status: str) -> None:
 
 def test_cost_without_address() -> None:
     """What has no public IPv4 address pays for none, also where the cloud names no price of one."""
-    found = cost(evolve(WORKER, public_ip=None), evolve(PRICES, ipv4={}), now_s=NOW_S)
+    found = cost(evolve(WORKER, has_ipv4=False, public_ip=None), evolve(PRICES, ipv4={}), now_s=NOW_S)
     assert found is not None
     assert found.price == price("0.0088")
 
@@ -115,7 +115,7 @@ def test_whole() -> None:
 
 def test_entry() -> None:
     """An entry says whose it was, since when, until when, and what each machine has cost."""
-    younger = evolve(WORKER, created_s=int(NOW_S) + HOUR_S, public_ip=None)
+    younger = evolve(WORKER, created_s=int(NOW_S) + HOUR_S, has_ipv4=False, public_ip=None)
     (gone,) = holdings([network("cluster", identity().labels("network")), younger, SCHEDULER])
     found = entry(gone, PRICES, endpoint="https://api", ended_s=NOW_S + 2 * HOUR_S + 0.5)
     assert found == Entry(
