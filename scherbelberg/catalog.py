@@ -170,12 +170,14 @@ class Resource:
         id: The cloud's number for it.
         name: Its name, unique among its kind.
         labels: Its labels.
+        is_guarded: Whether the cloud itself refuses to delete it.
     """
 
     kind: Kind
     id: int
     name: str
     labels: Mapping[str, str] = field(hash=False)
+    is_guarded: bool = False
 
     @property
     def described(self) -> str:
@@ -300,6 +302,7 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         "id": row["id"],
         "name": row["name"],
         "labels": {key: value for key, value in labels if isinstance(value, str)},
+        "is_guarded": _inner(row, "protection", "delete") is True,
     }
     if kind == "firewalls":
         return Firewall(**common, let_in=_read_openings(row.get("rules")))

@@ -181,11 +181,11 @@ class Hetzner(Transport):
 
         await together(*(change(resource) for resource in resources))
 
-    async def protect(self, server: Resource, *, wanted: bool) -> None:
-        """Let the cloud refuse to delete a server, or allow it again; asking for the same twice changes nothing.
+    async def protect(self, resource: Resource, *, wanted: bool) -> None:
+        """Let the cloud refuse to delete a server or network, or allow it again; the same twice changes nothing.
 
         Args:
-            server: Which.
+            resource: Which.
             wanted: Whether it is to be protected.
 
         Raises:
@@ -194,17 +194,18 @@ class Hetzner(Transport):
             WaitTimeout: It did not end in time.
         """
         deadline = Deadline(self._patience_s)
-        # The cloud wants both to be equal.
-        body = {"delete": wanted, "rebuild": wanted}
+        # Of servers, the cloud wants both to be equal.
+        body = {"delete": wanted} | ({"rebuild": wanted} if resource.kind == "servers" else {})
+        path = f"/{resource.kind}/{resource.id}/actions/change_protection"
         while True:
             try:
-                answer = await self.call("POST", f"/servers/{server.id}/actions/change_protection", body=body)
+                answer = await self.call("POST", path, body=body)
                 break
             except Passing as fault:
                 if not deadline.left_s:
                     raise self.unreachable(fault) from fault
                 await pause(1.0)
-        what = f"The change of the protection of server {server.name}"
+        what = f"The change of the protection of {resource.described}"
         for reason in await self._ended([answer["action"]["id"]], what=what, within_s=self._patience_s):
             raise CloudError(f"{what} failed: {reason}.", api_code="action_failed")
 

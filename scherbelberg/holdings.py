@@ -26,7 +26,8 @@ class Holding:
         deadline_s: When it counts as forgotten, as epoch seconds of the API's clock; None for never.
         idle_s: Seconds without work after which it does, too; None for never.
         certified_s: Until when its certificates are valid, as epoch seconds of the API's clock; None if nobody knows.
-        is_protected: Whether nothing of it may be deleted; any resource that says so speaks for all.
+        is_protected: Whether nothing of it may be deleted; any resource that says so, or that the cloud itself guards,
+            speaks for all.
         resources: All of it.
     """
 
@@ -122,10 +123,18 @@ def require_unprotected(found: Iterable[Resource], now_s: float) -> None:
     """
     for holding in holdings(found):
         if holding.is_protected:
-            raise ClusterProtected(
-                f"Cluster {holding.described(now_s)}: nothing was deleted;"
-                f" 'scherbelberg unprotect -p {holding.prefix}' allows it again."
-            )
+            raise _protected(holding, now_s)
+
+
+def _protected(holding: Holding, now_s: float) -> ClusterProtected:
+    which = f"Cluster {holding.described(now_s)}: nothing was deleted"
+    cure = f"'scherbelberg unprotect -p {holding.prefix}'"
+    if any(PROTECTED in resource.labels for resource in holding.resources):
+        return ClusterProtected(f"{which}; {cure} allows it again.")
+    guarded = ", ".join(resource.described for resource in holding.resources if resource.is_guarded)
+    return ClusterProtected(
+        f"{which}, since Hetzner protects {guarded} against deletion; {cure} or Hetzner's console allows it again."
+    )
 
 
 def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
@@ -145,7 +154,7 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
         idle_s=_longest_idle(group),
         # What was made before there was this label has certificates for the least time.
         certified_s=_number(labels.get("certified", "")) or (created_s + LEAST_VALID_S if created_s else None),
-        is_protected=any(PROTECTED in resource.labels for resource in group),
+        is_protected=any(PROTECTED in resource.labels or resource.is_guarded for resource in group),
         resources=group,
     )
 

@@ -22,7 +22,8 @@ from scherbelberg.waiting import together
 async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
     """Guard a cluster against `destroy`, `nuke` and `gc`, and its servers against everybody; or lift that.
 
-    Firewalls and SSH keys have no protection of the cloud's: a label tells who uses this library.
+    Firewalls and SSH keys have no protection of the cloud's: a label tells who uses this library. What somebody has
+    protected in the cloud's console is allowed again, too.
 
     Args:
         settings: The surroundings.
@@ -43,7 +44,8 @@ async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
         # A single label speaks for the whole cluster: interrupted in the middle, it is protected.
         if wanted:
             await _label(hetzner, holding.resources, {PROTECTED: "yes"})
-        await together(*(hetzner.protect(server, wanted=wanted) for server in holding.servers))
+        guarded = () if wanted else (one for one in holding.resources if one.is_guarded and one.kind != "servers")
+        await together(*(hetzner.protect(one, wanted=wanted) for one in (*holding.servers, *guarded)))
         if not wanted:
             await _label(hetzner, holding.resources, {})
     remember(found, evolve(holding, is_protected=wanted))

@@ -67,6 +67,46 @@ def test_nothing_deletes_it(sandbox: SandboxThread, shell: Shell) -> None:
     cloud.close()
 
 
+def guard(cloud: Api, kind: str, name: str, *, wanted: bool) -> None:
+    """Protect something as its owner does in the console, without any of our labels."""
+    (row,) = cloud("GET", f"/{kind}", name=name).body[kind]
+    body = {"delete": wanted} | ({"rebuild": wanted} if kind == "servers" else {})
+    done = cloud("POST", f"/{kind}/{row['id']}/actions/change_protection", body)
+    assert done.status == 201
+    cloud.done(done.body["action"])
+
+
+@pytest.mark.parametrize(("kind", "name"), [("servers", "dear-worker"), ("networks", "dear")])
+@pytest.mark.parametrize("state", ["ready", "creating"])
+def test_guarded_in_the_console(sandbox: SandboxThread, shell: Shell, kind: str, name: str, state: str) -> None:
+    """One resource that the cloud guards keeps the whole cluster from being deleted, and is named."""
+    cloud = Api(sandbox.settings)
+    who = make(cloud, "dear", ttl_s=3600, state=state)
+    record = evolve(manifest("dear", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+    Store(shell.settings.home).claim(record, credentials()).end_making()
+    guard(cloud, kind, name, wanted=True)
+    before = held(shell.settings)
+    sandbox.set_clock(9000)
+    for words in (("destroy",), ("nuke", "--yes")):
+        code, _, complaints = shell(*words, "-p", "dear")
+        assert code == 16
+        assert f"nothing was deleted, since Hetzner protects {kind[:-1]} {name} against deletion;" in complaints
+        assert "'scherbelberg unprotect -p dear' or Hetzner's console allows it again." in complaints
+    (row,) = json.loads(shell("gc", "--json")[1])["clusters"]
+    assert (row["verdict"], row["deleted"]) == ("protected", False)
+    assert f"{state}, protected" in shell("ls")[1]
+    assert (held(shell.settings), folders(shell.settings)) == (before, ["dear-dear0"])
+    assert deletions(sandbox) == []
+    sandbox.set_clock(0)
+    if state == "ready":
+        assert shell("unprotect", "-p", "dear")[0] == 0
+    else:
+        guard(cloud, kind, name, wanted=False)
+    assert shell("destroy", "-p", "dear")[0] == 0
+    assert held(shell.settings) == []
+    cloud.close()
+
+
 def test_void_deadline(sandbox: SandboxThread, shell: Shell) -> None:
     """No command warns of the near deadline of what is protected, also one that asks the cloud nothing."""
     cloud = Api(sandbox.settings)

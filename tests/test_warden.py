@@ -116,6 +116,22 @@ def test_doubt(warden: ModuleType, sandbox: SandboxThread, cloud: Api) -> None:
     assert "servers/ours-worker" not in labels_in(cloud)
 
 
+@pytest.mark.parametrize("kind", ["servers", "networks"])
+def test_guarded(warden: ModuleType, sandbox: SandboxThread, cloud: Api, kind: str) -> None:
+    """What the cloud itself guards against deletion keeps the whole cluster, as our own protection does."""
+    who = make(cloud, "ours", ttl_s=_HOUR)
+    sandbox.set_clock(2 * _HOUR)
+    asked = warden.Cloud({"token": cloud.settings.token, "endpoint": cloud.settings.endpoint, "uid": who.uid})
+    number = cloud("GET", f"/{kind}").body[kind][-1]["id"]
+    path = f"/{kind}/{number}/actions/change_protection"
+    for wanted in (True, False):
+        body = {"delete": wanted} | ({"rebuild": wanted} if kind == "servers" else {})
+        cloud.done(cloud("POST", path, body).body["action"])
+        before = labels_in(cloud)
+        warden.run(asked, None)
+        assert (labels_in(cloud) == before) is wanted
+
+
 @pytest.mark.parametrize(
     ("idle", "quiet", "is_over"),
     [

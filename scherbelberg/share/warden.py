@@ -106,6 +106,13 @@ def _numbers(labels: list[dict[str, str]], name: str) -> list[int]:
     return [int(text) if text.isdecimal() else sys.maxsize for text in texts]
 
 
+def _labels(row: dict[str, Any]) -> dict[str, str]:
+    """A resource's labels; what the cloud itself guards against deletion counts as protected."""
+    protection = row.get("protection")
+    is_guarded = isinstance(protection, dict) and protection.get("delete") is True
+    return row["labels"] | ({"protected": "yes"} if is_guarded else {})
+
+
 def run(cloud: Cloud, quiet_s: int | None) -> None:
     """Look, and give the cluster back if it is time.
 
@@ -114,11 +121,11 @@ def run(cloud: Cloud, quiet_s: int | None) -> None:
         quiet_s: For how long nothing was done, or None if nobody knows.
     """
     servers = cloud.list("servers")
-    labels = [row["labels"] for row in servers]
+    labels = [_labels(row) for row in servers]
     if not is_over(labels, now_s=cloud.now_s, quiet_s=quiet_s):
         return
     # Only now all kinds are asked for: whoever moved a deadline may have been interrupted after any of them.
-    labels += [row["labels"] for kind in _KINDS[1:] for row in cloud.list(kind)]
+    labels += [_labels(row) for kind in _KINDS[1:] for row in cloud.list(kind)]
     if is_over(labels, now_s=cloud.now_s, quiet_s=quiet_s):
         print("The cluster's time is over: its machines are deleted.", flush=True)  # noqa: T201 - for the journal
         _give_back(cloud, servers)
