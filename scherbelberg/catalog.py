@@ -7,7 +7,7 @@ Source of the fields: the API's description at https://docs.hetzner.cloud, as of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -186,7 +186,18 @@ class Resource:
 
 
 @frozen(kw_only=True)
-class Firewall(Resource):
+class Shared(Resource):
+    """A network or firewall, as it was when it was read.
+
+    Args:
+        used_by: Numbers of the servers that use it, as far as the cloud tells.
+    """
+
+    used_by: tuple[int, ...] = ()
+
+
+@frozen(kw_only=True)
+class Firewall(Shared):
     """A firewall, as it was when it was read.
 
     Args:
@@ -291,7 +302,7 @@ def read_image(row: Json) -> Image:
 
 
 def read_resource(kind: Kind, row: Json) -> Resource:
-    """Read one of any kind; servers become `Server`, firewalls `Firewall`.
+    """Read one of any kind; servers become `Server`, firewalls `Firewall`, networks `Shared`.
 
     Number, name and labels are all that it takes to find and to delete something. Whatever else a row does not tell, or
     tells otherwise than it did, is unknown: an API that changes must not keep what is paid for from being given back.
@@ -305,10 +316,13 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         "is_guarded": _inner(row, "protection", "delete") is True,
     }
     if kind == "firewalls":
-        return Firewall(**common, let_in=_read_openings(row.get("rules")))
+        users = _numbers(_read_targets(row.get("applied_to")))
+        return Firewall(**common, let_in=_read_openings(row.get("rules")), used_by=users)
+    if kind == "networks":
+        return Shared(**common, used_by=_numbers(_rows(row.get("servers"))))
     if kind != "servers":
         return Resource(**common)
-    attached = row.get("private_net")
+    attached = _rows(row.get("private_net"))
     return Server(
         **common,
         status=_text(row, "status"),
@@ -317,7 +331,7 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         created_s=_read_time(row.get("created")),
         has_ipv4=_has_ipv4(row),
         public_ip=_text(row, "public_net", "ipv4", "ip"),
-        private_ip=_text(attached[0], "ip") if isinstance(attached, list) and attached else None,
+        private_ip=_text(attached[0], "ip") if attached else None,
     )
 
 
@@ -347,6 +361,21 @@ def _read_time(value: Any) -> int | None:
         return int(datetime.fromisoformat(value).timestamp())
     except (OverflowError, TypeError, ValueError):
         return None
+
+
+def _rows(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _numbers(values: Iterable[Any]) -> tuple[int, ...]:
+    return tuple(value for value in values if type(value) is int)
+
+
+def _read_targets(targets: Any) -> Iterator[Any]:
+    """Numbers of the servers that a firewall guards, directly or by their labels."""
+    for target in _rows(targets):
+        yield _inner(target, "server", "id")
+        yield from _read_targets(_inner(target, "applied_to_resources"))
 
 
 def _read_openings(rules: Any) -> dict[str, tuple[str, ...]] | None:

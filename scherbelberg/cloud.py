@@ -86,6 +86,14 @@ class Hetzner(Transport):
         rows = await self._list(kind, {"label_selector": _written(selector)})
         return tuple(read_resource(kind, row) for row in rows)
 
+    async def every(self, kind: Kind) -> tuple[Resource, ...]:
+        """List all resources of a kind in the project, whosever they are.
+
+        Args:
+            kind: Which.
+        """
+        return tuple(read_resource(kind, row) for row in await self._list(kind))
+
     async def count(self, kind: Kind, selector: Mapping[str, str]) -> int:
         """Count the resources of a kind that carry certain labels, in one request if the cloud tells their number.
 

@@ -31,7 +31,7 @@ from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import Kept, survey
-from scherbelberg.teardown import Check, delete_all, inventory, unproven
+from scherbelberg.teardown import Check, delete_all, inventory, require_no_unlabelled, unproven
 from scherbelberg.waiting import finish
 
 
@@ -257,9 +257,20 @@ async def _end(
         await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=gone.extend, check=noted_down)
     finally:
         entries = await billed(hetzner, settings, gone, lost=lost)
+    if any(_is_short(folder, gone) for folder in own):
+        await require_no_unlabelled(hetzner, wanted)
     for folder in own:  # now that nothing in it is needed for the bill
         folder.drop()
     return entries
+
+
+def _is_short(folder: Folder, gone: Collection[Resource]) -> bool:
+    """Whether fewer servers were deleted than this computer remembers: the others may have lost their labels."""
+    try:
+        expected = {f"{folder.prefix}-{node.name}" for node in folder.read().nodes}
+    except StateDamaged:
+        return True
+    return not expected <= {one.name for one in gone if one.kind == "servers"}
 
 
 async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) -> None:

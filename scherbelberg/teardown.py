@@ -8,13 +8,14 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
-from scherbelberg.catalog import KINDS, Kind, Resource
+from scherbelberg.catalog import KINDS, Kind, Resource, Server, Shared
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, TokenRefused, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import selector
 from scherbelberg.plan import Identity
 from scherbelberg.spec import Timeouts
+from scherbelberg.unlabelled import is_ours, sentence
 from scherbelberg.waiting import Deadline, finish, pause, together, until
 
 #: Is given what is about to be deleted and the API's clock, and raises if it must not be.
@@ -166,6 +167,7 @@ class _Deletion:
         self._asked: dict[tuple[str, int], Deadline] = {}
         self._refused: dict[tuple[str, int], str] = {}
         self._unseen = ""
+        self._others: dict[int, Server | None] = {}
 
     @property
     def is_over(self) -> bool:
@@ -189,6 +191,8 @@ class _Deletion:
 
     async def ask(self) -> None:
         """Ask for the end of what may go and was not asked for in the last seconds."""
+        if self.is_clear and not await self._hold_back():
+            return
         await together(*(self._ask_for(resource) for resource in self._due()))
 
     async def _ask_for(self, resource: Resource) -> None:
@@ -202,6 +206,30 @@ class _Deletion:
             self._refused[key] = error.message
         except CloudUnreachable:
             return  # asked again until the deadline
+
+    async def _hold_back(self) -> bool:
+        """Refuse to delete what servers use that are not found by the labels: it is all that leads to them.
+
+        Returns:
+            Whether it is known who uses what is left.
+        """
+        shared = [one for one in self.left if isinstance(one, Shared)]
+        ours = {number for kind, number in self._seen if kind == "servers"}
+        unknown = {number for one in shared for number in one.used_by} - ours - self._others.keys()
+        if unknown:
+            try:
+                servers = {one.id: one for one in await self._hetzner.every("servers") if isinstance(one, Server)}
+            except CloudUnreachable:
+                return False  # asked again until the deadline
+            except (CloudError, TokenRefused):
+                return True
+            for number in unknown:
+                found = servers.get(number)
+                self._others[number] = None if found is None or found.status == "deleting" else found
+        for one in shared:
+            if any(self._others.get(number) for number in one.used_by):
+                self._refused.setdefault((one.kind, one.id), "")
+        return True
 
     async def look(self) -> None:
         """Look what is left; what servers use cannot go before them and is not looked at while there are any."""
@@ -240,13 +268,22 @@ class _Deletion:
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
         names = tuple(resource.described for resource in self.left)
-        reasons = " ".join(dict.fromkeys(reason for reason in (*self._refused.values(), self._unseen) if reason))
+        others = {
+            server: [one for one in self.left if _uses(server, one)] for server in self._others.values() if server
+        }
+        users = [sentence(server, used, self._wanted) for server, used in others.items()]
+        reasons = " ".join(dict.fromkeys(one for one in (*self._refused.values(), *users, self._unseen) if one))
         why = f" {reasons}" if reasons else ""
         what = ", ".join(names)
+        names += tuple(server.described for server in others if is_ours(server, self._wanted))
         seen = (
             f"What was last seen cannot be looked at now: {what}" if self._unseen else f"The cloud still lists {what}"
         )
         return LeftOver(f"{seen}.{why} To try again: {_how_to_nuke(self._wanted)}.", left_over=names)
+
+
+def _uses(server: Server, one: Resource) -> bool:
+    return isinstance(one, Shared) and server.id in one.used_by
 
 
 def unproven(error: BaseException, wanted: Mapping[str, str]) -> LeftOver:
@@ -261,6 +298,23 @@ def unproven(error: BaseException, wanted: Mapping[str, str]) -> LeftOver:
         f"The clean-up failed: {reason} Something may be left; to try again: {_how_to_nuke(wanted)}.",
         left_over=(f"cluster {wanted['prefix']}",),
     )
+
+
+async def require_no_unlabelled(hetzner: Hetzner, wanted: Mapping[str, str]) -> None:
+    """Look for servers that have lost a cluster's labels, among all of the project's.
+
+    Args:
+        hetzner: The project.
+        wanted: The labels.
+
+    Raises:
+        LeftOver: There are some.
+    """
+    found = await hetzner.every("servers")
+    lost = [one for one in found if is_ours(one, wanted) and not wanted.items() <= one.labels.items()]
+    if lost:
+        sentences = " ".join(sentence(one, (), wanted) for one in lost)
+        raise LeftOver(sentences, left_over=tuple(one.described for one in lost))
 
 
 def _how_to_nuke(wanted: Mapping[str, str]) -> str:

@@ -60,6 +60,7 @@ FLOORS = {
         "plan",
         "payload",
         "holdings",
+        "unlabelled",
         "triage",
         "record",
         "specfile",

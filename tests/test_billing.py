@@ -124,15 +124,17 @@ def test_prices_that_cannot_be_had(settings: Settings, uid: str, emulated: Sandb
     assert History(settings.home).read() == ((entry,), ())
 
 
-def test_what_is_gone_is_noted_when_something_stays(settings: Settings, uid: str, api: Api) -> None:
+def test_what_is_gone_is_noted_when_something_stays(
+    settings: Settings, uid: str, api: Api, emulated: SandboxThread
+) -> None:
     """A machine that cannot go does not hide that another one is gone; together they are counted once."""
     kept = machine(api, uid)
-    protect = f"/servers/{kept['id']}/actions/change_protection"
-    assert api("POST", protect, {"delete": True, "rebuild": True}).status == 201
+    wrong = RequestFault(method="DELETE", path=f"/servers/{kept['id']}", status=403, code="protected", times=None)
+    emulated.set_faults(Faults(requests=(wrong,)))
     with pytest.raises(LeftOver, match=kept["name"]):
         given_back(settings, uid)
     assert [len(one.machines) for one in History(settings.home).read()[0]] == [1]
-    assert api("POST", protect, {"delete": False, "rebuild": False}).status == 201
+    emulated.set_faults(Faults())
     given_back(settings, uid)
     assert [len(one.machines) for one in History(settings.home).read()[0]] == [1, 1]
 

@@ -18,6 +18,7 @@ from scherbelberg.catalog import (
     Resource,
     Server,
     ServerType,
+    Shared,
     read_image,
     read_ipv4_prices,
     read_resource,
@@ -235,8 +236,9 @@ def test_read_server_without_addresses() -> None:
 def test_read_other_resources(kind: Any) -> None:
     """Of all other kinds number, name and labels are read."""
     resource = read_resource(kind, {"id": 3, "name": "cluster", "labels": {"a": "b"}, "created": "2026-11-18"})
-    assert resource == Resource(kind=kind, id=3, name="cluster", labels={"a": "b"})
-    assert type(resource) is Resource
+    expected = Shared if kind == "networks" else Resource
+    assert resource == expected(kind=kind, id=3, name="cluster", labels={"a": "b"})
+    assert type(resource) is expected
 
 
 def test_read_firewall() -> None:

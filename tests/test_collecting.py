@@ -149,8 +149,8 @@ def test_one_that_cannot_go(sandbox: SandboxThread, shell: Shell, cloud: Api) ->
     make(cloud, "first", ttl_s=_HOUR)
     make(cloud, "second", ttl_s=_HOUR)
     (number,) = [row["id"] for row in cloud("GET", "/servers").body["servers"] if row["name"] == "first-worker"]
-    protect = f"/servers/{number}/actions/change_protection"
-    assert cloud("POST", protect, {"delete": True, "rebuild": True}).status == 201
+    wrong = RequestFault(method="DELETE", path=f"/servers/{number}", status=403, code="protected", times=None)
+    sandbox.set_faults(Faults(requests=(wrong,)))
     sandbox.set_clock(2 * _HOUR)
     code, output, complaints = shell("gc", "--json")
     failure, document = read("error", output), read("gc", output)

@@ -123,8 +123,10 @@ def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
     assert shell("create", "-p", "stay", "-w", "1", "--quiet")[0] == 0
     api = Api(sandbox.settings)
     (scheduler,) = api("GET", "/servers?name=stay-scheduler").body["servers"]
-    protect = f"/servers/{scheduler['id']}/actions/change_protection"
-    assert api("POST", protect, {"delete": True, "rebuild": True}).status == 201
+    path = f"/servers/{scheduler['id']}"
+    sandbox.set_faults(
+        Faults(requests=(RequestFault(method="DELETE", path=path, status=403, code="protected", times=None),))
+    )
     code, output, complaints = shell("nuke", "-p", "stay", "--json", "--progress", "none")
     failure = read("error", output)
     assert (code, failure["error"]["code"]) == (8, "left_over")
@@ -134,7 +136,7 @@ def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
     (listed,) = read("ls", shell("ls", "--json")[1])["clusters"]
     assert [node["name"] for node in listed["nodes"]] == ["scheduler"]
     assert Decimal(listed["cost"]["net"]) == 2 * Decimal(listed["nodes"][0]["cost"]["net"])
-    assert api("POST", protect, {"delete": False, "rebuild": False}).status == 201
+    sandbox.set_faults(Faults())
     api.close()
     gone = read("nuke", shell("nuke", "-p", "stay", "--json")[1])
     assert gone["left_over"] == []

@@ -110,7 +110,8 @@ def _labels(row: dict[str, Any]) -> dict[str, str]:
     """A resource's labels; what the cloud itself guards against deletion counts as protected."""
     protection = row.get("protection")
     is_guarded = isinstance(protection, dict) and protection.get("delete") is True
-    return row["labels"] | ({"protected": "yes"} if is_guarded else {})
+    labels: dict[str, str] = row["labels"]
+    return labels | ({"protected": "yes"} if is_guarded else {})
 
 
 def run(cloud: Cloud, quiet_s: int | None) -> None:
