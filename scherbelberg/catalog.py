@@ -154,11 +154,17 @@ class PriceList:
         servers: Server type and location, by name, to what a server alone costs.
         ipv4: Location to what a public IPv4 address costs.
         currency: ISO 4217 code of the account's currency.
+        floating: Type and location of a floating address to its price per month.
+        image_gb: Price of a gigabyte of a snapshot per month, or None if the cloud does not tell.
+        volume_gb: The same of a volume.
     """
 
     servers: Mapping[tuple[str, str], Tariff]
     ipv4: Mapping[str, Tariff]
     currency: str
+    floating: Mapping[tuple[str, str], Price] = field(factory=dict, hash=False)
+    image_gb: Price | None = None
+    volume_gb: Price | None = None
 
 
 @frozen(kw_only=True)
@@ -207,6 +213,10 @@ class Firewall(Shared):
     let_in: Mapping[str, tuple[str, ...]] | None = field(hash=False)
 
 
+def _as_tuple(numbers: Iterable[int]) -> tuple[int, ...]:
+    return tuple(numbers)
+
+
 @frozen(kw_only=True)
 class Server(Resource):
     """A server, as it was when it was read; None stands for what the cloud does not tell.
@@ -219,6 +229,9 @@ class Server(Resource):
         has_ipv4: Whether it has a public IPv4 address, which is paid for.
         public_ip: That address, or None also if it has none.
         private_ip: Address in our network, or None also while it is not attached.
+        primary_ip: The cloud's number for its public IPv4 address, or None also if it has none.
+        floating_ips: Numbers of the floating addresses that lead to it.
+        volumes: Numbers of the volumes that are attached to it.
     """
 
     status: str | None
@@ -228,6 +241,9 @@ class Server(Resource):
     has_ipv4: bool | None
     public_ip: str | None
     private_ip: str | None
+    primary_ip: int | None = None
+    floating_ips: tuple[int, ...] = field(default=(), converter=_as_tuple)
+    volumes: tuple[int, ...] = field(default=(), converter=_as_tuple)
 
 
 def read_server_type(row: Json) -> ServerType:
@@ -284,7 +300,27 @@ def read_price_list(pricing: Json) -> PriceList:
         },
         ipv4=read_ipv4_prices(pricing),
         currency=pricing["currency"],
+        floating=dict(_read_floating(pricing.get("floating_ips"))),
+        image_gb=_read_monthly(_inner(pricing, "image", "price_per_gb_month")),
+        volume_gb=_read_monthly(_inner(pricing, "volume", "price_per_gb_month")),
     )
+
+
+def _read_floating(kinds: Any) -> Iterator[tuple[tuple[str, str], Price]]:
+    for kind in _rows(kinds):
+        for row in _rows(_inner(kind, "prices")):
+            name, place, price = _text(kind, "type"), _text(row, "location"), _inner(row, "price_monthly")
+            found = _read_monthly(price)
+            if name and place and found:
+                yield (name, place), found
+
+
+def _read_monthly(row: Any) -> Price | None:
+    """Read a price of what few have: one that makes no sense is unknown, and hides no others."""
+    try:
+        return read_price(row)
+    except (ArithmeticError, LookupError, TypeError, ValueError):
+        return None
 
 
 def read_image(row: Json) -> Image:
@@ -332,6 +368,9 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         has_ipv4=_has_ipv4(row),
         public_ip=_text(row, "public_net", "ipv4", "ip"),
         private_ip=_text(attached[0], "ip") if attached else None,
+        primary_ip=next(iter(_numbers([_inner(row, "public_net", "ipv4", "id")])), None),
+        floating_ips=_numbers(_rows(_inner(row, "public_net", "floating_ips"))),
+        volumes=_numbers(_rows(row.get("volumes"))),
     )
 
 

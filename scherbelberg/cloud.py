@@ -94,6 +94,15 @@ class Hetzner(Transport):
         """
         return tuple(read_resource(kind, row) for row in await self._list(kind))
 
+    async def rows(self, collection: str, params: Json) -> list[Json]:
+        """List what is read in places of its own, as the API shows it.
+
+        Args:
+            collection: Where, such as ``primary_ips``.
+            params: Query.
+        """
+        return await self._list(collection, params)
+
     async def count(self, kind: Kind, selector: Mapping[str, str]) -> int:
         """Count the resources of a kind that carry certain labels, in one request if the cloud tells their number.
 

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from attrs import field, frozen
@@ -348,6 +348,20 @@ def judge_certificates(endings: tuple[str, ...]) -> Check:
     if endings:
         return Check(name="certificates", status="warn", message=" ".join(endings))
     return Check(name="certificates", status="ok", message="No cluster of this computer outlives its certificates.")
+
+
+def judge_outliving(found: Mapping[str, Sequence[str]]) -> Check:
+    """Whether anything that does not go with servers has outlived clusters, and is paid for on.
+
+    Args:
+        found: What it is and costs, by the cluster's prefix.
+    """
+    if not found:
+        return Check(name="outliving", status="ok", message="Nothing that is paid for has outlived a cluster.")
+    words = "; ".join(f"{row} (cluster '{prefix}')" for prefix, rows in found.items() for row in rows)
+    hints = ", ".join(f"'scherbelberg destroy -p {prefix} --forget'" for prefix in found)
+    advice = f"Delete it in Hetzner's console if nobody needs it, or have it forgotten: {hints}."
+    return Check(name="outliving", status="warn", message=f"Still paid for: {words}.", advice=advice)
 
 
 def judge_disk(*, path: str, free_bytes: int, is_writable: bool) -> Check:

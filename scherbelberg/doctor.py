@@ -30,6 +30,7 @@ from scherbelberg.diagnosis import (
     judge_disk,
     judge_folders,
     judge_openssh,
+    judge_outliving,
     judge_permissions,
     judge_route,
     judge_state,
@@ -54,6 +55,7 @@ from scherbelberg.interpreter import own_client, read_client, read_tls
 from scherbelberg.keeping import remembered_folder
 from scherbelberg.links import Links
 from scherbelberg.proving import rehearse
+from scherbelberg.remaining import read, still_paid_for
 from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
 from scherbelberg.share import openssl_errors
 from scherbelberg.store import Folder, Store
@@ -115,6 +117,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
             *await _judge_computer(home_folder(), None),
             unknown("state", "there is no token"),
             unknown("certificates", "there is no token"),
+            unknown("outliving", "there is no token"),
         )
     except BadInput as error:
         names = ("token", "route", "rate_budget", "clock")
@@ -124,6 +127,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
             *await _judge_computer(home_folder(), None),
             unknown("state", "the settings make no sense"),
             unknown("certificates", "the settings make no sense"),
+            unknown("outliving", "the settings make no sense"),
         )
     found = await _ask(settings.access)
     return (
@@ -131,6 +135,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
         *_judge_cloud(found.facts),
         *await _judge_computer(settings.home, settings.access.endpoint),
         *_judge_clusters(settings, found),
+        await _look_at_outliving(settings, found),
     )
 
 
@@ -297,6 +302,22 @@ def _exposed(folder: Folder) -> list[str]:
     return [str(folder.path)] if folder.path in found else [str(path) for path in found]
 
 
+async def _look_at_outliving(settings: Settings, found: _Found) -> Check:
+    if found.held is None:
+        return unknown("outliving", "the cloud does not tell what it holds")
+    hetzner = Hetzner(settings.access, request_s=_REQUEST_S, patience_s=0)
+    try:
+        left = await still_paid_for(hetzner, settings)
+    except (OSError, ScherbelbergError):
+        return unknown("outliving", "the cloud does not tell what is left")
+    finally:
+        hetzner.close()
+    rows: dict[str, list[str]] = {}
+    for one in left:
+        rows.setdefault(one.prefix, []).append(f"{one.what.described} of {one.what.server}, {one.what.cost}")
+    return judge_outliving(rows)
+
+
 def _judge_clusters(settings: Settings, found: _Found) -> tuple[Check, ...]:
     names = ("state", "certificates")
     if found.held is None:
@@ -312,8 +333,9 @@ def _judge_clusters(settings: Settings, found: _Found) -> tuple[Check, ...]:
 
 def _judge_state(settings: Settings, found: tuple[Holding, ...], now_s: float, folders: Mapping[str, Folder]) -> Check:
     held = {holding.uid: holding for holding in found}
-    # What is being made right now may not be there yet, and is not whole.
-    alone = {one.prefix: str(one.path) for uid, one in folders.items() if uid not in held and one.maker is None}
+    # What is being made right now may not be there yet, and is not whole; what is paid for on has a check of its own.
+    ended = [one for uid, one in folders.items() if uid not in held and one.maker is None and not read(one)]
+    alone = {one.prefix: str(one.path) for one in ended}
     own = [one for one in found if one.owner == settings.owner and one.uid not in folders]
     broken = [one for uid, one in held.items() if uid in folders and one.state != "ready" and not folders[uid].maker]
     return judge_state(

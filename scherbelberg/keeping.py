@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from scherbelberg.billing import Leaving, billed, known_prices, leave, noted
@@ -27,6 +28,7 @@ from scherbelberg.ledger import Entry
 from scherbelberg.links import Links
 from scherbelberg.ordering import preview
 from scherbelberg.plan import ClusterPlan
+from scherbelberg.remaining import Forget, Remaining, Remembered, still_paid_for
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
@@ -58,6 +60,17 @@ async def overview(settings: Settings, *, prefix: str | None = None, is_told: bo
     async with opened(settings, Timeouts()) as hetzner:
         found = await survey(hetzner, settings, untold=None if is_told else prefix)
     return tuple(one for one in found if prefix in {None, one.holding.prefix})
+
+
+async def paid_on(settings: Settings, *, prefix: str | None = None) -> tuple[Remembered, ...]:
+    """List what has outlived clusters of this computer and is still paid for.
+
+    Args:
+        settings: The surroundings.
+        prefix: Only of clusters of this name.
+    """
+    async with opened(settings, Timeouts()) as hetzner:
+        return await still_paid_for(hetzner, settings, prefix=prefix)
 
 
 async def charges(settings: Settings) -> PriceList | None:
@@ -190,6 +203,7 @@ async def give_back(
     listener: Listener,
     timeouts: Timeouts,
     check: Check = require_unprotected,
+    forget: Forget | None = None,
 ) -> tuple[Entry, ...]:
     """Delete clusters by uid, prove that nothing of them is left, forget them, and note what they have cost.
 
@@ -200,13 +214,14 @@ async def give_back(
         listener: Is told of the deletion.
         timeouts: Deadlines in seconds.
         check: Looks at what is there of each before the first deletion; what it raises is raised.
+        forget: Is given what outlives servers and is paid for on, which is no error then; None makes it one.
 
     Returns:
         What they have cost, as it is noted in this computer's history, what was given back of them earlier included.
 
     Raises:
         ClusterProtected: One is protected; nothing was deleted.
-        LeftOver: Something was still there at the deadline, or the deletion broke off.
+        LeftOver: Something was still there at the deadline, outlives the servers, or the deletion broke off.
         StateDamaged: All is gone, but a folder of theirs cannot be deleted.
     """
     failure: LeftOver | None = None
@@ -220,7 +235,8 @@ async def give_back(
             wanted = selector(prefix=prefix, uid=uid)
             try:
                 # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
-                ending = _end(hetzner, settings, wanted, own, listener=listener, timeouts=timeouts, check=check)
+                rest = Remaining(hetzner, prefix, own, forget=forget)
+                ending = _end(hetzner, settings, wanted, own, rest, listener=listener, timeouts=timeouts, check=check)
                 entries += await finish(ending)
             except LeftOver as error:
                 failure = error
@@ -239,6 +255,7 @@ async def _end(
     settings: Settings,
     wanted: Mapping[str, str],
     own: Collection[Folder],
+    rest: Remaining,
     *,
     listener: Listener,
     timeouts: Timeouts,
@@ -253,12 +270,16 @@ async def _end(
             with suppress(Exception):  # a note for the bill keeps nothing from being deleted
                 lost.extend(leave(folder, found, noted(settings, [folder.uid]), now_s=now_s))
 
+    async def proof() -> str:
+        if any(_is_short(folder, gone) for folder in own):
+            await require_no_unlabelled(hetzner, wanted)
+        return await rest.require_none()
+
+    delete = partial(delete_all, listener=listener, timeouts=timeouts, note=gone.extend)
     try:
-        await delete_all(hetzner, wanted, listener=listener, timeouts=timeouts, note=gone.extend, check=noted_down)
+        await delete(hetzner, wanted, check=noted_down, before=rest.record, proof=proof)
     finally:
         entries = await billed(hetzner, settings, gone, lost=lost)
-    if any(_is_short(folder, gone) for folder in own):
-        await require_no_unlabelled(hetzner, wanted)
     for folder in own:  # now that nothing in it is needed for the bill
         folder.drop()
     return entries

@@ -24,6 +24,10 @@ Check = Callable[[tuple[Resource, ...], float], object]
 _ASK_AGAIN_S = 20.0
 #: Seconds before the first look at servers that go.
 _FIRST_S = 0.3
+#: Is awaited with what is about to be deleted.
+Before = Callable[[tuple[Resource, ...]], Awaitable[None]]
+#: Is awaited when all is gone that carries the labels, and returns what to tell of that, or raises `LeftOver`.
+Proof = Callable[[], Awaitable[str]]
 #: Is given what is gone.
 Note = Callable[[tuple[Resource, ...]], None]
 #: What servers use.
@@ -48,6 +52,15 @@ def whatever(_found: tuple[Resource, ...], _now_s: float) -> None:
     """Check nothing."""
 
 
+async def at_once(_found: tuple[Resource, ...]) -> None:
+    """Do nothing before a deletion."""
+
+
+async def by_labels() -> str:
+    """Take the lists by label for proof enough."""
+    return "nothing is left"
+
+
 async def delete_all(
     hetzner: Hetzner,
     wanted: Mapping[str, str],
@@ -56,6 +69,8 @@ async def delete_all(
     timeouts: Timeouts,
     note: Note,
     check: Check = whatever,
+    before: Before = at_once,
+    proof: Proof = by_labels,
 ) -> None:
     """Delete everything that carries certain labels, and prove that nothing is left.
 
@@ -69,6 +84,8 @@ async def delete_all(
         timeouts: Deadlines in seconds.
         note: Is given what is gone, also when something else is not.
         check: Looks at what is there before the first deletion; what it raises is raised, and nothing was deleted.
+        before: Is awaited after that, before the first deletion.
+        proof: Is awaited when nothing is listed any more.
 
     Raises:
         LeftOver: Something is still there, at the deadline or because the cloud refuses to delete it.
@@ -78,6 +95,7 @@ async def delete_all(
     unsure = hetzner.is_busy
     found = await inventory(hetzner, wanted)
     check(found, hetzner.now_s)
+    await before(found)
     deletion = _Deletion(hetzner, wanted, found, unsure=unsure)
     total = len(deletion.left)
     tell(Event(phase=Phase.DELETE, state="start", done=0, total=total))
@@ -107,7 +125,7 @@ async def delete_all(
     if deletion.left:
         raise deletion.left_over()
     tell(Event(phase=Phase.DELETE, state="done", done=total, total=total))
-    tell(Event(phase=Phase.EMPTY, state="done", detail="nothing is left"))
+    tell(Event(phase=Phase.EMPTY, state="done", detail=await proof()))
 
 
 async def delete_servers(hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float) -> None:

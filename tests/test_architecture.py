@@ -61,6 +61,7 @@ FLOORS = {
         "payload",
         "holdings",
         "unlabelled",
+        "outliving",
         "triage",
         "record",
         "specfile",
@@ -125,6 +126,7 @@ FLOORS = {
         "nodelogs",
         "lastwords",
         "billing",
+        "remaining",
     },
     "story": {
         "collecting",

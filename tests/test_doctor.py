@@ -25,10 +25,10 @@ pytestmark = pytest.mark.hosts("scripted")
 
 NAMES = (
     *("token", "route", "rate_budget", "clock", "versions", "tls", "dask"),
-    *("openssh", "folders", "permissions", "disk", "state", "certificates"),
+    *("openssh", "folders", "permissions", "disk", "state", "certificates", "outliving"),
 )
 #: What a cloud that is not there does not tell.
-SILENT = ("rate_budget", "clock", "state", "certificates")
+SILENT = ("rate_budget", "clock", "state", "certificates", "outliving")
 
 
 def _examined(shell: Shell, *words: str) -> tuple[int, dict[str, tuple[str, str]]]:

@@ -20,9 +20,11 @@ from scherbelberg.deadlines import left_words
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for
 from scherbelberg.ledger import NOT_COUNTED, Cost, Entry, cost, spent, sum_of
+from scherbelberg.outliving import write_outliving
 from scherbelberg.pins import Pins
 from scherbelberg.pricing import write_price
 from scherbelberg.record import EnvRecord, Manifest, NodeRecord
+from scherbelberg.remaining import Remembered
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.survey import Kept
 
@@ -180,6 +182,20 @@ def _print_environment(document: dict[str, Any], console: Console) -> None:
 
 def _money(text: str | None) -> str:
     return f"{Decimal(text):.4f}" if text else "-"
+
+
+def outliving_document(found: Iterable[Remembered]) -> list[dict[str, Any]]:
+    """Describe what has outlived clusters and is paid for on."""
+    return [{"prefix": one.prefix, "uid": one.uid, **write_outliving(one.what)} for one in found]
+
+
+def outliving_lines(found: Iterable[Remembered]) -> list[str]:
+    """Tell the same, a line for each."""
+    return [
+        f"Still paid for, of cluster '{one.prefix}' that is gone: {one.what.described} of {one.what.server},"
+        f" {one.what.cost}; delete it in Hetzner's console, or 'scherbelberg destroy -p {one.prefix} --forget'."
+        for one in found
+    ]
 
 
 def print_overview(documents: list[dict[str, Any]], console: Console) -> None:

@@ -47,13 +47,17 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     if prefix is not None:
         check_prefix(prefix)
     settings = where(token_file)
+    from scherbelberg.cli.documents import outliving_document, outliving_lines  # noqa: PLC0415
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.collecting import sift  # noqa: PLC0415
+    from scherbelberg.keeping import paid_on  # noqa: PLC0415
 
     garbage = run(sift(settings, owner=owner, prefix=prefix))
+    left = run(paid_on(settings, prefix=prefix))
     rows: list[Json] = []
     findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)}
+    findings["outliving"] = outliving_document(left)
     speaker().findings = findings
     ends = []
     for judged in garbage.clusters:
@@ -68,6 +72,8 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         return
     for name in findings["strays"]:
         say(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")
+    for line in outliving_lines(left):
+        out().print(line, highlight=False, markup=False, soft_wrap=True)
     if not any(judged.verdict.is_doomed for judged in garbage.clusters):
         say("There is nothing to delete.")
 

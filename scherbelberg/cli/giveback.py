@@ -28,11 +28,12 @@ from scherbelberg.spec import check_prefix
 
 @click.command()
 @prefix_option
+@click.option("--forget", is_flag=True, help="Do not mind what outlives servers, is paid for on, and is never deleted.")
 @token_option
 @progress_option
 @json_option
 @voice_options
-def destroy(prefix: str, token_file: Path | None, as_json: bool) -> None:
+def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool) -> None:
     """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
     check_prefix(prefix)
     settings = where(token_file)
@@ -40,7 +41,7 @@ def destroy(prefix: str, token_file: Path | None, as_json: bool) -> None:
     from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.keeping import own_uids  # noqa: PLC0415
 
-    document = returned(prefix, run(own_uids(settings, prefix)), settings, err())
+    document = returned(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
     _answer(document, as_json=as_json)
 
 
@@ -75,11 +76,14 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
 
 def _answer(document: Json, *, as_json: bool) -> None:
     from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
+    from scherbelberg.outliving import read_outliving  # noqa: PLC0415
 
     if as_json:
         print_json(document)
         return
-    for line in bill_lines(document):
+    forgotten = [read_outliving(row) for row in document["forgotten"]]
+    lines = [f"Forgotten, and paid for on: {one.described} of {one.server}, {one.cost}." for one in forgotten]
+    for line in (*bill_lines(document), *lines):
         out().print(line, highlight=False, soft_wrap=True)
 
 

@@ -20,16 +20,20 @@ from scherbelberg.spec import check_prefix
 def ls(token_file: Path | None, as_json: bool) -> None:
     """List the project's clusters, whoever made them, and what each has cost so far."""
     settings = where(token_file)
-    from scherbelberg.cli.documents import print_overview  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.documents import outliving_document, outliving_lines, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
-    from scherbelberg.keeping import overview  # noqa: PLC0415
+    from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
 
-    documents = documents_of(run(overview(settings)), settings)
+    found = run(overview(settings))
+    left = run(paid_on(settings))
+    documents = documents_of(found, settings)
     if as_json:
-        print_json({"schema": SCHEMA, "clusters": documents})
-    else:
-        print_overview(documents, out())
+        print_json({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
+        return
+    print_overview(documents, out())
+    for line in outliving_lines(left):
+        out().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @click.command()

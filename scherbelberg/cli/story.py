@@ -23,6 +23,7 @@ from scherbelberg.events import Stopwatch
 from scherbelberg.keeping import charges, find_own, give_back, remembered_folder
 from scherbelberg.ledger import entry_document
 from scherbelberg.ordering import unasked
+from scherbelberg.outliving import Outliving, write_outliving
 from scherbelberg.protecting import protect
 from scherbelberg.provisions import NOTHING, Provisions
 from scherbelberg.record import Manifest
@@ -133,13 +134,23 @@ def left(cluster: Cluster) -> None:
     run(cluster.close())
 
 
-def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Console) -> Json:
+def returned(
+    prefix: str, uids: tuple[str, ...], settings: Settings, console: Console, *, forgets: bool = False
+) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
     speaker().remains = (f"cluster {prefix}",)
+    forgotten: list[Outliving] = []
     with shown(console) as listen:
         watch = Stopwatch(listen)
         entries = run(
-            give_back(settings, prefix, uids, listener=watch, timeouts=Timeouts()),
+            give_back(
+                settings,
+                prefix,
+                uids,
+                listener=watch,
+                timeouts=Timeouts(),
+                forget=forgotten.extend if forgets else None,
+            ),
             on_first="Interrupted: what is being deleted is deleted first ...",
             unproven=prefix,
         )
@@ -150,6 +161,7 @@ def returned(prefix: str, uids: tuple[str, ...], settings: Settings, console: Co
         "uids": list(uids),
         "phases": watch.seconds,
         "left_over": [],
+        "forgotten": [write_outliving(one) for one in forgotten],
         "bills": [entry_document(entry) for entry in entries],
     }
 
