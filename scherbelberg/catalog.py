@@ -208,9 +208,11 @@ class Firewall(Shared):
 
     Args:
         let_in: TCP port as text to the ranges of addresses from which it is open, or None if the cloud does not tell.
+        selectors: Labels of servers that it is applied to, whichever these are at a time.
     """
 
     let_in: Mapping[str, tuple[str, ...]] | None = field(hash=False)
+    selectors: tuple[str, ...] = ()
 
 
 def _as_tuple(numbers: Iterable[int]) -> tuple[int, ...]:
@@ -352,8 +354,14 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         "is_guarded": _inner(row, "protection", "delete") is True,
     }
     if kind == "firewalls":
-        users = _numbers(_read_targets(row.get("applied_to")))
-        return Firewall(**common, let_in=_read_openings(row.get("rules")), used_by=users)
+        targets = _rows(row.get("applied_to"))
+        selectors = (_text(target, "label_selector", "selector") for target in targets)
+        return Firewall(
+            **common,
+            let_in=_read_openings(row.get("rules")),
+            used_by=_numbers(_read_targets(targets)),
+            selectors=tuple(text for text in selectors if text),
+        )
     if kind == "networks":
         return Shared(**common, used_by=_numbers(_rows(row.get("servers"))))
     if kind != "servers":

@@ -8,14 +8,14 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
-from scherbelberg.catalog import KINDS, Kind, Resource, Server, Shared
+from scherbelberg.catalog import KINDS, Firewall, Kind, Resource, Server, Shared
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, TokenRefused, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.holdings import selector
 from scherbelberg.plan import Identity
 from scherbelberg.spec import Timeouts
-from scherbelberg.unlabelled import is_ours, sentence
+from scherbelberg.unlabelled import is_ours, selected, sentence
 from scherbelberg.waiting import Deadline, finish, pause, together, until
 
 #: Is given what is about to be deleted and the API's clock, and raises if it must not be.
@@ -245,6 +245,8 @@ class _Deletion:
                 found = servers.get(number)
                 self._others[number] = None if found is None or found.status == "deleting" else found
         for one in shared:
+            if isinstance(one, Firewall) and one.selectors:
+                self._refused.setdefault((one.kind, one.id), selected(one))
             if any(self._others.get(number) for number in one.used_by):
                 self._refused.setdefault((one.kind, one.id), "")
         return True
@@ -286,14 +288,13 @@ class _Deletion:
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
         names = tuple(resource.described for resource in self.left)
-        others = {
-            server: [one for one in self.left if _uses(server, one)] for server in self._others.values() if server
-        }
-        users = [sentence(server, used, self._wanted) for server, used in others.items()]
+        found = [(one, [used for used in self.left if _uses(one, used)]) for one in self._others.values() if one]
+        others = [(one, used) for one, used in found if used or is_ours(one, self._wanted)]
+        users = [sentence(one, used, self._wanted) for one, used in others]
         reasons = " ".join(dict.fromkeys(one for one in (*self._refused.values(), *users, self._unseen) if one))
         why = f" {reasons}" if reasons else ""
         what = ", ".join(names)
-        names += tuple(server.described for server in others if is_ours(server, self._wanted))
+        names += tuple(one.described for one, _ in others if is_ours(one, self._wanted))
         seen = (
             f"What was last seen cannot be looked at now: {what}" if self._unseen else f"The cloud still lists {what}"
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
-from scherbelberg.catalog import Resource
+from scherbelberg.catalog import Firewall, Resource
 
 
 def is_ours(server: Resource, wanted: Mapping[str, str]) -> bool:
@@ -21,6 +21,19 @@ def is_ours(server: Resource, wanted: Mapping[str, str]) -> bool:
     if uid is not None:
         return uid == wanted.get("uid")
     return re.fullmatch(rf"{re.escape(wanted['prefix'])}-(scheduler|worker[0-9]*)", server.name) is not None
+
+
+def selected(firewall: Firewall) -> str:
+    """Say that a firewall stays as long as it is applied to labels, which a cluster's never is by us.
+
+    Args:
+        firewall: It.
+    """
+    labels = ", ".join(f"'{one}'" for one in firewall.selectors)
+    return (
+        f"Somebody has applied {firewall.described} to whatever has the labels {labels}: take that out of it in"
+        " Hetzner's console."
+    )
 
 
 def sentence(server: Resource, used: Iterable[Resource], wanted: Mapping[str, str]) -> str:

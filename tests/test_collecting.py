@@ -79,6 +79,7 @@ def test_gc(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
         "dry_run": False,
         "clusters": [],
         "strays": [],
+        "outliving": [],
     }
     assert held(shell.settings) == before
 

@@ -146,6 +146,22 @@ def test_nothing_is_asked_without_a_reason(sandbox: SandboxThread, shell: Shell,
     assert asked.count("/v1/firewalls") <= 2
 
 
+def test_by_a_selector(sandbox: SandboxThread, shell: Shell, cloud: Api, rows: dict[str, Json]) -> None:
+    """A firewall that somebody applies to labels is never free: that is said at once, with what to do."""
+    body = {"apply_to": [{"type": "label_selector", "label_selector": {"selector": "team=x"}}]}
+    path = f"/firewalls/{rows['firewalls']['id']}/actions/apply_to_resources"
+    assert cloud("POST", path, body).status == 201
+    sent = len(sandbox.sandbox.requests)
+    code, output, complaints = shell("destroy", "-p", "ours", "--json")
+    assert (code, json.loads(output)["left_over"]) == (8, ["firewall ours"]), complaints
+    assert len(sandbox.sandbox.requests) - sent < _FEW
+    assert (
+        "Somebody has applied firewall ours to whatever has the labels 'team=x': take that out of it in Hetzner's"
+        " console." in json.loads(output)["error"]["message"]
+    )
+    assert held(shell.settings) == ["firewalls/ours"]
+
+
 @pytest.mark.parametrize(
     ("name", "labels", "expected"),
     [
@@ -174,9 +190,10 @@ def test_users_are_read() -> None:
     common = {"id": 1, "name": unique("x"), "labels": identity().labels("any")}
     direct = {"type": "server", "server": {"id": 5}}
     chosen = {"type": "label_selector", "applied_to_resources": [{"type": "server", "server": {"id": 6}}, None]}
-    firewall = read_resource("firewalls", {**common, "applied_to": [direct, chosen, None, {"server": 3}]})
+    selected = {**chosen, "label_selector": {"selector": "a=b"}}
+    firewall = read_resource("firewalls", {**common, "applied_to": [direct, chosen, selected, None, {"server": 3}]})
     assert isinstance(firewall, Firewall)
-    assert firewall.used_by == (5, 6)
+    assert (set(firewall.used_by), firewall.selectors) == ({5, 6}, ("a=b",))
     network = read_resource("networks", {**common, "servers": [7, "8", None]})
     assert isinstance(network, Shared)
     assert network.used_by == (7,)
