@@ -243,7 +243,12 @@ class _Deletion:
                 return True
             for number in unknown:
                 found = servers.get(number)
-                self._others[number] = None if found is None or found.status == "deleting" else found
+                if found is None or found.status == "deleting":
+                    self._others[number] = None
+                elif self._wanted.items() <= found.labels.items():
+                    self._unsure = True  # it was made after the list: another one shows it
+                else:
+                    self._others[number] = found
         for one in shared:
             if isinstance(one, Firewall) and one.selectors:
                 self._refused.setdefault((one.kind, one.id), selected(one))

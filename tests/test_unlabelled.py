@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from attrs import evolve
@@ -14,11 +14,14 @@ from catalogues import credentials, identity, manifest, server
 from sandbox_helpers import Api, Json, order, unique
 from schemas import read
 from shells import Shell
-from surroundings import folders, held
+from surroundings import SHORT, folders, held
 
-from scherbelberg.catalog import Firewall, Shared, read_resource
+from scherbelberg.catalog import Firewall, Kind, Resource, Shared, read_resource
+from scherbelberg.cloud import Hetzner
+from scherbelberg.events import ignore
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.store import Store
+from scherbelberg.teardown import delete_all
 from scherbelberg.unlabelled import is_ours, sentence
 
 pytestmark = pytest.mark.hosts("scripted")
@@ -160,6 +163,26 @@ def test_by_a_selector(sandbox: SandboxThread, shell: Shell, cloud: Api, rows: d
         " console." in json.loads(output)["error"]["message"]
     )
     assert held(shell.settings) == ["firewalls/ours"]
+
+
+@pytest.mark.usefixtures("rows")
+async def test_a_list_that_lagged_behind(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of ours that the first list lacks, since it was made meanwhile, is found by its labels and deleted."""
+    hetzner = Hetzner(shell.settings.access, request_s=5, patience_s=5)
+    find, lists = hetzner.find, []
+
+    async def lag(kind: Kind, wanted: Mapping[str, str]) -> tuple[Resource, ...]:
+        lists.append(kind)
+        found = await find(kind, wanted)
+        return () if kind == "servers" and lists.count(kind) == 1 else found
+
+    monkeypatch.setattr(hetzner, "find", lag)
+    gone: list[Resource] = []
+    wanted = {"managed-by": "scherbelberg", "prefix": "ours", "uid": "ours0"}
+    await delete_all(hetzner, wanted, listener=ignore, timeouts=SHORT, note=gone.extend)
+    hetzner.close()
+    assert held(shell.settings) == []
+    assert {one.name for one in gone} >= {"ours-scheduler", "ours-worker"}
 
 
 @pytest.mark.parametrize(
