@@ -10,6 +10,7 @@ from attrs import frozen
 
 from scherbelberg.catalog import Resource
 from scherbelberg.deadlines import Verdict, judge, strays
+from scherbelberg.errors import ScherbelbergError
 from scherbelberg.events import Listener
 from scherbelberg.holdings import holdings, selector
 from scherbelberg.idleness import quiet_s
@@ -50,8 +51,8 @@ class Garbage:
     strays: tuple[Resource, ...]
 
 
-class _Spared(Exception):
-    """The cluster is not to be deleted any more."""
+class _Spared(ScherbelbergError):
+    """The cluster is not to be deleted any more; nothing of it was."""
 
 
 async def sift(settings: Settings, *, owner: str | None = None, prefix: str | None = None) -> Garbage:
@@ -108,7 +109,7 @@ async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> 
 
     def still_doomed(found: tuple[Resource, ...], now_s: float) -> None:
         if not all(judge(one, now_s, quiet_s=latest.quiet_s).is_doomed for one in holdings(found)):
-            raise _Spared
+            raise _Spared("It is needed again.")
 
     try:
         return await give_back(

@@ -203,7 +203,13 @@ _SERVER: dict[str, Any] = {
     "labels": {"uid": "u"},
     "server_type": {"id": 114, "name": "cx23"},
     "location": {"id": 1, "name": "fsn1", "network_zone": "eu-central"},
-    "public_net": {"ipv4": {"id": 7, "ip": "198.51.100.1"}, "ipv6": {"ip": "2001:db8::/64"}, "firewalls": []},
+    "public_net": {
+        "ipv4": {"id": 7, "ip": "198.51.100.1"},
+        "ipv6": {"ip": "2001:db8::/64"},
+        "firewalls": [],
+        "floating_ips": [8],
+    },
+    "volumes": [5, 6],
     "private_net": [{"network": 9, "ip": "10.0.0.2", "alias_ips": [], "mac_address": "86:00:00:00:00:01"}],
 }
 
@@ -222,6 +228,9 @@ def test_read_server() -> None:
         has_ipv4=True,
         public_ip="198.51.100.1",
         private_ip="10.0.0.2",
+        primary_ip=7,
+        floating_ips=(8,),
+        volumes=(5, 6),
     )
 
 
