@@ -10,7 +10,7 @@ from attrs import frozen
 
 from scherbelberg.catalog import Resource
 from scherbelberg.deadlines import Verdict, judge, strays
-from scherbelberg.errors import ScherbelbergError
+from scherbelberg.errors import CloudError, ScherbelbergError
 from scherbelberg.events import Listener
 from scherbelberg.holdings import holdings, selector
 from scherbelberg.idleness import quiet_s
@@ -67,11 +67,18 @@ async def sift(settings: Settings, *, owner: str | None = None, prefix: str | No
 
     Raises:
         BadInput: The name cannot be one.
+        CloudError: The cloud does not tell the time.
     """
     if prefix is not None:
         check_prefix(prefix)
     async with opened(settings, Timeouts()) as hetzner:
         found = await inventory(hetzner, selector())
+        if not hetzner.tells_time:
+            raise CloudError(
+                f"{hetzner.access.place} does not tell the time, so nobody knows which deadlines have passed: nothing"
+                " was deleted; 'scherbelberg destroy' and 'nuke' delete by name.",
+                api_code="no_date",
+            )
         now_s = hetzner.now_s
 
     def is_meant(labels: Mapping[str, str]) -> bool:

@@ -138,11 +138,16 @@ class Transport:
 
     @property
     def now_s(self) -> float:
-        """The API's clock, as epoch seconds; it was asked at least once by then."""
+        """The API's clock, as epoch seconds; this computer's where the API has not told the time."""
         if self._clock is None:
-            raise ValueError("the API's clock is known after its first answer")
+            return time.time()
         date_s, at_s = self._clock
         return date_s + time.monotonic() - at_s
+
+    @property
+    def tells_time(self) -> bool:
+        """Whether the API has told the time."""
+        return self._clock is not None
 
     async def call(self, method: str, path: str, *, body: Json | None = None, params: Json | None = None) -> Json:
         """Send a request until it is answered; a POST whose work may be done is not sent again.
@@ -233,8 +238,7 @@ class Transport:
         took_s = response.elapsed.total_seconds()
         request = response.request
         _LOG.info("%s %s: %d in %.0f ms", request.method, request.path_url, response.status_code, took_s * 1000)
-        date = response.headers.get("Date")
-        date_s = parsedate_to_datetime(date).timestamp() if date else None
+        date_s = _time_in(response.headers.get("Date"))
         if date_s is not None:
             self._clock = (date_s, time.monotonic())
         limit, remaining = (_number(response.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
@@ -317,6 +321,14 @@ class Transport:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for client in self._clients:
             client._client._session.close()  # noqa: SLF001 - hcloud has no public way
+
+
+def _time_in(date: str | None) -> float | None:
+    """A header's time as epoch seconds, or None if it tells none."""
+    try:
+        return parsedate_to_datetime(date).timestamp() if date else None
+    except ValueError:
+        return None
 
 
 def _number(text: str | None) -> int | None:

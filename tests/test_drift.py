@@ -241,3 +241,20 @@ async def test_prices_that_make_no_sense(world: tuple[SandboxThread, Drift], set
     world[1].change = _nulls
     assert await known_prices(hetzner) is None
     hetzner.close()
+
+
+@pytest.mark.parametrize("date", ["", "soon"])
+def test_no_time(
+    world: tuple[SandboxThread, Drift], shell: Shell, cloud: Api, date: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cloud that does not tell the time keeps nothing from being deleted by name, and nothing is found overdue."""
+    who = make(cloud, "ours", ttl_s=3600)
+    record = evolve(manifest("ours", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
+    Store(shell.settings.home).claim(record, credentials()).end_making()
+    monkeypatch.setattr("scherbelberg.sandbox.api.http.format_datetime", lambda now, *, usegmt: date)
+    code, output, _ = shell("gc", "--json")
+    assert (code, "does not tell the time" in read("error", output)["error"]["message"]) == (12, True)
+    assert held(shell.settings) != []
+    code, _, complaints = shell("destroy", "-p", "ours")
+    assert code == 0, complaints
+    assert (held(shell.settings), folders(shell.settings)) == ([], [])
