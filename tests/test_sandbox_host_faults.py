@@ -60,9 +60,10 @@ async def test_script_that_hangs(emulated: SandboxThread, own: Machine, api: Api
     """A script that hangs says no more and does not end, and its machine can be deleted all the same."""
     ill(emulated, own, "hangs")
     async with own.connect() as connection:
-        process = await connection.create_process(SCRIPT.replace("exec sleep 1000", "sleep 0.01; echo more"))
+        process = await connection.create_process(SCRIPT.replace("exec sleep 1000", "read -r; echo more"))
         said = await process.stdout.readuntil("tls start\n")
         assert "more" not in said
+        process.stdin.write("\n")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(process.stdout.readline(), 0.3)
     await asyncio.to_thread(own.remove)

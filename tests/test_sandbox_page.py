@@ -17,16 +17,16 @@ PAGE = Path(__file__).parent.parent / "docs" / "sandbox.md"
 
 @pytest.mark.hosts("scripted")
 def test_create_while_the_clock_is_ahead(sandbox: SandboxThread, shell: Shell) -> None:
-    """Hosts keep their clocks, so a create fails in tls until the cloud's is right again; both texts say so."""
+    """Clients keep their clocks, so a create is refused until the cloud's is right again; both texts say so."""
     sandbox.set_clock(2 * 3600)
     code, output, _ = shell("create", "-p", "later", "-w", "1", "--json")
     error = read("error", output)["error"]
-    assert (code, error["phase"], "not yet valid" in error["message"]) == (13, "tls", True), error
+    assert (code, "This computer's clock is 1 h" in error["message"]) == (2, True), error
     sandbox.set_clock(0)
     assert shell("create", "-p", "later", "-w", "1")[0] == 0
     assert "A create needs 0 first" in " ".join(shell("sandbox", "clock", "--help")[1].split())
     text = PAGE.read_text(encoding="utf-8")
-    assert "a `create` fails in the phase `tls`" in text
+    assert "a `create` is refused while the cloud's is an hour ahead" in text
     assert "`scherbelberg sandbox clock 0` comes first" in text
 
 

@@ -127,17 +127,23 @@ def read_line() -> str:
     return sys.stdin.readline()
 
 
-def run_until_ctrl_c(work: Coroutine[Any, Any, Any]) -> None:
+def run_until_ctrl_c(work: Coroutine[Any, Any, Any], *, is_for_readers: bool = False) -> None:
     """Run what goes on until the user has had enough: Ctrl-C is its good end, and any other signal is not.
 
     Args:
         work: The coroutine.
+        is_for_readers: Whether it also ends well when nobody can read its results any more.
 
     Raises:
         Interrupted: Another signal came.
     """
+
+    def look_for_readers() -> None:
+        if is_for_readers and not output().is_read:
+            raise Interrupted(signal.SIGINT)
+
     try:
-        run(work, on_first="")
+        run(work, on_first="", between=look_for_readers)
     except Interrupted as end:
         if end.exit_code != 128 + signal.SIGINT:
             raise

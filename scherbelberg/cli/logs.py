@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,6 @@ import click
 from scherbelberg.cli.common import json_option, prefix_option, voice_options
 from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.files import chosen, linked
-from scherbelberg.cli.output import output
 from scherbelberg.cli.speaker import SCHEMA, Json, Speaker, speaker
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources
@@ -66,8 +64,7 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     wanted = _wanted(chosen(folder.read(), node), sources)
     labels = _Labels(wanted, speaker())  # here, since other threads do not know whose command runs
     if follow:
-        with suppress(_NobodyReadsError):
-            run_until_ctrl_c(linked(folder, lambda links: _follow(links, wanted, lines, labels)))
+        run_until_ctrl_c(linked(folder, lambda links: _follow(links, wanted, lines, labels)), is_for_readers=True)
         return
     found, errors = run(linked(folder, lambda links: _read(links, wanted, lines)))
     if not as_json:
@@ -88,10 +85,6 @@ def _document(prefix: str, found: Iterable[NodeLog]) -> Json:
         {"node": log.node, "source": log.source, "lines": list(log.lines), "lacks": log.lacks or None} for log in found
     ]
     return {"schema": SCHEMA, "prefix": prefix, "logs": logs}
-
-
-class _NobodyReadsError(Exception):
-    """Whoever read our output has left."""
 
 
 class _Labels:
@@ -146,8 +139,6 @@ async def _follow(links: Links, wanted: _Wanted, lines: int, labels: _Labels) ->
     async def follow(name: str, source: Source) -> None:
         def show(line: str) -> None:
             labels.print(name, source, line)
-            if not output().is_read:
-                raise _NobodyReadsError
 
         async with links.visit(name) as remote:
             await remote.reach(within_s=_WITHIN_S)
