@@ -17,7 +17,7 @@ from attrs import evolve, frozen
 from campaign_clients import Around, Client, Ended, run
 from campaign_draws import KINDS, PREFIX, Trial, draw
 from campaign_judging import unfinished
-from campaign_trials import Place, given_back
+from campaign_trials import Place, given_back, is_ready
 from surroundings import folders
 
 from scherbelberg.exitcodes import ExitCode
@@ -166,12 +166,17 @@ def go_through(where: Place, trouble: Trouble) -> tuple[tuple[str, ...], Ended]:
     return broken, ended
 
 
+def _is_told(ended: Ended) -> bool:
+    """Whether a cluster was told of as made: a signal may come when all is said."""
+    return (ended.document or {}).get("state") == "ready"
+
+
 def _judge(where: Place, trouble: Trouble, home: str, ended: Ended) -> Iterator[str]:
     """See what held: a whole cluster, or nothing, or exit code 8 with the folder that has the keys."""
     left, kept = where.own(), folders(where.at(home))
     if ended.is_late:
         yield f"it did not end within {where.within_s:g} s; left: {', '.join(left)}"
-    elif ended.code == 0 or (ended.document or {}).get("state") == "ready":
+    elif ended.code == 0 or _is_told(ended) or (ended.code < 0 and is_ready(where, home)):
         yield from unfinished(trouble.trial, left)
         if trouble.breaks != "folder gone":
             yield from given_back(where, home=home)

@@ -266,7 +266,7 @@ def resumed(where: Place, workers: int, *, home: str, ails: bool = False) -> tup
     begun = folders(where.at(home)) if where.own() else []
     again = run(where.create(workers, home=home, patient=True), within_s=where.within_s)
     wrong: tuple[str, ...] = ()
-    if again.code == ExitCode.EXISTS and _is_ready(where, home):
+    if again.code == ExitCode.EXISTS and is_ready(where, home):
         pass  # it was killed when all was done
     elif ails and again.code in (ExitCode.TIMEOUT, ExitCode.NODE):
         return (*unsaid(again), *_empty(where), *(f"{folder} stayed" for folder in folders(where.at(home))))
@@ -277,7 +277,13 @@ def resumed(where: Place, workers: int, *, home: str, ails: bool = False) -> tup
     return (*wrong, *given_back(where, home=home))
 
 
-def _is_ready(where: Place, home: str) -> bool:
+def is_ready(where: Place, home: str) -> bool:
+    """Whether the client's own computer remembers one cluster, as made.
+
+    Args:
+        where: In which cloud.
+        home: Name of the client's home.
+    """
     settings = where.at(home)
     states = [one.read().state for one in Store(settings.home).folders(prefix=PREFIX)]
     return states == ["ready"]
