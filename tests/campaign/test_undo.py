@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import sys
 from collections.abc import Callable
 from functools import partial
 
@@ -211,7 +212,7 @@ async def test_host_that_dies(settings: Settings) -> None:
 async def test_environment_that_is_not_there(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
     other = Versions(python="3.11.0", packages={"dask": "2026.6.9"})
-    client = Client(versions=other, path="python3", source="the test")
+    client = Client(versions=other, path=sys.executable, source="the test")
     # This program would be the sandbox's own, but the sandbox was started by another one.
     monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
     with pytest.raises(
