@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -35,6 +36,8 @@ from scherbelberg.store import Folder, Store
 from scherbelberg.survey import Kept, survey
 from scherbelberg.teardown import Check, delete_all, inventory, require_no_unlabelled, unproven
 from scherbelberg.waiting import finish
+
+_LOG = logging.getLogger("scherbelberg")
 
 
 @asynccontextmanager
@@ -224,7 +227,7 @@ async def give_back(
         LeftOver: Something was still there at the deadline, outlives the servers, or the deletion broke off.
         StateDamaged: All is gone, but a folder of theirs cannot be deleted.
     """
-    failure: LeftOver | None = None
+    failures: list[ScherbelbergError] = []
     entries = noted(settings, uids)
     async with opened(settings, timeouts) as hetzner:
         if len(uids) > 1:  # a single one is looked at right before its deletion anyway
@@ -238,16 +241,23 @@ async def give_back(
                 rest = Remaining(hetzner, prefix, own, forget=forget)
                 ending = _end(hetzner, settings, wanted, own, rest, listener=listener, timeouts=timeouts, check=check)
                 entries += await finish(ending)
-            except LeftOver as error:
-                failure = error
-            except ScherbelbergError:
-                raise
+            except ScherbelbergError as error:
+                failures.append(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it keeps no other cluster
-                failure = unproven(error, wanted)
-                failure.__cause__ = error
-    if failure is not None:
-        raise failure
+                failures.append(unproven(error, wanted))
+                failures[-1].__cause__ = error
+    if failures:
+        raise _worst(failures)
     return entries
+
+
+def _worst(failures: Collection[ScherbelbergError]) -> ScherbelbergError:
+    """What is left counts for more than what else went wrong, and all of it is named."""
+    left = [error for error in failures if isinstance(error, LeftOver)]
+    if len(left) < 2:
+        return next(iter(left or failures))
+    names = tuple(name for error in left for name in error.left_over)
+    return LeftOver(" ".join(error.message for error in left), left_over=names)
 
 
 async def _end(
@@ -319,7 +329,11 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
 
 
 def _folders(settings: Settings, prefix: str | None) -> tuple[Folder, ...]:
-    return Store(settings.home).folders(prefix=prefix, endpoint=settings.access.endpoint)
+    try:
+        return Store(settings.home).folders(prefix=prefix, endpoint=settings.access.endpoint)
+    except OSError as error:  # what can be deleted is deleted without them, too
+        _LOG.warning("The folders of clusters in %s cannot be read: %s", settings.home, error)
+        return ()
 
 
 def _not_found(settings: Settings, prefix: str) -> ClusterNotFound:

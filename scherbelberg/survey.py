@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 
 from attrs import frozen
@@ -17,6 +18,8 @@ from scherbelberg.settings import Settings
 from scherbelberg.store import Folder, Store
 from scherbelberg.teardown import inventory
 from scherbelberg.validity import ending_line
+
+_LOG = logging.getLogger("scherbelberg")
 
 
 @frozen(kw_only=True)
@@ -75,5 +78,9 @@ def kept(found: Iterable[Resource], settings: Settings, *, now_s: float) -> tupl
         settings: The surroundings.
         now_s: The API's clock, epoch seconds.
     """
-    folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
+    try:
+        folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
+    except OSError as error:  # what the cloud holds is found, and can be deleted, without them
+        _LOG.warning("The folders of clusters in %s cannot be read: %s", settings.home, error)
+        folders = {}
     return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=now_s) for one in holdings(found))

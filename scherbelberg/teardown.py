@@ -93,17 +93,17 @@ async def delete_all(
     tell = _deaf(listener)
     # What is under way may still make something that this list does not show.
     unsure = hetzner.is_busy
-    found = await inventory(hetzner, wanted)
+    found, unseen = await _look_at_all(hetzner, wanted)
     check(found, hetzner.now_s)
     await before(found)
-    deletion = _Deletion(hetzner, wanted, found, unsure=unsure)
+    deletion = _Deletion(hetzner, wanted, found, unsure=unsure or bool(unseen))
     total = len(deletion.left)
     tell(Event(phase=Phase.DELETE, state="start", done=0, total=total))
 
     async def ended() -> bool | None:
         if not await _quiet(hetzner, timeouts.request):
             return None
-        with contextlib.suppress(CloudUnreachable):  # looked at again until the deadline
+        with contextlib.suppress(CloudUnreachable, CloudError):  # looked at again until the deadline
             await deletion.look()
             await deletion.ask()
             if deletion.is_clear and deletion.left:
@@ -118,14 +118,33 @@ async def delete_all(
         # A token that is no longer taken may have done half of it: what was seen so far is named.
         with contextlib.suppress(WaitTimeout, TokenRefused):
             await until(ended, every_s=0.6, growth=2.2, longest_s=5, within_s=timeouts.delete, what="The deletion")
-        if deletion.left:
+        if deletion.left or deletion.is_unsure:
             await deletion.look_again()
     finally:
         note(deletion.gone)
-    if deletion.left:
+    if deletion.left or deletion.is_unsure:
         raise deletion.left_over()
     tell(Event(phase=Phase.DELETE, state="done", done=total, total=total))
     tell(Event(phase=Phase.EMPTY, state="done", detail=await proof()))
+
+
+async def _look_at_all(hetzner: Hetzner, wanted: Mapping[str, str]) -> tuple[tuple[Resource, ...], str]:
+    """List everything that carries certain labels; a refused list of what is free keeps no server from being found.
+
+    Returns:
+        What was found, servers first, and why a list could not be had, if one could not.
+    """
+    reasons: list[str] = []
+
+    async def listed(kind: Kind) -> tuple[Resource, ...]:
+        try:
+            return await hetzner.find(kind, wanted)
+        except CloudError as error:
+            reasons.append(error.message)
+            return ()
+
+    found = await together(hetzner.find("servers", wanted), *(listed(kind) for kind in _SHARED))
+    return tuple(resource for rows in found for resource in rows), " ".join(reasons)
 
 
 async def delete_servers(hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float) -> None:
@@ -180,7 +199,7 @@ class _Deletion:
         self._seen = {(resource.kind, resource.id): resource for resource in left}
         self._hetzner = hetzner
         self._wanted = wanted
-        self._unsure = unsure
+        self.is_unsure = unsure
         self._fresh = Deadline(_ASK_AGAIN_S)
         self._asked: dict[tuple[str, int], Deadline] = {}
         self._refused: dict[tuple[str, int], str] = {}
@@ -190,7 +209,7 @@ class _Deletion:
     @property
     def is_over(self) -> bool:
         """Whether nothing is left, or nothing that may still go: what servers use stays as long as they do."""
-        return all((resource.kind, resource.id) in self._refused for resource in self._due())
+        return not self.is_unsure and all((resource.kind, resource.id) in self._refused for resource in self._due())
 
     @property
     def is_clear(self) -> bool:
@@ -246,7 +265,7 @@ class _Deletion:
                 if found is None or found.status == "deleting":
                     self._others[number] = None
                 elif self._wanted.items() <= found.labels.items():
-                    self._unsure = True  # it was made after the list: another one shows it
+                    self.is_unsure = True  # it was made after the list: another one shows it
                 else:
                     self._others[number] = found
         for one in shared:
@@ -260,7 +279,7 @@ class _Deletion:
         """Look what is left; what servers use cannot go before them and is not looked at while there are any."""
         servers = [resource for resource in self.left if resource.kind == "servers"]
         others = tuple(resource for resource in self.left if resource.kind != "servers")
-        if self._unsure:
+        if self.is_unsure:
             await self._list()
         elif not servers:
             self.left = await inventory(self._hetzner, self._wanted, kinds=_SHARED)
@@ -274,10 +293,10 @@ class _Deletion:
                 await self._list()
 
     async def _list(self) -> None:
-        self.left = await inventory(self._hetzner, self._wanted)
+        self.left, self._unseen = await _look_at_all(self._hetzner, self._wanted)
         self.count = len(self.left)
         self._seen |= {(resource.kind, resource.id): resource for resource in self.left}
-        self._unsure = False
+        self.is_unsure = bool(self._unseen)
         self._fresh = Deadline(_ASK_AGAIN_S)
 
     def _refused_of(self, servers: Iterable[Resource]) -> int:
@@ -300,9 +319,12 @@ class _Deletion:
         why = f" {reasons}" if reasons else ""
         what = ", ".join(names)
         names += tuple(one.described for one, _ in others if is_ours(one, self._wanted))
-        seen = (
-            f"What was last seen cannot be looked at now: {what}" if self._unseen else f"The cloud still lists {what}"
-        )
+        if not names:
+            seen, names = "It cannot be seen whether something is left", (f"cluster {self._wanted['prefix']}",)
+        elif self._unseen:
+            seen = f"What was last seen cannot be looked at now: {what}"
+        else:
+            seen = f"The cloud still lists {what}"
         return LeftOver(f"{seen}.{why} To try again: {_how_to_nuke(self._wanted)}.", left_over=names)
 
 

@@ -208,6 +208,7 @@ def test_nobody_reads_on(around: tuple[SandboxThread, Settings]) -> None:
     """Where whoever read the log has left, following it ends without a complaint about a connection."""
     with program(around[1], "logs", "-p", "nodes", "-f", "-n", "1000", "scheduler") as process:
         assert process.stdout is not None
+        assert process.stdout.readline()
         process.stdout.close()
         assert process.wait(WITHIN_S) == 0
         assert process.stderr is not None

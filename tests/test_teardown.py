@@ -10,6 +10,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from attrs import evolve
 from catalogues import identity
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import strategies as st
@@ -148,6 +149,18 @@ async def test_deletion_that_breaks_off(
     assert (ours(settings, other), len(ours(settings, uid))) == ([], COUNT)
     monkeypatch.undo()
     await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+
+
+@pytest.mark.parametrize("path", ["/ssh_keys", "/networks"])
+async def test_refused_list(settings: Settings, uid: str, emulated: SandboxThread, path: str) -> None:
+    """A list of what costs nothing that cannot be had keeps nothing else from being deleted, and nothing is proven."""
+    refused = RequestFault(method="GET", path=path, status=400, code="json_error", times=None)
+    emulated.set_faults(Faults(requests=(refused,)))
+    timeouts = evolve(SHORT, delete=1)
+    with pytest.raises(LeftOver, match="It cannot be seen whether something is left") as caught:
+        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=timeouts)
+    emulated.set_faults(Faults())
+    assert (caught.value.left_over, ours(settings, uid)) == (("cluster cluster",), [])
 
 
 @pytest.mark.parametrize("name", ["leave", "known_prices", "holdings"])

@@ -27,8 +27,8 @@ _GLANCE_S = 0.5
 _PATIENCE_S = 10.0
 #: How long a program of the user's waits for ours to have written what it had to say, in seconds.
 _OUTPUT_S = 1.0
-#: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, and Windows has none.
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, SIGBREAK Windows' own.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 
 
 class Interrupted(Exception):
@@ -47,17 +47,20 @@ class Interrupted(Exception):
 class _Watch:
     """Turns the first signal into a cancellation and counts the others."""
 
-    def __init__(self, job: Job[Any], voice: Speaker, on_first: str, unproven: str | None) -> None:
+    def __init__(self, voice: Speaker, on_first: str, unproven: str | None, *, cancels: bool) -> None:
         self.first: int | None = None
+        #: What is cancelled, once it has begun.
+        self.job: Job[Any] | None = None
         self._voice = voice
-        self._job = job
+        self._cancels = cancels
         self._on_first = on_first
         self._unproven = unproven
 
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
             self.first = number
-            self._job.cancel()
+            if self.job is not None and self._cancels:
+                self.job.cancel()
             if self._on_first:
                 self._voice.call_out(self._on_first)
         elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
@@ -82,6 +85,7 @@ def run(
     unproven: str | None = None,
     too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
     between: Callable[[], object] | None = None,
+    is_cancelled: bool = True,
 ) -> T:
     """Run a coroutine on the private loop; signals cancel it and wait until it has cleaned up.
 
@@ -91,20 +95,37 @@ def run(
         unproven: The cluster of which something may be left when a second Ctrl-C at a terminal ends it at once.
         too_late: Undoes the work when the signal came after its end.
         between: Is called in this thread now and then; a signal ends it, too.
+        is_cancelled: Whether a signal cancels it; otherwise it goes on to its end first.
 
     Raises:
         Interrupted: A signal came.
     """
-    job = private_loop().submit(work, too_late=too_late)
-    watch = _Watch(job, speaker(), on_first, unproven)
+    watch = _Watch(speaker(), on_first, unproven, cancels=is_cancelled)
+    # No moment in between: a signal that comes before the work or after it is one that comes during it.
     with _handled_by(watch):
+        watch.job = job = private_loop().submit(work, too_late=too_late)
+        if watch.first is not None and is_cancelled:
+            job.cancel()
         while not job.wait(_GLANCE_S):
             if between is not None and watch.first is None:
                 _do(between, watch)
-        if watch.first is None:
-            return job.result()
+        if watch.first is not None:
+            _end_early(job, is_cancelled=is_cancelled)
+            raise Interrupted(watch.first)
+        result = job.result()
+    if watch.first is not None:  # in the last moment
+        with _handled_by(watch):
+            _end_early(job, is_cancelled=is_cancelled)
+        raise Interrupted(watch.first)
+    return result
+
+
+def _end_early(job: Job[Any], *, is_cancelled: bool) -> None:
+    """After a signal, wait until nothing of the work is left, or for its own end if it is not cancelled."""
+    if is_cancelled:
         job.abandon().result()
-    raise Interrupted(watch.first)
+    else:
+        job.result()
 
 
 def _do(between: Callable[[], object], watch: _Watch) -> None:

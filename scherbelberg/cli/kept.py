@@ -36,6 +36,8 @@ def told_what_is_kept(prefix: str, settings: Settings, *, is_kept: bool) -> Iter
 
 
 def _tell(prefix: str, settings: Settings) -> None:
+    # Whatever comes while the cloud is asked.
+    speaker().remains = (f"cluster {prefix}",)
     say("It failed, and what was made is kept, as --keep says; you pay for it until you give it back:")
     for line in _lines(prefix, settings):
         say(f"  {line}")
@@ -48,7 +50,6 @@ def _lines(prefix: str, settings: Settings) -> list[str]:
     try:
         found = run(overview(settings, prefix=prefix))
     except ScherbelbergError as error:
-        speaker().remains = (f"cluster {prefix}",)
         return [f"what exactly cannot be said now: {error.message}"]
     own = [resource for kept in found if kept.folder is not None for resource in kept.holding.resources]
     speaker().remains = tuple(resource.described for resource in own)

@@ -8,6 +8,7 @@ import importlib
 import keyword
 import sys
 import warnings
+from contextlib import suppress
 
 import click
 
@@ -85,9 +86,10 @@ def main(arguments: list[str] | None = None) -> None:
     speaker = Speaker()
     with all_output() as way:
         code = _run(sys.argv[1:] if arguments is None else arguments, speaker)
-        way.drain(_LAST_WORDS_S)
-        if way.loss is not None:
-            speaker.warn(f"The result could not be written: {way.loss}.")
+        with suppress(KeyboardInterrupt):  # the exit code is settled
+            way.drain(_LAST_WORDS_S)
+            if way.loss is not None:
+                speaker.warn(f"The result could not be written: {way.loss}.")
     if code:
         sys.exit(code)
 

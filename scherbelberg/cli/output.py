@@ -13,6 +13,7 @@ import errno
 import io
 import os
 import queue
+import select
 import sys
 import threading
 from collections.abc import Iterator
@@ -170,9 +171,9 @@ class Output:
 
     @property
     def is_read(self) -> bool:
-        """Whether somebody may still read the results."""
+        """Whether somebody may still read the results, also if nothing was written since he left."""
         target = self._targets.get(1)
-        return target is None or target.error is None
+        return target is None or (target.error is None and _has_reader(target.raw))
 
     @property
     def loss(self) -> str | None:
@@ -185,6 +186,16 @@ class Output:
     def close(self) -> None:
         """End."""
         self._pump.close()
+
+
+def _has_reader(raw: io.RawIOBase) -> bool:
+    """Whether the other end of a pipe or terminal is open; of what is neither, and on Windows, that is not known."""
+    try:
+        poll = select.poll()
+        poll.register(raw.fileno(), 0)
+        return not poll.poll(0)
+    except (AttributeError, OSError, ValueError):
+        return True
 
 
 _CURRENT: list[Output] = []

@@ -19,7 +19,7 @@ from scherbelberg.cli.speaker import SCHEMA, Json, speaker
 from scherbelberg.cluster import Cluster
 from scherbelberg.environment import Client
 from scherbelberg.errors import StateDamaged, StateMissing
-from scherbelberg.events import Stopwatch
+from scherbelberg.events import Phase, Stopwatch, ignore
 from scherbelberg.keeping import charges, find_own, give_back, remembered_folder
 from scherbelberg.ledger import entry_document
 from scherbelberg.ordering import unasked
@@ -135,25 +135,37 @@ def left(cluster: Cluster) -> None:
 
 
 def returned(
-    prefix: str, uids: tuple[str, ...], settings: Settings, console: Console, *, forgets: bool = False
+    prefix: str,
+    uids: tuple[str, ...],
+    settings: Settings,
+    console: Console,
+    *,
+    forgets: bool = False,
+    is_cancelled: bool = True,
 ) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
     speaker().remains = (f"cluster {prefix}",)
     forgotten: list[Outliving] = []
-    with shown(console) as listen:
-        watch = Stopwatch(listen)
-        entries = run(
-            give_back(
-                settings,
-                prefix,
-                uids,
-                listener=watch,
-                timeouts=Timeouts(),
-                forget=forgotten.extend if forgets else None,
-            ),
-            on_first="Interrupted: what is being deleted is deleted first ...",
-            unproven=prefix,
-        )
+    watch = Stopwatch(ignore)
+    try:
+        with shown(console) as listen:
+            watch = Stopwatch(listen)
+            entries = run(
+                give_back(
+                    settings,
+                    prefix,
+                    uids,
+                    listener=watch,
+                    timeouts=Timeouts(),
+                    forget=forgotten.extend if forgets else None,
+                ),
+                on_first="Interrupted: what is being deleted is deleted first ...",
+                unproven=prefix,
+                is_cancelled=is_cancelled,
+            )
+    finally:
+        if len(uids) == 1 and Phase.EMPTY.value in watch.seconds:  # that was proven, whatever came afterwards
+            speaker().remains = ()
     speaker().remains = ()
     return {
         "schema": SCHEMA,

@@ -74,7 +74,7 @@ def _give_back(cluster: Cluster, settings: Settings) -> None:
         try:
             story.left(cluster)
         finally:  # an interrupt may come now, too
-            document = story.returned(cluster.prefix, (cluster.uid,), settings, err())
+            document = story.returned(cluster.prefix, (cluster.uid,), settings, err(), is_cancelled=False)
     except ScherbelbergError:
         say(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
         raise

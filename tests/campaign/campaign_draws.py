@@ -92,7 +92,7 @@ def draw(seed: int, *, hosts: Hosts = "scripted") -> Trial:
         hosts: What its servers are.
     """
     dice = random.Random(f"{hosts} {seed}")
-    able = [name for name in KINDS if hosts == "scripted" or name not in ("no_interface", "never_joins")]
+    able = [name for name in KINDS if hosts == "scripted" or name not in ("no_interface", "never_joins", "no_program")]
     count = dice.choice((0, 1, 1, 1, 2, 2, 3))
     kinds = tuple(dice.sample(able, count))
     ending = dice.choice(("none", "none", "none", *get_args(Ending)))
