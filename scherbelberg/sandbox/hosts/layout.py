@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shlex
@@ -100,7 +101,12 @@ def copy_disk(root: Path, copy: Path) -> None:
         modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
         return [name for name, mode in modes.items() if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)]
 
-    shutil.copytree(root, copy, symlinks=True, ignore=special)
+    try:
+        shutil.copytree(root, copy, symlinks=True, ignore=special)
+    except shutil.Error as error:
+        # What a machine that runs deletes meanwhile is not on the copy of its disk.
+        if [reason for _, _, reason in error.args[0] if f"[Errno {errno.ENOENT}]" not in str(reason)]:
+            raise
 
 
 def _make_system(root: Path, baked: Baked, *, programs: bool) -> None:
