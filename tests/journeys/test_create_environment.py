@@ -65,7 +65,8 @@ def test_lock_in_three_places(world: World) -> None:
     assert any("HTTP status 429; next try in " in event.detail for event in events)
 
     image = world.snapshot("worker000")
-    cluster.destroy()
+    cluster.close()
+    assert world.commands("destroy", "--forget")[0] == 0  # the snapshot is wanted
     world.mirror.forget()
     code, output, complaints = world.shell("create", "-w", "1", "--image", image, "--env", str(lock))
     assert (code, world.fetched) == (0, []), complaints

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox_helpers import Api, Machine, Waiter, rent
 
+from scherbelberg.errors import LeftOver
+
 if TYPE_CHECKING:
     import pytest
     from conda_channel import Channel
@@ -75,7 +77,8 @@ def test_snapshot_of_a_node(
         for row in rented.api("GET", "/ssh_keys").body["ssh_keys"]:
             if row["id"] not in keys:
                 rented.api("DELETE", f"/ssh_keys/{row['id']}")
-        rented.clusters.pop().destroy()
+        with pytest.raises(LeftOver, match="snapshot"):  # it is paid for, and wanted
+            rented.clusters.pop().destroy()
 
         rented.make(image=image, workers=1)
         _is_node(rented)
