@@ -8,12 +8,12 @@ import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from sandbox_helpers import Api, Machine, Waiter, rent
 
 from scherbelberg.errors import LeftOver
 
 if TYPE_CHECKING:
-    import pytest
     from conda_channel import Channel
     from machine_fixtures import Rented
 
