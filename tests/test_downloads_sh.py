@@ -135,6 +135,23 @@ async def test_server_that_says_when(node: Node, mirror: Mirror) -> None:
     ]
 
 
+async def test_busy_server_beside_other_trouble(node: Node) -> None:
+    """A server that is busy sets the moment of the next try, so it is named, whatever else went wrong before or after."""
+    lines = (
+        'mkdir -p "$DOWNLOADS/packages"',
+        "hindered packages 'package a from u: cut'",
+        "busy packages 429 b 'package b from u'",
+        "hindered packages 'package c from u: cut'",
+        "bytes_of() { echo 0; }",
+        "TOTAL_BYTES=0",
+        "tell_pause packages 3",
+    )
+    ended = await node.source("\n".join(lines))
+    assert [line for line in ended.said if "next try" in line] == [
+        "@phase download progress 0 0 HTTP status 429; next try in 3 s"
+    ]
+
+
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [

@@ -159,15 +159,15 @@ take_or_refuse() { # take_or_refuse WHAT SHA NAME URL: a spoiled file is fetched
   hindered "$1" "package ${3##*/} from $4 came spoiled"
 }
 
-hindered() { # hindered WHAT SENTENCE: it may go better the next time
-  printf '%s\n' "$2" >"$DOWNLOADS/$1/problem"
+hindered() { # hindered WHAT SENTENCE: it may go better the next time, for which a busy server sets the moment
+  [[ -e $DOWNLOADS/$1/busy ]] || printf '%s\n' "$2" >"$DOWNLOADS/$1/problem"
 }
 
 busy() { # busy WHAT STATUS NAME SENTENCE: the server may have more time later, and perhaps says when
   local wanted
   wanted=$(asked_s "$DOWNLOADS/$1/headers/$3.txt")
+  printf '%s\n' "$4: HTTP status $2$([[ $wanted == 0 ]] || echo " (Retry-After: $wanted s)")" >"$DOWNLOADS/$1/problem"
   printf '%s\n' "$wanted" >>"$DOWNLOADS/$1/busy"
-  hindered "$1" "$4: HTTP status $2$([[ $wanted == 0 ]] || echo " (Retry-After: $wanted s)")"
 }
 
 asked_s() { # asked_s HEADERS: for how many seconds a server wants to be left alone, by its last answer, or 0
