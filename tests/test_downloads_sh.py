@@ -136,7 +136,7 @@ async def test_server_that_says_when(node: Node, mirror: Mirror) -> None:
 
 
 async def test_busy_server_beside_other_trouble(node: Node) -> None:
-    """A server that is busy sets the moment of the next try, so it is named, whatever else went wrong before or after."""
+    """A server that is busy sets the moment of the next try, so it is named, whatever else went wrong."""
     lines = (
         'mkdir -p "$DOWNLOADS/packages"',
         "hindered packages 'package a from u: cut'",
