@@ -9,6 +9,7 @@ import importlib
 import json
 import re
 import sys
+import threading
 import time
 import traceback
 from importlib.resources import files
@@ -47,7 +48,7 @@ async def rehearse(client: Client) -> None:
     own = make_client(authority, uid="rehearsal", now_s=time.time())
     asked = {"authority": authority.certificate, "certificate": own.certificate, "key": own.key}
     texts = {name: pem.decode() for name, pem in asked.items()}
-    if Path(client.path) != Path(sys.executable):
+    if not _is_here(client):
         try:
             done = await _run(client.path, texts, what=f"The loading of Dask by {client.path}", within_s=_LOADING_S)
         except OSError as error:
@@ -62,6 +63,11 @@ async def rehearse(client: Client) -> None:
         raise WaitTimeout(what="The loading of Dask", within_s=_LOADING_S) from None
     except Exception as error:  # whatever somebody's packages and configuration raise
         raise _no_dask(client.path, "".join(traceback.format_exception_only(error))) from error
+
+
+def _is_here(client: Client) -> bool:
+    """Whether Dask can be used in this process; when the main thread has ended, it cannot be loaded any more."""
+    return Path(client.path) == Path(sys.executable) and threading.main_thread().is_alive()
 
 
 def _rehearse_here(asked: dict[str, str]) -> None:
@@ -106,7 +112,7 @@ async def prove(door: Door, *, workers: tuple[str, ...], environment: Environmen
         WaitTimeout: Workers are missing, or do not compute.
         VersionMismatch: Versions differ; the rows say where.
     """
-    if Path(environment.client.path) == Path(sys.executable):
+    if _is_here(environment.client):
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy, and loaded by the rehearsal
 
         await daskclient.prove(door, workers=workers, environment=environment, within_s=within_s)

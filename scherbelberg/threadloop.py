@@ -20,6 +20,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from scherbelberg.awake import BEAT_S, CLOCK
+from scherbelberg.threads import Threads
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -28,6 +29,7 @@ E = TypeVar("E")
 #: How long a thread waits before it looks for an interrupt.
 _GLANCE_S = 1.0
 _STOP_S = 5.0
+_THREADS = 16
 _STARTING = threading.Lock()
 _LOG = logging.getLogger("scherbelberg")
 
@@ -234,6 +236,8 @@ class ThreadLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        # For asyncio.to_thread and names of hosts; asyncio's own stops working before the last clean-up does.
+        self._loop.set_default_executor(Threads(_THREADS, "scherbelberg-loop"))
         self._thread = threading.Thread(target=self._run, name="scherbelberg", daemon=True)
         self._thread.start()
 

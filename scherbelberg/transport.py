@@ -10,9 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import functools
 import logging
+import socket
 import threading
 import time
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -31,12 +35,14 @@ from scherbelberg.errors import (
     ScherbelbergError,
     TokenRefused,
 )
+from scherbelberg.threads import Threads
 from scherbelberg.triage import Verdict, triage
 from scherbelberg.waiting import Deadline, pause, until
 
 _LOG = logging.getLogger(__name__)
 _THREADS = 16
 _CONNECT_S = 5.0
+_LOOK_EVERY_S = 1.0
 #: An empty bucket of requests fills again by one a second; a hundred that wait for it need their time.
 _LIMITED_S = 600.0
 #: Repeating these changes nothing.
@@ -58,6 +64,70 @@ class _Bearer(requests.auth.AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         request.headers["Authorization"] = f"Bearer {self._token}"
         return request
+
+
+class _Adapter(requests.adapters.HTTPAdapter):
+    """Knows the connections that it makes, so that they can be cut from outside, and are closed in the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: list[Any] = []
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Find the pool of connections to a host; see requests."""
+        pool: Any = super().get_connection_with_tls_context(*args, **kwargs)
+        if not isinstance(pool.ConnectionCls, functools.partial):
+            pool.ConnectionCls = functools.partial(self._make, pool.ConnectionCls)
+        return pool
+
+    def _make(self, kind: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        made = kind(*args, **kwargs)
+        self._made = [one for one in self._made if one.sock is not None] + [made]
+        return made
+
+    def cut(self) -> None:
+        """Break what is being received or sent, for any thread."""
+        for connection in self._made:
+            if isinstance(connection.sock, socket.socket):
+                with contextlib.suppress(OSError):
+                    # TLS's own would take its state away from under the thread that reads.
+                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Close all connections; what still receives finds its end."""
+        super().close()
+        for connection in self._made:
+            connection.close()
+
+
+class _Sending:
+    """A request on its way through a thread.
+
+    Args:
+        within_s: Seconds from the moment at which a thread takes it on to the end of its answer.
+    """
+
+    def __init__(self, within_s: float) -> None:
+        self.within_s = within_s
+        self.is_cut = False
+        self._adapter: _Adapter | None = None
+        self._deadline: Deadline | None = None
+
+    def begin(self, adapter: _Adapter) -> None:
+        """Note what carries it from now on."""
+        self._deadline = Deadline(self.within_s)
+        self._adapter = adapter
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that it may take still."""
+        return self._deadline.left_s if self._deadline else self.within_s
+
+    def cut(self) -> None:
+        """Break it; its thread ends soon."""
+        self.is_cut = True
+        if self._adapter is not None:
+            self._adapter.cut()
 
 
 class Passing(Exception):
@@ -115,10 +185,11 @@ class Transport:
         self.access = access
         self._request_s = request_s
         self._patience_s = patience_s
-        self._pool = concurrent.futures.ThreadPoolExecutor(_THREADS, thread_name_prefix="scherbelberg-cloud")
+        self._pool = Threads(_THREADS, "scherbelberg-cloud")
         self._thread = threading.local()
         self._clients: list[Client] = []
-        self._under_way: set[concurrent.futures.Future[Json]] = set()
+        self._under_way: dict[concurrent.futures.Future[Json], _Sending] = {}
+        self._look: asyncio.TimerHandle | None = None
         self._clock: tuple[float, float] | None = None
         #: Requests that were sent so far; pages, repetitions and those that nobody answered count.
         self.request_count = 0
@@ -187,31 +258,51 @@ class Transport:
 
     async def _once(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
         self.request_count += 1
-        future = self._pool.submit(self._send, method, path, body, params)
-        self._under_way.add(future)
-        future.add_done_callback(self._under_way.discard)
+        sending = _Sending(_CONNECT_S + self._request_s)
+        future = self._pool.submit(self._send, sending, method, path, body, params)
+        self._under_way[future] = sending
+        future.add_done_callback(lambda ended: self._under_way.pop(ended, None))
+        if self._look is None:
+            self._look_after()
         return await asyncio.wrap_future(future)
 
-    def _send(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
+    def _look_after(self) -> None:
+        """See to it that requests end, also those whose answers trickle in: requests bounds no whole one."""
+        for sending in list(self._under_way.values()):
+            if not sending.left_s:
+                sending.cut()
+        later = asyncio.get_running_loop().call_later
+        self._look = later(_LOOK_EVERY_S, self._look_after) if self._under_way else None
+
+    def _send(self, sending: _Sending, method: str, path: str, body: Json | None, params: Json | None) -> Json:
         """On a worker thread: one request, one answer or error of ours."""
+        client = self._client()
+        sending.begin(self._thread.adapter)
         try:
-            return self._client().request(method, path, json=body, params=params)
+            return client.request(method, path, json=body, params=params)
         except APIException as error:
             raise self._error(method, path, error) from None
-        except _FINAL as error:
-            raise self._impossible(error) from None
-        except requests.ConnectTimeout as error:
-            raise Passing(_words(error), maybe_done=False, refused=True) from None
-        except requests.exceptions.ProxyError as error:  # it is told where to lead us before it is given anything else
+        except OSError as error:  # requests' own, and what it says of a file of authorities that is not there
+            if sending.is_cut:
+                words = f"no whole answer within {sending.within_s:g} s"
+                raise Passing(words, maybe_done=True) from None
+            raise self._fault(error) from None
+
+    def _fault(self, error: OSError) -> Exception:
+        """Tell what it means that there is no answer."""
+        if isinstance(error, _FINAL):
+            return self._impossible(error)
+        if isinstance(error, requests.ConnectTimeout):
+            return Passing(_words(error), maybe_done=False, refused=True)
+        if isinstance(error, requests.exceptions.ProxyError):  # it is told where to lead before it is given the rest
             words = f"the proxy {self.proxy} does not lead there: {_words(error)}"
-            raise Passing(words, maybe_done=False, refused=True) from None
-        except requests.ConnectionError as error:
+            return Passing(words, maybe_done=False, refused=True)
+        if isinstance(error, requests.ConnectionError):
             refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
-            raise Passing(_words(error), maybe_done=not refused, refused=refused) from None
-        except requests.RequestException as error:
-            raise Passing(_words(error), maybe_done=True) from None
-        except OSError as error:  # what requests says of a file of authorities that is not there
-            raise self._impossible(error) from None
+            return Passing(_words(error), maybe_done=not refused, refused=refused)
+        if isinstance(error, requests.RequestException):
+            return Passing(_words(error), maybe_done=True)
+        return self._impossible(error)
 
     def _client(self) -> Client:
         client: Client | None = getattr(self._thread, "client", None)
@@ -230,6 +321,9 @@ class Transport:
             session.trust_env = not self.access.is_sandbox  # no proxy between us and our own loopback
             session.verify = self.access.authorities or True
             session.hooks["response"].append(self._note)
+            self._thread.adapter = _Adapter()
+            for scheme in ("http://", "https://"):
+                session.mount(scheme, self._thread.adapter)
             self._thread.client = client
             self._clients.append(client)
         return client

@@ -35,6 +35,7 @@ FLOORS = {
         "access",
         "events",
         "awake",
+        "threads",
         "commandresult",
         "waiting",
         "threadloop",

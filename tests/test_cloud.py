@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Literal
@@ -16,6 +17,7 @@ import pytest
 from attrs import evolve
 from surroundings import held
 
+from scherbelberg import transport
 from scherbelberg.access import Access
 from scherbelberg.catalog import Json
 from scherbelberg.cloud import Hetzner
@@ -49,6 +51,25 @@ async def test_ambiguous_create_is_followed_up(
     body = key_request()
     created = await hetzner.create("ssh_keys", body)
     assert created.resource.labels == body["labels"]
+    assert held(settings) == ["ssh_keys/key"]
+
+
+async def test_answer_that_trickles(
+    sandbox: SandboxThread, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers byte by byte is cut off and asked again; what was made so is there once, and ours."""
+    monkeypatch.setattr(transport, "_CONNECT_S", 0.5)
+    trickles = (RequestFault(method=method, how="trickle", slow_s=30) for method in ("POST", "GET"))
+    sandbox.set_faults(Faults(requests=tuple(trickles)))
+    with closing(Hetzner(settings.access, request_s=0.5, patience_s=20)) as hetzner:
+        created = await hetzner.create("ssh_keys", key_request())
+        assert created.resource.labels["uid"] == "u1"
+        await hetzner.settled(10)
+        assert hetzner.request_count == 3
+        monkeypatch.setattr(hetzner, "_patience_s", 0)
+        sandbox.set_faults(Faults(requests=(RequestFault(how="trickle", slow_s=30),)))
+        with pytest.raises(CloudUnreachable, match=r"no whole answer within 1 s; check the network"):
+            await hetzner.call("GET", "/servers")
     assert held(settings) == ["ssh_keys/key"]
 
 

@@ -14,7 +14,7 @@ from scherbelberg.errors import BadInput
 #: Hetzner says "no stock" in these ways: 412 ``resource_unavailable`` for an error during placement or a disabled
 #: location, and 422 ``invalid_input`` for an unsupported location or a deprecated type that are neither.
 Disguise = Literal["placement", "location_disabled", "unsupported_location", "deprecated_type"]
-_Trouble = Literal["error", "drop_before", "drop_after", "slow"]
+_Trouble = Literal["error", "drop_before", "drop_after", "slow", "trickle"]
 _Ending = Literal["error", "endless"]
 _Hosts = Literal["process", "scripted", "machine"]
 #: Phases of the script that runs on a node.
@@ -107,10 +107,10 @@ class RequestFault:
         path: Pattern of the paths below ``/v1`` that match, such as ``/servers/*``.
         how: ``error`` answers status and code and leaves the work undone; ``drop_before`` closes the connection and
             leaves the work undone; ``drop_after`` does the work and then closes the connection without an answer;
-            ``slow`` waits and then does the work.
+            ``slow`` waits and then does the work; ``trickle`` does the work and then answers byte by byte.
         status: HTTP status of an ``error``.
         code: The API's code of an ``error``.
-        slow_s: Seconds that a ``slow`` one waits.
+        slow_s: Seconds that a ``slow`` one waits, and that the answer of a ``trickle`` takes.
         times: How many in a row go wrong, beginning with that one; None for all from then on.
     """
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from tornado.httputil import HTTPServerRequest
+from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
 from scherbelberg.errors import BadInput
@@ -142,6 +143,8 @@ class _Handler(RequestHandler):
             self._hang_up()
             return
         self._send(answer)
+        if fault and fault.how == "trickle":
+            await self._trickle(fault.slow_s)
 
     get = post = put = delete = patch = head = options = _handle
 
@@ -168,6 +171,19 @@ class _Handler(RequestHandler):
         else:
             self.set_header("Content-Type", "application/json")
             self.write(json.dumps(answer.body))
+
+    async def _trickle(self, within_s: float) -> None:
+        """Send what is written byte by byte, as long as the client stays."""
+        body = b"".join(self._write_buffer)
+        self._write_buffer.clear()
+        self.set_header("Content-Length", len(body))
+        try:
+            for byte in body:
+                self.write(bytes([byte]))
+                await self.flush()
+                await pause(within_s / len(body))
+        except StreamClosedError:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         self.detach().close()

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Programs that work with the library while Python is ending already: what they rent is given back all the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from surroundings import environment_for, folders, held, settings_for
+
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Options
+from scherbelberg.settings import Settings
+
+_WITHIN_S = 180
+_BEGIN = """
+import asyncio, atexit, threading
+from pathlib import Path
+import scherbelberg
+from scherbelberg import ClusterSpec, Timeouts
+from scherbelberg.sync import Cluster
+
+spec = ClusterSpec(prefix="late", workers=2, timeouts=Timeouts(delete=60, cloud=10))
+
+def make():
+    return Cluster.from_new(spec)
+
+def after_main(work):
+    def run():
+        threading.main_thread().join(60)
+        work()
+        print("worked")
+    threading.Thread(target=run).start()
+"""
+_PROGRAMS = {
+    "registered before": """
+made = []
+atexit.register(lambda: [cluster.destroy() for cluster in made])
+made.append(make())
+""",
+    "registered after": "atexit.register(make().destroy)",
+    "by name": """
+cluster = make()
+cluster.close()
+atexit.register(lambda: Cluster.from_existing("late").destroy())
+""",
+    "asynchronous": """
+cluster = asyncio.run(scherbelberg.Cluster.from_new(spec))
+atexit.register(lambda: asyncio.run(cluster.destroy()))
+""",
+    "thread destroys": """
+cluster = make()
+after_main(cluster.destroy)
+""",
+    "thread makes and destroys": "after_main(lambda: make().destroy())",
+    "thread fails": """
+def work():
+    with make():
+        raise SystemExit("enough")
+    print("never")
+def both():
+    try:
+        work()
+    finally:
+        Cluster.from_existing("late").destroy()
+after_main(both)
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxThread]:
+    """A cloud with scripted hosts."""
+    folder = tmp_path_factory.mktemp("stage") / "cloud"
+    with SandboxThread(folder, Options(hosts="scripted", time_scale=0.02)) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def around(stage: SandboxThread, home: Path) -> Settings:
+    """Settings that lead there."""
+    return settings_for(stage, home)
+
+
+@pytest.mark.parametrize("name", _PROGRAMS)
+def test_end_of_a_program(around: Settings, name: str) -> None:
+    """Neither atexit nor a thread that outlives the main one leaves anything behind, or says so untruly."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _BEGIN + _PROGRAMS[name]],
+        env=environment_for(around) | {"PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=_WITHIN_S,
+        check=False,
+    )
+    assert (held(around), folders(around)) == ([], []), ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert "Traceback" not in ended.stderr
