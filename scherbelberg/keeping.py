@@ -280,10 +280,6 @@ async def _end(
             with suppress(Exception):  # a note for the bill keeps nothing from being deleted
                 lost.extend(leave(folder, found, noted(settings, [folder.uid]), now_s=now_s))
 
-    async def before(found: tuple[Resource, ...]) -> None:
-        with suppress(Exception):  # likewise
-            await rest.record(found)
-
     async def proof() -> str:
         if any(_is_short(folder, gone) for folder in own):
             await require_no_unlabelled(hetzner, wanted)
@@ -291,7 +287,7 @@ async def _end(
 
     delete = partial(delete_all, listener=listener, timeouts=timeouts, note=gone.extend)
     try:
-        await delete(hetzner, wanted, check=noted_down, before=before, proof=proof)
+        await delete(hetzner, wanted, check=noted_down, before=rest.record, proof=proof)
     finally:
         entries = await billed(hetzner, settings, gone, lost=lost)
     for folder in own:  # now that nothing in it is needed for the bill

@@ -44,12 +44,13 @@ from scherbelberg.plan import (
 )
 from scherbelberg.proving import prove
 from scherbelberg.provisions import NOTHING, Provisions
+from scherbelberg.remaining import Remaining
 from scherbelberg.renting import Renting
 from scherbelberg.roster import Roster
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.store import Folder
-from scherbelberg.teardown import Note, undone_on_failure
+from scherbelberg.teardown import Before, Note, undone_on_failure
 from scherbelberg.waiting import finish, together
 
 _LOG = logging.getLogger("scherbelberg")
@@ -93,6 +94,7 @@ async def make(
     certificates = mirror_certificates(settings)
     order = await place(hetzner, settings, spec, client, watch, agree=agree)
     gone: list[Resource] = []
+    rest = Remaining(hetzner, order.plan.identity.prefix, (order.folder,))
     making = _Making(
         hetzner,
         order,
@@ -102,11 +104,19 @@ async def make(
         release=present_release(settings),
         certificates=certificates,
         note=gone.extend,
+        before=rest.record,
         keep=keep,
     )
     try:
         async with undone_on_failure(
-            hetzner, order.plan.identity, listener=watch, timeouts=spec.timeouts, note=gone.extend, keep=keep
+            hetzner,
+            order.plan.identity,
+            listener=watch,
+            timeouts=spec.timeouts,
+            note=gone.extend,
+            keep=keep,
+            before=rest.record,
+            proof=rest.require_none,
         ):
             watch(Event(phase=Phase.CREDENTIALS, state="done"))
             try:
@@ -166,6 +176,7 @@ class _Making:
         release: Release,
         certificates: Mapping[str, bytes],
         note: Note,
+        before: Before,
         keep: bool,
     ) -> None:
         self.links = Links(order.folder, order.manifest, order.credentials.ssh.private)
@@ -181,6 +192,7 @@ class _Making:
             held=order.held,
             listener=watch,
             note=note,
+            before=before,
         )
         self._ids: dict[str, int] = {}
         self._watch = watch

@@ -76,9 +76,15 @@ class Remaining:
     async def record(self, found: Iterable[Resource]) -> None:
         """Look what will outlive servers, and write it down before the first one is deleted.
 
+        Whatever goes wrong here, what is rented is given back all the same.
+
         Args:
             found: What there is of the cluster.
         """
+        with contextlib.suppress(Exception):
+            await self._record(found)
+
+    async def _record(self, found: Iterable[Resource]) -> None:
         servers = [one for one in found if isinstance(one, Server)]
         lists = await _lists(self._hetzner, where_to_look(servers))
         fresh = outliving(servers, lists, None)
@@ -89,7 +95,7 @@ class Remaining:
             return
         text = json.dumps({"rows": [write_outliving(one) for one in self._known]}, indent=1)
         for folder in self._folders:
-            with contextlib.suppress(OSError):  # what is rented is given back all the same
+            with contextlib.suppress(OSError):  # another folder may take it
                 write_private(folder.path / _FILE, text.encode())
 
     async def require_none(self) -> str:

@@ -19,7 +19,7 @@ from scherbelberg.links import Links
 from scherbelberg.payload import user_data
 from scherbelberg.plan import Identity, NodePlan, server_request, time_label
 from scherbelberg.record import Credentials, Manifest, new_record
-from scherbelberg.teardown import Note, delete_servers, inventory
+from scherbelberg.teardown import Before, Note, delete_servers, inventory
 from scherbelberg.tried import Outcome
 
 #: Orders that are under way at a time. Of a place without capacity no more than these are refused: the others go on.
@@ -37,6 +37,7 @@ class Renting:
         held: What an interrupted try has made, or None.
         listener: Is told of each try.
         note: Is given what was given back of nodes that failed.
+        before: Is awaited with servers of nodes that failed before they are deleted.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Renting:
         held: Holding | None,
         listener: Listener,
         note: Note,
+        before: Before,
     ) -> None:
         self.attempts = attempts
         self._hetzner = hetzner
@@ -57,6 +59,7 @@ class Renting:
         self._held = {(one.kind, one.name): one for one in held.resources} if held else {}
         self._tell = listener
         self._note_gone = note
+        self._before = before
         self._gate = asyncio.Semaphore(_AT_ONCE)
         self._has_scheduler = asyncio.Event()
 
@@ -198,7 +201,9 @@ class Renting:
         identity, timeouts = self.attempts.plan.identity, self.attempts.plan.spec.timeouts
         wanted = selector(prefix=identity.prefix, uid=identity.uid) | {"node": name}
         try:
-            await delete_servers(self._hetzner, wanted, note=self._note_gone, within_s=timeouts.delete)
+            await delete_servers(
+                self._hetzner, wanted, note=self._note_gone, within_s=timeouts.delete, before=self._before
+            )
         except LeftOver as left_over:
             raise error from left_over  # all of the cluster is given back then, and whatever is left of it told
 

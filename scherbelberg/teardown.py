@@ -147,7 +147,9 @@ async def _look_at_all(hetzner: Hetzner, wanted: Mapping[str, str]) -> tuple[tup
     return tuple(resource for rows in found for resource in rows), " ".join(reasons)
 
 
-async def delete_servers(hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float) -> None:
+async def delete_servers(
+    hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float, before: Before = at_once
+) -> None:
     """Delete the servers that carry certain labels, and prove that they are gone; what they used stays.
 
     Args:
@@ -155,11 +157,14 @@ async def delete_servers(hetzner: Hetzner, wanted: Mapping[str, str], *, note: N
         wanted: The labels.
         note: Is given what is gone, also when something else is not.
         within_s: Deadline in seconds.
+        before: Is awaited before the first deletion.
 
     Raises:
         LeftOver: One is still there, at the deadline or because the cloud refuses to delete it.
     """
-    deletion = _Deletion(hetzner, wanted, await inventory(hetzner, wanted, kinds=("servers",)), unsure=False)
+    found = await inventory(hetzner, wanted, kinds=("servers",))
+    await before(found)
+    deletion = _Deletion(hetzner, wanted, found, unsure=False)
 
     async def ended() -> bool | None:
         await deletion.ask()
@@ -376,6 +381,8 @@ async def undone_on_failure(
     timeouts: Timeouts,
     note: Note,
     keep: bool = False,
+    before: Before = at_once,
+    proof: Proof = by_labels,
 ) -> AsyncIterator[None]:
     """Give everything back that carries a cluster's uid when what stands inside fails or is interrupted in any way.
 
@@ -386,6 +393,8 @@ async def undone_on_failure(
         timeouts: Deadlines in seconds.
         note: Is given what was given back.
         keep: Whether an error leaves them as they are; an interrupt never does.
+        before: Is awaited before the first deletion.
+        proof: Is awaited when nothing is listed any more.
 
     Raises:
         LeftOver: Something was still there at the deadline, or the deletion broke off; the first error is its cause.
@@ -396,17 +405,20 @@ async def undone_on_failure(
         if keep and isinstance(cause, Exception):
             raise
         wanted = selector(prefix=identity.prefix, uid=identity.uid)
-        undo = partial(delete_all, hetzner, wanted, listener=listener, timeouts=timeouts, note=note)
-        proof: list[str] = []
+        undo = partial(
+            delete_all, hetzner, wanted, listener=listener, timeouts=timeouts, note=note, before=before, proof=proof
+        )
+        is_proven = False
 
         async def undone() -> None:
+            nonlocal is_proven
             await _insist(undo, within_s=timeouts.delete)
-            proof.append("nothing is left")
+            is_proven = True
 
         try:
             await finish(undone())
         except BaseException as error:
-            if proof:
+            if is_proven:
                 raise  # who was cancelled meanwhile hears of that
             left_over = error if isinstance(error, LeftOver) else unproven(error, wanted)
             raise (left_over.after(cause) if isinstance(cause, ScherbelbergError) else left_over) from cause

@@ -5,17 +5,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from attrs import evolve
 from description import Witness
+from sandbox_helpers import Api
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, Timeouts
-from scherbelberg.errors import BootstrapFailed, NoCapacity, QuotaReached, ScherbelbergError, TokenRefused
+from scherbelberg.errors import BootstrapFailed, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, TokenRefused
+from scherbelberg.events import ignore
 from scherbelberg.history import History
+from scherbelberg.keeping import give_back
 from scherbelberg.record import Manifest
+from scherbelberg.remaining import read
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Disguise, Faults, HostFault, Options, RequestFault, SoldOut
 from scherbelberg.settings import Settings
@@ -238,3 +243,82 @@ async def test_resumed_where_it_was(stage: SandboxThread, around: Settings) -> N
     assert places(before) == {"scheduler": "cx23 in fsn1", "worker000": "cx33 in nbg1", "worker001": "cx33 in nbg1"}
     assert remembered(around).tried == before.tried
     await cluster.destroy()
+
+
+class _Keeper:
+    """Somebody who has the addresses of some servers outlive them, as soon as these are there.
+
+    Args:
+        stage: The cloud.
+    """
+
+    def __init__(self, stage: SandboxThread) -> None:
+        self._api = Api(stage.settings)
+        #: Whose.
+        self.node = "worker001"
+        self.kept: list[int] = []
+
+    def __call__(self, event: Event) -> None:
+        """Listen to a create."""
+        if (event.node, event.phase, event.state) == (self.node, Phase.REACH, "done"):
+            (row,) = self._api("GET", "/servers", name=f"seek-{event.node}").body["servers"]
+            self.kept.append(int(row["public_net"]["ipv4"]["id"]))
+            assert self._api("PUT", f"/primary_ips/{self.kept[-1]}", {"auto_delete": False}).status == 200
+
+    def end(self) -> None:
+        """Delete them."""
+        for number in self.kept:
+            assert self._api("DELETE", f"/primary_ips/{number}").status == 204
+        self._api.close()
+
+
+@pytest.fixture
+def keeper(stage: SandboxThread) -> Iterator[_Keeper]:
+    """Such a one."""
+    made = _Keeper(stage)
+    yield made
+    made.end()
+
+
+async def test_undone_with_an_address_that_stays(stage: SandboxThread, around: Settings, keeper: _Keeper) -> None:
+    """What outlives the servers of a create that is undone is named, its folder stays, and `destroy` looks again."""
+    stage.set_faults(Faults(hosts=(HostFault(server="*scheduler", how="fails", phase="service"),)))
+    with pytest.raises(
+        LeftOver, match=r"still paid for, .*primary IP \d+ of seek-worker001, 0\.5000 EUR net"
+    ) as caught:
+        await Cluster.from_new(SPEC, settings=around, listen=keeper)
+    assert caught.value.left_over == tuple(f"primary IP {number}" for number in keeper.kept)
+    assert isinstance(caught.value.__cause__, BootstrapFailed)
+    (folder,) = Store(around.home).folders(prefix="seek")
+    assert [one.id for one in read(folder)] == keeper.kept
+    end = partial(give_back, around, "seek", (folder.uid,), listener=ignore, timeouts=SHORT)
+    with pytest.raises(LeftOver):
+        await end()
+    keeper.end()
+    keeper.kept.clear()
+    await end()
+
+
+async def test_replaced_with_an_address_that_stays(stage: SandboxThread, around: Settings, keeper: _Keeper) -> None:
+    """What outlives a worker that was replaced is found before that goes, and named when the cluster goes."""
+    fault = HostFault(server="*worker001", how="dies", phase="service")
+    listen = both(keeper, when_failed("worker001", lambda: stage.set_faults(Faults())))
+    stage.set_faults(Faults(hosts=(fault,)))
+    cluster = await Cluster.from_new(SPEC, settings=around, listen=listen)
+    assert len(keeper.kept) == 2
+    with pytest.raises(LeftOver) as caught:
+        await cluster.destroy()
+    assert caught.value.left_over == tuple(f"primary IP {number}" for number in keeper.kept)
+    keeper.end()
+    keeper.kept.clear()
+    await give_back(around, "seek", (cluster.uid,), listener=ignore, timeouts=SHORT)
+
+
+def both(*listeners: Callable[[Event], object]) -> Callable[[Event], None]:
+    """A listener that tells several."""
+
+    def listen(event: Event) -> None:
+        for one in listeners:
+            one(event)
+
+    return listen

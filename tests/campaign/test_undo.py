@@ -160,7 +160,7 @@ async def test_clean_up_that_breaks_off(
         raise error
 
     def fail() -> None:
-        monkeypatch.setattr("scherbelberg.teardown.inventory", breaks)
+        monkeypatch.setattr("scherbelberg.teardown._look_at_all", breaks)
         raise SystemExit(3)
 
     with pytest.raises(LeftOver, match="nuke -p undo") as caught:
