@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -265,22 +266,33 @@ class Cluster(Handle):
         moving = extend(self._settings, self.prefix, uid=self.uid, ttl_s=ttl_s, idle_s=idle_s, may_shorten=may_shorten)
         return (await private_loop().submit(moving).join()).holding.deadline_s
 
-    async def destroy(self) -> Entry | None:
+    async def destroy(self, *, forget: bool = False) -> Entry | None:
         """Give all of it back, and prove that nothing is left.
+
+        Args:
+            forget: Whether what outlives its servers and is paid for on, such as a volume, is no error, and not looked
+                for any more. It is never deleted.
 
         Returns:
             What all its machines that this computer gave back have cost, also earlier ones; None if there were none.
 
         Raises:
             ClusterProtected: It is protected; nothing was deleted.
-            LeftOver: Something was still there at the deadline.
+            LeftOver: Something was still there at the deadline, or outlives its servers.
         """
-        return await private_loop().submit(self._end()).join()
+        return await private_loop().submit(self._end(forget=forget)).join()
 
-    async def _end(self) -> Entry | None:
-        await self._links.close()
-        timeouts = self._links.manifest.spec.timeouts
-        bills = await give_back(self._settings, self.prefix, (self.uid,), listener=self._listener, timeouts=timeouts)
+    async def _end(self, *, forget: bool = False) -> Entry | None:
+        with suppress(Exception):  # connections that cannot be closed keep nothing from being given back
+            await self._links.close()
+        bills = await give_back(
+            self._settings,
+            self.prefix,
+            (self.uid,),
+            listener=self._listener,
+            timeouts=self._links.manifest.spec.timeouts,
+            forget=(lambda _: None) if forget else None,
+        )
         return whole(bills) if bills else None
 
     async def close(self) -> None:

@@ -317,14 +317,16 @@ class LeftOver(ScherbelbergError):
 
     Attributes:
         left_over: Kind and name of each resource.
+        is_rest: Whether all that was rented is gone, and these outlive it: nothing of them is ever deleted by us.
     """
 
     exit_code = ExitCode.LEFTOVERS
     code = "left_over"
 
-    def __init__(self, message: str, *, left_over: tuple[str, ...]) -> None:
+    def __init__(self, message: str, *, left_over: tuple[str, ...], is_rest: bool = False) -> None:
         super().__init__(message)
         self.left_over = left_over
+        self.is_rest = is_rest
 
     def after(self, cause: ScherbelbergError) -> LeftOver:
         """The same, told together with what went wrong before.

@@ -111,7 +111,8 @@ class Remaining:
         if not left:
             return "nothing is left"
         if self._forget is None:
-            raise LeftOver(sentence(left, self._prefix), left_over=tuple(one.described for one in left))
+            names = tuple(one.described for one in left)
+            raise LeftOver(sentence(left, self._prefix), left_over=names, is_rest=True)
         self._forget(left)
         return f"forgotten, and paid for until somebody deletes it: {', '.join(one.described for one in left)}"
 

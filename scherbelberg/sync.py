@@ -247,9 +247,9 @@ class Cluster:
         """Let it live longer, or change its idle time; see `scherbelberg.Cluster.extend`."""
         return _wait(self._inner.extend(ttl_s=ttl_s, idle_s=idle_s, may_shorten=may_shorten))
 
-    def destroy(self) -> Entry | None:
-        """Give all of it back, prove that nothing is left, and tell what it has cost."""
-        return _wait(self._inner.destroy())
+    def destroy(self, *, forget: bool = False) -> Entry | None:
+        """Give all of it back, and tell what it has cost; see `scherbelberg.Cluster.destroy`."""
+        return _wait(self._inner.destroy(forget=forget))
 
     def close(self) -> None:
         """End the connections of this handle; the cluster lives on."""

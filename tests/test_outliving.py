@@ -22,7 +22,9 @@ from schemas import read, unpromised
 from shells import Shell
 from surroundings import folders, held, settings_for
 
+from scherbelberg import Cluster
 from scherbelberg.catalog import PriceList
+from scherbelberg.errors import CloudUnreachable, LeftOver
 from scherbelberg.outliving import (
     Outliving,
     merged,
@@ -150,6 +152,41 @@ def test_without_a_folder(world: tuple[SandboxThread, Drift], shell: Shell, clou
     code, output, _ = shell(*words, "--json")
     assert (code, json.loads(output)["left_over"]) == (8, [f"primary IP {number}"])
     assert held(shell.settings) == []
+    if words == ("gc",):
+        assert [row["deleted"] for row in read("gc", output)["clusters"]] == [True]
+
+
+def test_gc_deletes_first(
+    world: tuple[SandboxThread, Drift], shell: Shell, cloud: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it cannot be seen what has outlived others, what is overdue is deleted first, and then that is told."""
+    claim(cloud, shell)
+
+    async def fail(*_: object, **__: object) -> None:
+        raise CloudUnreachable("The cloud has gone.")
+
+    monkeypatch.setattr("scherbelberg.keeping.still_paid_for", fail)
+    world[0].set_clock(7200)
+    code, output, _ = shell("gc", "--json")
+    document = read("gc", output)
+    assert (code, [row["deleted"] for row in document["clusters"]]) == (12, [True])
+    assert (held(shell.settings), folders(shell.settings)) == ([], [])
+    failure = read("error", output)
+    assert (failure["left_over"], failure["error"]["message"]) == ([], "The cloud has gone.")
+
+
+async def test_forget_by_the_api(settings: Settings, cloud: Api) -> None:
+    """A program can have it forgotten, too."""
+    who = make(cloud, "ours", ttl_s=3600)
+    record = manifest("ours", who.uid, endpoint=settings.access.endpoint)
+    Store(settings.home).claim(evolve(record, identity=who), credentials()).end_making()
+    number = keep_address(cloud)
+    cluster = await Cluster.from_existing("ours", settings=settings)
+    with pytest.raises(LeftOver, match=f"primary IP {number}") as caught:
+        await cluster.destroy()
+    assert (caught.value.is_rest, held(settings)) == (True, [])
+    await cluster.destroy(forget=True)
+    assert (folders(settings), addresses(cloud)) == ([], [number])
 
 
 def test_written_down_first(world: tuple[SandboxThread, Drift], shell: Shell, cloud: Api) -> None:

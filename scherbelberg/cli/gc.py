@@ -27,6 +27,7 @@ from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
     from scherbelberg.collecting import Garbage, Judged
+    from scherbelberg.remaining import Remembered
     from scherbelberg.settings import Settings
 
 
@@ -54,10 +55,8 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     from scherbelberg.keeping import paid_on  # noqa: PLC0415
 
     garbage = run(sift(settings, owner=owner, prefix=prefix))
-    left = run(paid_on(settings, prefix=prefix))
     rows: list[Json] = []
     findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)}
-    findings["outliving"] = outliving_document(left)
     speaker().findings = findings
     ends = []
     for judged in garbage.clusters:
@@ -66,7 +65,12 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         rows.append(_row(judged, end))
         if not as_json:
             _tell(judged, end, dry_run=dry_run)
-    _raise_failures(ends)
+    left: tuple[Remembered, ...] = ()
+    try:
+        left = run(paid_on(settings, prefix=prefix))
+    finally:  # what went wrong before counts for more
+        findings["outliving"] = outliving_document(left)
+        _raise_failures(ends)
     if as_json:
         print_json({"schema": SCHEMA, **findings})
         return
@@ -108,8 +112,8 @@ def _delete(judged: Judged, settings: Settings) -> _End:
             entries = run(collect(settings, judged, listener=listen))
     except ScherbelbergError as error:
         parts = noted(settings, [judged.kept.holding.uid])
-        # It is the folder of what is gone that makes trouble then.
-        is_gone = isinstance(error, StateDamaged)
+        # It is the folder of what is gone that makes trouble then, or something that is no part of it.
+        is_gone = isinstance(error, StateDamaged) or (isinstance(error, LeftOver) and error.is_rest)
         return _End(is_gone=is_gone, bills=tuple(entry_document(part) for part in parts), error=error)
     return _STAYS if entries is None else _End(is_gone=True, bills=tuple(entry_document(entry) for entry in entries))
 
@@ -122,7 +126,7 @@ def _raise_failures(ends: list[tuple[str, _End]]) -> None:
     errors = [error for _, _, error in failed]
     worst = next((error for error in errors if isinstance(error, LeftOver)), errors[0])
     text = " ".join(f"Cluster '{prefix}': {error.message}" for prefix, _, error in failed)
-    left = [(end.left or (f"cluster {prefix}",)) for prefix, end, _ in failed if not end.is_gone]
+    left = [end.left or (f"cluster {prefix}",) for prefix, end, _ in failed if end.left or not end.is_gone]
     speaker().remains = tuple(name for names in left for name in names)
     if isinstance(worst, LeftOver):
         raise LeftOver(text, left_over=speaker().remains) from worst
