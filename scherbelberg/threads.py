@@ -99,7 +99,7 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
         for _ in self._started:
             self._items.put(None)
         for thread in self._started if wait else ():
-            thread.join()
+            thread.join(timeout=None)
 
 
 def _carry_out(call: Callable[[], Any], future: concurrent.futures.Future[Any], at_end: Callable[[], None]) -> None:
