@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import stat
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def test_lost_ssh_is_opened_again_on_the_same_port(life: Life) -> None:
         private_loop().submit(remote.close()).result()
         for _ in range(_MOST_TRIES):
             # Whoever uses it in the moment of the loss, before Dask has noticed, hears of that.
-            with suppress(CommClosedError, asyncio.CancelledError):
+            with suppress(CommClosedError, CancelledError):
                 client.wait_for_workers(2, timeout=60)
                 assert client.submit(sum, [1, 1]).result(timeout=60) == 2
                 break
