@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from bare_clusters import make
+from sandbox_helpers import Api
 from schemas import read, read_lines, unpromised
 from shells import Shell
 from standstill import STANDSTILL
@@ -22,7 +24,7 @@ from surroundings import environment_for, folders, held
 
 from scherbelberg.cli.speaker import Failure, Speaker
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults
+from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")
@@ -188,3 +190,26 @@ def test_interrupted_after_the_making(shell: Shell) -> None:
     (hint,) = [line["text"] for line in read_lines(complaints) if "stays" in line.get("text", "")]
     assert hint.endswith("give it back with: scherbelberg destroy -p signal")
     assert len(held(shell.settings)) == 5
+
+
+def test_gc_that_fails_and_is_interrupted(sandbox: SandboxThread, settings: Settings) -> None:
+    """After a signal no further cluster is begun, also where the deletion that it met ends with something left."""
+    cloud = Api(sandbox.settings)
+    for name in ("first", "second"):
+        make(cloud, name, ttl_s=1)
+    cloud.close()
+    sandbox.set_clock(3600)
+    refused = RequestFault(method="DELETE", path="/servers/*", status=403, code="protected", times=None)
+    sandbox.set_faults(Faults(slow_s=SLOW.slow_s, requests=(refused,)))
+    with program(settings, "gc", "--json", "--progress", "json") as process:
+        read_until(process, phase="delete", state="start")
+        process.send_signal(signal.SIGTERM)
+        output, _ = ended(process)
+    failure, document = read("error", output), read("gc", output)
+    errors = [row["error"] and row["error"]["code"] for row in document["clusters"]]
+    assert (process.returncode, failure["error"]["code"], errors) == (8, "left_over", ["left_over", None])
+    sandbox.set_faults(Faults())
+    assert subprocess.run(  # the others go when it is asked again
+        [sys.executable, "-m", "scherbelberg", "gc"], env=environment_for(settings), timeout=WITHIN_S, check=True
+    )
+    assert held(settings) == []

@@ -60,7 +60,9 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     speaker().findings = findings
     ends = []
     for judged in garbage.clusters:
-        end = _delete(judged, settings) if judged.verdict.is_doomed and not dry_run else _STAYS
+        # Who was interrupted has heard of that when a deletion failed on its way out; no other one is begun then.
+        is_to_go = judged.verdict.is_doomed and not dry_run and speaker().interrupted_by is None
+        end = _delete(judged, settings) if is_to_go else _STAYS
         ends.append((judged.kept.holding.prefix, end))
         rows.append(_row(judged, end))
         if not as_json:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from attrs import evolve
 
@@ -55,10 +55,34 @@ class _Watch:
         self._cancels = cancels
         self._on_first = on_first
         self._unproven = unproven
+        self._is_ended = False
+
+    def begin(self, work: Coroutine[Any, Any, T], too_late: Callable[[T], Coroutine[Any, Any, object]] | None) -> None:
+        """Begin the work; a signal may have come already."""
+        self.job = private_loop().submit(work, too_late=too_late)
+        if self.first is not None and self._cancels:
+            self.job.cancel()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the work is over, after a short wait for that."""
+        return self.job is not None and self.job.wait(_GLANCE_S)
+
+    def end(self) -> None:
+        """After a signal, wait until nothing of the work is left, or for its own end if it is not cancelled."""
+        if self.first is None or self.job is None or self._is_ended:
+            return
+        if self._cancels:
+            self.job.abandon().result()
+        else:
+            while not self.is_over:
+                pass
+            self.job.outcome()
+        self._is_ended = True
 
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
-            self.first = number
+            self.first = self._voice.interrupted_by = number
             if self.job is not None and self._cancels:
                 self.job.cancel()
             if self._on_first:
@@ -102,30 +126,22 @@ def run(
     """
     watch = _Watch(speaker(), on_first, unproven, cancels=is_cancelled)
     # No moment in between: a signal that comes before the work or after it is one that comes during it.
-    with _handled_by(watch):
-        watch.job = job = private_loop().submit(work, too_late=too_late)
-        if watch.first is not None and is_cancelled:
-            job.cancel()
-        while not job.wait(_GLANCE_S):
-            if between is not None and watch.first is None:
-                _do(between, watch)
-        if watch.first is not None:
-            _end_early(job, is_cancelled=is_cancelled)
-            raise Interrupted(watch.first)
-        result = job.result()
-    if watch.first is not None:  # in the last moment
+    try:
         with _handled_by(watch):
-            _end_early(job, is_cancelled=is_cancelled)
-        raise Interrupted(watch.first)
-    return result
-
-
-def _end_early(job: Job[Any], *, is_cancelled: bool) -> None:
-    """After a signal, wait until nothing of the work is left, or for its own end if it is not cancelled."""
-    if is_cancelled:
-        job.abandon().result()
-    else:
-        job.result()
+            watch.begin(work, too_late)
+            while not watch.is_over:
+                if between is not None and watch.first is None:
+                    _do(between, watch)
+            watch.end()
+            result: T | None = watch.job.outcome() if watch.job and watch.first is None else None
+        if watch.first is None:
+            return cast(T, result)
+    except Interrupted as end:  # of whoever hears signals around this, while one takes over from the other
+        watch(end.number, None)
+    with _handled_by(watch):
+        watch.end()
+    work.close()
+    raise Interrupted(watch.first or signal.SIGINT)
 
 
 def _do(between: Callable[[], object], watch: _Watch) -> None:
@@ -272,10 +288,18 @@ def left_to_child() -> Iterator[None]:
 @contextmanager
 def _handled_by(handler: Any, numbers: tuple[int, ...] = _SIGNALS) -> Iterator[None]:
     # What was to be ignored stays so, as nohup wants it.
-    heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
-    before = {number: signal.signal(number, handler) for number in heeded}
+    heeded = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+    before = {number: signal.getsignal(number) for number in heeded}
     try:
+        _hand_over(dict.fromkeys(heeded, handler))
         yield
     finally:
-        for number, previous in before.items():
-            signal.signal(number, previous)
+        try:
+            _hand_over(before)
+        finally:  # a handler may have raised half-way, the old one or the new one
+            _hand_over(before)
+
+
+def _hand_over(handlers: dict[int, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

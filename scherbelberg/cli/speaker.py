@@ -82,6 +82,8 @@ class Speaker:
         self.remains: tuple[str, ...] = ()
         #: What a document tells beside an error if the command fails from here on.
         self.findings: Json = {}
+        #: The signal that came first while something was done, if any did.
+        self.interrupted_by: int | None = None
         self._has_answered = False
 
     @property
