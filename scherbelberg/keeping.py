@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -33,11 +32,9 @@ from scherbelberg.remaining import Forget, Remaining, Remembered, still_paid_for
 from scherbelberg.settings import Settings
 from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
-from scherbelberg.survey import Kept, survey
+from scherbelberg.survey import Kept, readable_folders, survey
 from scherbelberg.teardown import Check, delete_all, inventory, require_no_unlabelled, unproven
 from scherbelberg.waiting import finish
-
-_LOG = logging.getLogger("scherbelberg")
 
 
 @asynccontextmanager
@@ -171,7 +168,7 @@ async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
         ClusterNotFound: Neither the cloud nor this computer knows one.
         StateMissing: The cloud holds one, but it was not made on this computer.
     """
-    uids = tuple(folder.uid for folder in _folders(settings, prefix))
+    uids = tuple(folder.uid for folder in readable_folders(settings, prefix=prefix))
     return uids or ((await find_own(settings, prefix)).holding.uid,)
 
 
@@ -234,7 +231,7 @@ async def give_back(
             found = await inventory(hetzner, selector(prefix=prefix))
             check(tuple(resource for resource in found if resource.labels.get("uid") in uids), hetzner.now_s)
         for uid in uids:
-            own = tuple(folder for folder in _folders(settings, prefix) if folder.uid == uid)
+            own = tuple(folder for folder in readable_folders(settings, prefix=prefix) if folder.uid == uid)
             wanted = selector(prefix=prefix, uid=uid)
             try:
                 # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
@@ -322,14 +319,6 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
         raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
     uids = tuple(kept.holding.uid for kept in found)
     await give_back(settings, prefix, uids, listener=listener, timeouts=Timeouts())
-
-
-def _folders(settings: Settings, prefix: str | None) -> tuple[Folder, ...]:
-    try:
-        return Store(settings.home).folders(prefix=prefix, endpoint=settings.access.endpoint)
-    except OSError as error:  # what can be deleted is deleted without them, too
-        _LOG.warning("The folders of clusters in %s cannot be read: %s", settings.home, error)
-        return ()
 
 
 def _not_found(settings: Settings, prefix: str) -> ClusterNotFound:

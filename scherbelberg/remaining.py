@@ -28,7 +28,8 @@ from scherbelberg.outliving import (
     write_outliving,
 )
 from scherbelberg.settings import Settings
-from scherbelberg.store import Folder, Store, write_private
+from scherbelberg.store import Folder, write_private
+from scherbelberg.survey import readable_folders
 from scherbelberg.waiting import together
 
 #: For the cloud to list what may stay, in seconds: servers that cost more wait to be deleted.
@@ -138,8 +139,7 @@ async def still_paid_for(hetzner: Hetzner, settings: Settings, *, prefix: str | 
         settings: The surroundings.
         prefix: Only of clusters of this name.
     """
-    folders = Store(settings.home).folders(prefix=prefix, endpoint=settings.access.endpoint)
-    known = {folder: rows for folder in folders if (rows := read(folder))}
+    known = {folder: rows for folder in readable_folders(settings, prefix=prefix) if (rows := read(folder))}
     counts = await together(*(hetzner.count("servers", selector(uid=folder.uid)) for folder in known))
     gone = {folder: rows for (folder, rows), count in zip(known.items(), counts, strict=True) if not count}
     left = set(await _still_there(hetzner, merged(*gone.values())))

@@ -78,9 +78,21 @@ def kept(found: Iterable[Resource], settings: Settings, *, now_s: float) -> tupl
         settings: The surroundings.
         now_s: The API's clock, epoch seconds.
     """
-    try:
-        folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
-    except OSError as error:  # what the cloud holds is found, and can be deleted, without them
-        _LOG.warning("The folders of clusters in %s cannot be read: %s", settings.home, error)
-        folders = {}
+    folders = {folder.uid: folder for folder in readable_folders(settings)}
     return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=now_s) for one in holdings(found))
+
+
+def readable_folders(settings: Settings, *, prefix: str | None = None) -> tuple[Folder, ...]:
+    """List the folders of clusters of this API on this computer, or none, with a warning, if they cannot be read.
+
+    What the cloud holds is found, and can be deleted, without them.
+
+    Args:
+        settings: The surroundings.
+        prefix: Only of clusters of this name.
+    """
+    try:
+        return Store(settings.home).folders(prefix=prefix, endpoint=settings.access.endpoint)
+    except OSError as error:
+        _LOG.warning("The folders of clusters in %s cannot be read: %s", settings.home, error)
+        return ()

@@ -200,6 +200,29 @@ def test_any_failure_is_of_one(
     assert json.loads(shell("destroy", "-p", "second", "--json")[1])["bills"] == document["clusters"][1]["bills"]
 
 
+@pytest.mark.parametrize("words", [("gc",), ("nuke", "--yes", "-p", "ours")])
+def test_folders_that_cannot_be_read(
+    sandbox: SandboxThread,
+    shell: Shell,
+    cloud: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    words: tuple[str, ...],
+) -> None:
+    """Where this computer's folders of clusters cannot be read, what is rented goes all the same."""
+    make(cloud, "ours", ttl_s=_HOUR)
+    sandbox.set_clock(2 * _HOUR)
+
+    def fail(store: Store, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(shell.settings.home / "clusters"))
+
+    monkeypatch.setattr(Store, "folders", fail)
+    code, _, complaints = shell(*words)
+    assert (code, held(shell.settings)) == (0, []), complaints
+    assert f"The folders of clusters in {shell.settings.home} cannot be read: [Errno 13] Permission" in caplog.text
+
+
 def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
     """A deadline is moved on all resources with no other label touched, remembered here, and earlier only if asked."""
     who = make(cloud, "more", ttl_s=_HOUR)
