@@ -79,9 +79,13 @@ class Trial:
         return deaf or any(one.command == "delete_server" for one in self.faults.actions)
 
     @property
-    def scheduler_ails(self) -> bool:
-        """Whether something is wrong with the scheduler's machine, which lasts."""
-        return any(fnmatch(f"{PREFIX}-scheduler", one.server) for one in self.faults.hosts)
+    def machine_ails(self) -> bool:
+        """Whether something that lasts is wrong with the scheduler's machine, or with one that was replaced already."""
+        return bool(self.faults.dead) or any(fnmatch(f"{PREFIX}-scheduler", one.server) for one in self.faults.hosts)
+
+
+#: What processes cannot be told.
+_SCRIPTED = ("no_interface", "never_joins", "no_program", "no_logs")
 
 
 def draw(seed: int, *, hosts: Hosts = "scripted") -> Trial:
@@ -92,7 +96,8 @@ def draw(seed: int, *, hosts: Hosts = "scripted") -> Trial:
         hosts: What its servers are.
     """
     dice = random.Random(f"{hosts} {seed}")
-    able = [name for name in KINDS if hosts == "scripted" or name not in ("no_interface", "never_joins", "no_program")]
+    unable = () if hosts == "scripted" else _SCRIPTED
+    able = [name for name in KINDS if name not in unable]
     count = dice.choice((0, 1, 1, 1, 2, 2, 3))
     kinds = tuple(dice.sample(able, count))
     ending = dice.choice(("none", "none", "none", *get_args(Ending)))
@@ -199,6 +204,7 @@ KINDS: dict[str, Callable[[random.Random], Faults]] = {
     "dropped before": lambda dice: _requests(dice, how="drop_before"),
     "dropped after": lambda dice: _requests(dice, how="drop_after"),
     "slow answer": _slow,
+    "trickling answer": lambda dice: _requests(dice, how="trickle", slow_s=dice.choice((3.0, 30.0, 120.0))),
     "all slow": _all_slow,
     "token revoked": _revoked,
     "token without rights": _without_rights,

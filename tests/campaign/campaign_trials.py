@@ -222,7 +222,7 @@ def _judge(where: Place, trial: Trial, home: str, ended: Ended) -> tuple[tuple[s
         return (f"it did not end within {where.within_s:g} s",), tuple(left)
     is_made = (ended.document or {}).get("state") == "ready"  # a signal may come when all is said
     if ended.code == -signal.SIGKILL:
-        ails = trial.scheduler_ails
+        ails = trial.machine_ails
         broken = resumed(where, trial.workers, home=home, ails=ails) if trial.seed % 2 else nuked(where)
     elif ended.code == 0 or is_made:
         broken = (*unfinished(trial, left), *given_back(where, home=home))
@@ -261,7 +261,7 @@ def given_back(where: Place, *, home: str) -> tuple[str, ...]:
 def resumed(where: Place, workers: int, *, home: str, ails: bool = False) -> tuple[str, ...]:
     """Go on on the computer where a create was killed, then give the cluster back; returns what did not go well.
 
-    Where the scheduler's machine ails, whose place no other takes, the create may end as one that fails at a node.
+    Where a machine ails whose place no other takes, or none any more, the create may end as one that fails at a node.
     """
     begun = folders(where.at(home)) if where.own() else []
     again = run(where.create(workers, home=home, patient=True), within_s=where.within_s)
