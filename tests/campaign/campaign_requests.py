@@ -11,7 +11,9 @@ from typing import Any, Literal
 from description import Witness
 from tornado.httputil import HTTPServerRequest
 
+from scherbelberg.sandbox.api.http import Door
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.traffic import Bucket
 
 Side = Literal["before", "after"]
 
@@ -37,6 +39,7 @@ class Counter:
         self.description = Witness()
         self._worked = 0
         self._act: tuple[Side, int, Callable[[], None]] | None = None
+        self._door: Door | None = None
 
     def watch(self, sandbox: SandboxThread) -> None:
         """Begin to count."""
@@ -44,9 +47,12 @@ class Counter:
         if door is None:
             raise AssertionError("the sandbox runs")
         door.requests = _Arrivals(self._arrived)
+        self._door = door
 
     def reset(self) -> None:
-        """Begin anew, and act at none."""
+        """Begin anew with all the requests that a project may send in an hour, and act at none."""
+        if self._door is not None:
+            self._door.bucket = Bucket()
         self.arrivals.clear()
         self._worked = 0
         self._act = None
