@@ -21,9 +21,10 @@ from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 from scherbelberg.daskdoor import Door, difference
 from scherbelberg.disks import TOPIC, disk_event
 from scherbelberg.environment import Allowed, Versions, compare, versions_in
-from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
+from scherbelberg.errors import BadInput, NodeUnreachable, StateDamaged, VersionMismatch, WaitTimeout
 from scherbelberg.events import Listener, ignore
 from scherbelberg.fitting import Environment
+from scherbelberg.reachability import is_our_own, nothing_left
 from scherbelberg.share import openssl_errors
 from scherbelberg.waiting import Deadline, limited, pause, until
 
@@ -58,12 +59,7 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         openssl_errors.protect()
         super().__init__(
             door.address,
-            security=Security(
-                require_encryption=True,
-                tls_ca_file=str(door.authority),
-                tls_client_cert=str(door.certificate),
-                tls_client_key=str(door.key),
-            ),
+            security=_security(door),
             timeout=_CONNECT_S,
             asynchronous=asynchronous,
             set_as_default=set_as_default,
@@ -167,6 +163,26 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         )
 
 
+def _security(door: Door) -> Security:
+    """Whom the client trusts and who it is; the files are this computer's, and what is wrong with them, too."""
+    security = Security(
+        require_encryption=True,
+        tls_ca_file=str(door.authority),
+        tls_client_cert=str(door.certificate),
+        tls_client_key=str(door.key),
+    )
+    try:
+        for file in (door.authority, door.certificate, door.key):
+            file.open("rb").close()  # what OpenSSL says of a file that is not there names none
+        security.get_connection_args("client")
+    except OSError as error:
+        raise StateDamaged(
+            f"The keys of cluster '{door.prefix}' in {door.key.parent} cannot be read ({error});"
+            f" '{door.destroy_command}' still gives it back."
+        ) from None
+    return security
+
+
 def connect(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener = ignore) -> Client:
     """Connect a client for blocking use, with a loop of its own; blocks while it connects.
 
@@ -229,6 +245,17 @@ async def _close(client: Client) -> None:
         await client.close(timeout=_CLOSE_S)
 
 
+def is_connections(error: Exception) -> bool:
+    """Whether an error is that of a connection, and not one that Dask has carried here from a node.
+
+    Args:
+        error: It; what a node's own disk says has a number.
+    """
+    if isinstance(error, (ConnectionError, TimeoutError, ssl.SSLError)):
+        return True
+    return isinstance(error, OSError) and error.errno is None
+
+
 def _where_its_log_is(door: Door) -> str:
     return f"; look at its log: '{door.log_command}'"
 
@@ -239,6 +266,8 @@ def _translated(advice: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, TimeoutError, FutureCancelledError) as error:
+        if is_our_own(error):
+            raise nothing_left(error) from error
         reason = str(error).strip("()'\" ") or type(error).__name__
         raise NodeUnreachable(
             f"Dask's scheduler does not answer through the tunnel as it should ({reason}){advice}.",
@@ -396,11 +425,15 @@ async def _forget(client: Client, modules: tuple[str, ...]) -> None:
 async def _register(client: Client, file: Path) -> None:
     name = f"scherbelberg-upload-{file.name}"
     try:
-        await client.register_plugin(SchedulerUploadFile(str(file)), name=name)
-        await client.register_plugin(UploadFile(str(file)), name=name)
-    except (OSError, TimeoutError):
-        raise  # the connection's
+        for_scheduler, for_workers = SchedulerUploadFile(str(file)), UploadFile(str(file))
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read for the upload: {error}.") from None
+    try:
+        await client.register_plugin(for_scheduler, name=name)
+        await client.register_plugin(for_workers, name=name)
     except Exception as error:
+        if is_connections(error):
+            raise
         # Whichever was registered before the other one failed.
         for unregister in (client.unregister_scheduler_plugin, client.unregister_worker_plugin):
             with suppress(Exception):

@@ -237,7 +237,7 @@ class StateMissing(ScherbelbergError):
 
 
 class StateDamaged(ScherbelbergError):
-    """The cluster's folder on this computer cannot be read."""
+    """The cluster's folder on this computer cannot be read, or not be written."""
 
     exit_code = ExitCode.STATE
     code = "state_damaged"

@@ -152,7 +152,7 @@ def _leave_folder(folder: Folder, links: Links, error: BaseException, *, keep: b
             links.save()  # who wants to look around needs the addresses
         elif not isinstance(error, LeftOver):
             folder.drop()
-    except (OSError, StateDamaged) as trouble:  # why the create failed counts for more
+    except StateDamaged as trouble:  # why the create failed counts for more
         _LOG.warning("The folder %s of a create that failed cannot be changed: %s", folder.path, trouble)
 
 

@@ -23,6 +23,7 @@ from scherbelberg.errors import (
     ClusterExists,
     EnvironmentUnavailable,
     ScherbelbergError,
+    StateDamaged,
     VersionMismatch,
 )
 from scherbelberg.events import Event, Listener, Phase, ignore
@@ -165,7 +166,8 @@ def _resuming(folder: Folder) -> Iterator[Folder]:
     try:
         yield folder
     except BaseException as error:
-        folder.end_making()
+        with suppress(StateDamaged):  # why this fails counts for more
+            folder.end_making()
         if isinstance(error, ScherbelbergError) and not isinstance(error, ClusterExists):
             prefix = folder.prefix
             way = f"repeat this, or give it back with 'scherbelberg destroy -p {prefix}'"

@@ -144,7 +144,10 @@ async def _prove_elsewhere(door: Door, *, workers: tuple[str, ...], environment:
 
 
 async def _answer(python: str, asked: dict[str, Any], within_s: float) -> dict[str, Any]:
-    done = await _run(python, asked, what=f"The proof by {python}", within_s=2 * within_s + _LOADING_S)
+    try:
+        done = await _run(python, asked, what=f"The proof by {python}", within_s=2 * within_s + _LOADING_S)
+    except OSError as error:
+        raise BadInput(f"The client's Python {python} cannot be started any more: {error}.") from None
     if done.code:
         said = done.err.decode(errors="replace").strip()
         raise NodeUnreachable(

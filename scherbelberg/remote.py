@@ -21,8 +21,16 @@ import asyncssh
 
 from scherbelberg.awake import CLOCK
 from scherbelberg.commandresult import CommandResult
-from scherbelberg.errors import NodeUnreachable, StateDamaged, TransferFailed, WaitTimeout
-from scherbelberg.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s
+from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged, TransferFailed, WaitTimeout
+from scherbelberg.reachability import (
+    Failure,
+    connect_within_s,
+    failure_of,
+    is_held_against_us,
+    is_our_own,
+    nothing_left,
+    pause_s,
+)
 from scherbelberg.waiting import Deadline, limited, pause, together, until
 
 _KEEPALIVE_S = 15
@@ -72,6 +80,7 @@ class Remote:
         self._standstills = 0
         self._connecting = asyncio.Lock()
         self._failure: Failure | None = None
+        self._own_trouble: ScherbelbergError | None = None
         self._last = ""
         self._refusals = 0
         self._turn = Deadline(0)
@@ -86,13 +95,17 @@ class Remote:
 
         Raises:
             NodeUnreachable: The deadline passed.
+            StateDamaged: Its host keys on this computer cannot be read.
+            ScherbelbergError: The deadline passed, and this computer could not open a connection at all.
         """
 
         async def connected() -> bool | None:
             try:
                 await self._connect()
-            except NodeUnreachable:
-                return None
+            except ScherbelbergError as error:
+                if error is self._own_trouble or isinstance(error, NodeUnreachable):
+                    return None
+                raise
             return True
 
         try:
@@ -106,7 +119,9 @@ class Remote:
     def _what(self) -> str:
         return f"SSH to node {self.node} at {self._host} port {self._port}"
 
-    def _unreached(self, error: WaitTimeout) -> NodeUnreachable:
+    def _unreached(self, error: WaitTimeout) -> ScherbelbergError:
+        if self._own_trouble is not None:
+            return self._own_trouble
         warning = " What answers there has another host key than the node, and was told nothing."
         return NodeUnreachable(error.message + warning * (self._failure is Failure.STRANGER), node=self.node)
 
@@ -143,7 +158,7 @@ class Remote:
                 if self._failure is not Failure.SILENT or not patience.left_s:
                     raise
             else:
-                self._failure, self._last, self._refusals = None, "", 0
+                self._failure, self._own_trouble, self._last, self._refusals = None, None, "", 0
                 return connection
 
     async def _try_once(self) -> asyncssh.SSHClientConnection:
@@ -175,7 +190,7 @@ class Remote:
 
     async def _log_in(self, line: socket.socket) -> asyncssh.SSHClientConnection:
         try:
-            trusted = [asyncssh.import_public_key(key) for key in self._host_keys()]
+            trusted = [_read_host_key(key, self.node) for key in self._host_keys()]
             # Not asyncssh's own deadlines: before Python 3.12, what they are made of may swallow a cancellation.
             return await asyncssh.connect(
                 self._host,
@@ -196,11 +211,14 @@ class Remote:
             line.close()  # which may be nobody's yet
             raise
 
-    def _failed(self, error: Exception, *, is_connected: bool) -> NodeUnreachable:
+    def _failed(self, error: Exception, *, is_connected: bool) -> ScherbelbergError:
         failure = _meaning(error, is_connected=is_connected)
+        self._own_trouble = nothing_left(error) if is_our_own(error) else None
         self._turn = Deadline(pause_s(failure, self._refusals))
         self._refusals += is_held_against_us(failure)
         self._note(failure, _details(failure, error))
+        if self._own_trouble is not None:
+            return self._own_trouble
         where = f"Node {self.node} cannot be reached over SSH at {self._host} port {self._port}"
         return NodeUnreachable(f"{where} (last seen: {self._last}).", node=self.node)
 
@@ -299,7 +317,7 @@ class Remote:
         async with self._connected(what, within_s) as connection, connection.start_sftp_client() as files:
             try:
                 yield files
-            except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost):
+            except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost, ConnectionError):
                 raise
             except (OSError, asyncssh.SFTPError) as error:
                 reason = str(error) or type(error).__name__
@@ -433,6 +451,13 @@ def _read_key(key: str) -> asyncssh.SSHKey:
         return asyncssh.import_private_key(key)
     except asyncssh.KeyImportError as error:
         raise StateDamaged(f"The cluster's SSH key on this computer cannot be read: {error}.") from None
+
+
+def _read_host_key(key: str, node: str) -> asyncssh.SSHKey:
+    try:
+        return asyncssh.import_public_key(key)
+    except asyncssh.KeyImportError as error:
+        raise StateDamaged(f"The host keys of node {node} on this computer cannot be read: {error}.") from None
 
 
 def _text(output: object) -> str:

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
@@ -75,27 +76,37 @@ class Folder:
             ) from None
 
     def save(self, manifest: Manifest) -> None:
-        """Write the manifest and the known_hosts file that OpenSSH reads."""
-        write_private(
-            self.path / MANIFEST, json.dumps(manifest_document(manifest), indent=1, ensure_ascii=False).encode()
-        )
+        """Write the manifest and the known_hosts file that OpenSSH reads.
+
+        Raises:
+            StateDamaged: One cannot be written; what was saved before is still there.
+        """
+        self._write(MANIFEST, json.dumps(manifest_document(manifest), indent=1, ensure_ascii=False).encode())
         lines = [f"{node.name} {key}\n" for node in manifest.nodes for key in node.host_keys]
-        write_private(self.path / KNOWN_HOSTS, "".join(lines).encode())
+        self._write(KNOWN_HOSTS, "".join(lines).encode())
 
     def save_credentials(self, credentials: Credentials) -> None:
-        """Write all keys."""
+        """Write all keys.
+
+        Raises:
+            StateDamaged: One cannot be written.
+        """
         self.save_keyring(credentials.keyring)
-        write_private(self.path / AUTHORITY_KEY, credentials.authority.key)
+        self._write(AUTHORITY_KEY, credentials.authority.key)
         planted = {name: [pair.private, pair.public] for name, pair in credentials.planted.items()}
-        write_private(self.path / PLANTED, json.dumps(planted).encode())
+        self._write(PLANTED, json.dumps(planted).encode())
 
     def save_keyring(self, keyring: Keyring) -> None:
-        """Write the keys that it takes to use the cluster."""
-        write_private(self.path / SSH_KEY, keyring.ssh.private.encode())
-        write_private(self.path / f"{SSH_KEY}.pub", f"{keyring.ssh.public}\n".encode())
-        write_private(self.path / AUTHORITY, keyring.authority)
-        write_private(self.path / CLIENT, keyring.client.certificate)
-        write_private(self.path / CLIENT_KEY, keyring.client.key)
+        """Write the keys that it takes to use the cluster.
+
+        Raises:
+            StateDamaged: One cannot be written.
+        """
+        self._write(SSH_KEY, keyring.ssh.private.encode())
+        self._write(f"{SSH_KEY}.pub", f"{keyring.ssh.public}\n".encode())
+        self._write(AUTHORITY, keyring.authority)
+        self._write(CLIENT, keyring.client.certificate)
+        self._write(CLIENT_KEY, keyring.client.key)
 
     @property
     def is_imported(self) -> bool:
@@ -152,10 +163,14 @@ class Folder:
             raise self._keys_damaged(error) from None
 
     def save_locks(self, locks: Mapping[str, EnvLock]) -> None:
-        """Write the environment's locks with their records."""
+        """Write the environment's locks with their records.
+
+        Raises:
+            StateDamaged: One cannot be written.
+        """
         for platform, lock in locks.items():
-            write_private(self.path / f"env-{platform}.lock", write_lock(lock).encode())
-            write_private(self.path / f"env-{platform}.json", write_records(lock).encode())
+            self._write(f"env-{platform}.lock", write_lock(lock).encode())
+            self._write(f"env-{platform}.json", write_records(lock).encode())
 
     def locks(self) -> dict[str, EnvLock]:
         """Read the environment's locks by platform.
@@ -175,8 +190,12 @@ class Folder:
         return {lock.platform: lock for lock in locks}
 
     def forget_planted(self) -> None:
-        """Delete the planted host keys: every node has replaced its own."""
-        (self.path / PLANTED).unlink(missing_ok=True)
+        """Delete the planted host keys: every node has replaced its own.
+
+        Raises:
+            StateDamaged: They cannot be deleted.
+        """
+        self._unlink(PLANTED)
 
     @property
     def endpoint(self) -> str | None:
@@ -186,13 +205,29 @@ class Folder:
         except (OSError, ValueError):
             return None
 
+    def save_endpoint(self, endpoint: str) -> None:
+        """Write down the API where the cluster lives.
+
+        Raises:
+            StateDamaged: That cannot be written.
+        """
+        self._write(ENDPOINT, f"{endpoint}\n".encode())
+
     def begin_making(self) -> None:
-        """Note that this process makes the cluster."""
-        write_private(self.path / MAKER, own_name().encode())
+        """Note that this process makes the cluster.
+
+        Raises:
+            StateDamaged: That cannot be written.
+        """
+        self._write(MAKER, own_name().encode())
 
     def end_making(self) -> None:
-        """Note that nobody makes the cluster any more."""
-        (self.path / MAKER).unlink(missing_ok=True)
+        """Note that nobody makes the cluster any more.
+
+        Raises:
+            StateDamaged: The note that somebody does cannot be deleted.
+        """
+        self._unlink(MAKER)
 
     @property
     def maker(self) -> str | None:
@@ -216,6 +251,27 @@ class Folder:
         except OSError as error:
             raise StateDamaged(
                 f"The folder {self.path} of a cluster that is gone holds keys and cannot be deleted: {error}."
+            ) from None
+
+    def _write(self, name: str, content: bytes) -> None:
+        path = self.path / name
+        with self._told(path, "written"):
+            write_private(path, content)
+
+    def _unlink(self, name: str) -> None:
+        path = self.path / name
+        with self._told(path, "deleted"):
+            path.unlink(missing_ok=True)
+
+    @contextmanager
+    def _told(self, path: Path, what: str) -> Iterator[None]:
+        """Say of errors that they are this computer's: an OSError that leaves here is taken for a connection's."""
+        try:
+            yield
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise StateDamaged(
+                f"The file {path} of cluster '{self.prefix}' on this computer cannot be {what}: {reason}."
             ) from None
 
     def _text(self, name: str) -> str:
@@ -250,7 +306,7 @@ class Store:
         try:
             for path in (self._clusters.parent, self._clusters, folder.path):
                 private_folder(path)
-            write_private(folder.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
+            folder.save_endpoint(manifest.endpoint)
             folder.begin_making()
             folder.save_credentials(credentials)
             folder.save_locks(locks)
@@ -274,7 +330,7 @@ class Store:
         try:
             for path in (self._clusters.parent, self._clusters, aside.path):
                 private_folder(path)
-            write_private(aside.path / ENDPOINT, f"{manifest.endpoint}\n".encode())
+            aside.save_endpoint(manifest.endpoint)
             write_private(aside.path / IMPORTED, b"Made on another computer.\n")
             aside.save_keyring(keyring)
             aside.save_locks(locks)

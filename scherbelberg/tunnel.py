@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 from typing import Any
 
-from scherbelberg.errors import NodeUnreachable
+from scherbelberg.errors import ScherbelbergError
 from scherbelberg.remote import Remote
 from scherbelberg.waiting import pause
 
@@ -53,7 +53,7 @@ class Tunnel:
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             far_reader, far_writer = await self._far_end()
-        except (NodeUnreachable, asyncio.CancelledError):
+        except (ScherbelbergError, asyncio.CancelledError):
             writer.transport.abort()  # as if nobody listened: whoever connects tries again, unless the tunnel is closed
             return
         try:
@@ -67,7 +67,7 @@ class Tunnel:
     async def _far_end(self) -> tuple[Any, Any]:
         try:
             return await self._remote.open(self._host, self._far_port)
-        except NodeUnreachable:
+        except ScherbelbergError:
             await pause(_AGAIN_S)
             raise
 

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from attrs import frozen
@@ -62,11 +62,19 @@ def packed(path: Path) -> Iterator[Upload]:
         A file to send, which exists while this is open.
 
     Raises:
-        BadInput: It is none of these, or has compiled parts.
+        BadInput: It is none of these, has compiled parts, or cannot be read or packed on this computer.
     """
     path = path.absolute()
-    with tempfile.TemporaryDirectory(prefix="scherbelberg-") as folder:
-        yield _pack(path, Path(folder))
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="scherbelberg-", ignore_cleanup_errors=True)
+            )
+            upload = _pack(path, Path(folder))
+            upload.file.open("rb").close()
+        except OSError as error:
+            raise BadInput(f"{path} cannot be packed for the upload: {error}.") from None
+        yield upload
 
 
 def _pack(path: Path, folder: Path) -> Upload:

@@ -32,9 +32,34 @@ def test_failed_save_loses_nothing(folder: Folder, monkeypatch: pytest.MonkeyPat
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, step, fail)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StateDamaged, match="No space left") as caught:
         folder.save(evolve(manifest(), state="creating"))
+    assert str(folder.path / "manifest.json") in caught.value.message
     assert folder.read() == manifest()
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "known_hosts", "id_ed25519", "client-key.pem", "maker"])
+def test_file_that_cannot_be_written_is_named(folder: Folder, name: str) -> None:
+    """Whatever cannot be saved is an error about this computer, which names the file."""
+    path = folder.path / name
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    with pytest.raises(StateDamaged) as caught:
+        Store(folder.path.parents[1]).claim(manifest(), credentials())
+    assert caught.value.message.startswith(f"The file {path} of cluster 'cluster' on this computer cannot be written:")
+    assert (caught.value.node, caught.value.code) == (None, "state_damaged")
+
+
+@pytest.mark.parametrize("name", ["planted.json", "maker"])
+def test_file_that_cannot_be_deleted_is_named(folder: Folder, name: str) -> None:
+    """A file that stays where it should go is an error about this computer, too."""
+    path = folder.path / name
+    path.unlink()
+    (path / "in the way").mkdir(parents=True)
+    forget = folder.forget_planted if name == "planted.json" else folder.end_making
+    with pytest.raises(StateDamaged, match="cannot be deleted") as caught:
+        forget()
+    assert str(path) in caught.value.message
 
 
 def _damaged(folder: Folder) -> str:
