@@ -30,7 +30,7 @@ from scherbelberg.waiting import Deadline, pause, together, until
 
 #: The API's largest page, and the most ids it takes in one question for actions.
 _PAGE = 50
-_IDS = 25
+IDS_AT_ONCE = 25
 _SINGULAR: dict[Kind, str] = {
     "servers": "server",
     "networks": "network",
@@ -50,6 +50,17 @@ class Created:
 
     resource: Resource
     actions: tuple[int, ...]
+
+
+@frozen(kw_only=True)
+class Ending:
+    """A deletion that the cloud took on, or had done already.
+
+    Args:
+        action: Number of the action that does it, or None if there is nothing to wait for.
+    """
+
+    action: int | None = None
 
 
 class Hetzner(Transport):
@@ -163,22 +174,23 @@ class Hetzner(Transport):
             )
         return Created(resource=found, actions=())
 
-    async def delete(self, resource: Resource) -> bool:
+    async def delete(self, resource: Resource) -> Ending | None:
         """Ask for the end of a resource.
 
         Args:
             resource: Which.
 
         Returns:
-            Whether the cloud took it on, or had it gone already; False if it is busy.
+            What the cloud does, also where it was gone already; None if it is busy.
         """
         try:
-            await self.call("DELETE", f"/{resource.kind}/{resource.id}")
+            answer = await self.call("DELETE", f"/{resource.kind}/{resource.id}")
         except Gone:
-            return True
+            return Ending()
         except Busy:
-            return False
-        return True
+            return None
+        number = _part(answer, "action", "id")
+        return Ending(action=number if type(number) is int else None)
 
     async def set_labels(self, resource: Resource, labels: Mapping[str, str]) -> None:
         """Replace the labels of a resource."""
@@ -268,7 +280,10 @@ class Hetzner(Transport):
         """Wait for the end of actions; returns what went wrong with those that failed."""
 
         async def ended() -> list[Json] | None:
-            parts = [await self._list("actions", {"id": ids[at : at + _IDS]}) for at in range(0, len(ids), _IDS)]
+            parts = [
+                await self._list("actions", {"id": ids[at : at + IDS_AT_ONCE]})
+                for at in range(0, len(ids), IDS_AT_ONCE)
+            ]
             rows = [row for part in parts for row in part]
             return None if any(row["status"] == "running" for row in rows) else rows
 
@@ -285,10 +300,10 @@ class Hetzner(Transport):
             Number to text, of those that ended in error.
         """
         texts: dict[int, str] = {}
-        for start in range(0, len(ids), _IDS):
-            rows = await self._list("actions", {"id": list(ids[start : start + _IDS])})
-            failed = [row for row in rows if row["status"] == "error"]
-            texts |= {row["id"]: f"{row['command']}: {row['error']['message']}" for row in failed}
+        for start in range(0, len(ids), IDS_AT_ONCE):
+            rows = await self._list("actions", {"id": list(ids[start : start + IDS_AT_ONCE])})
+            failed = [row for row in rows if _part(row, "status") == "error"]
+            texts |= {_part(row, "id"): f"{_part(row, 'command')}: {_part(row, 'error', 'message')}" for row in failed}
         return texts
 
     async def _list(self, path: str, params: Mapping[str, Any] | None = None) -> list[Json]:
@@ -310,6 +325,13 @@ class Hetzner(Transport):
                 f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.",
                 api_code="not_the_api",
             ) from None
+
+
+def _part(document: object, *names: str) -> Any:
+    """What stands in a document of the cloud's below some names, or None: of actions nothing is needed for certain."""
+    for name in names:
+        document = document.get(name) if isinstance(document, dict) else None
+    return document
 
 
 def _written(selector: Mapping[str, str]) -> str:

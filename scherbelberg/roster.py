@@ -4,8 +4,9 @@
 
 That a server runs shows by its SSH, which costs no request. Once it answers, the cloud has most likely chosen the
 private addresses of all: one look at the list tells them. Without such a reason the cloud is looked at only when
-nothing was heard for a while, and then it is asked, too, what became of those that make no progress. A server that is
-listed no more was deleted by somebody else: whoever gives one back says so before.
+nothing was heard for a while, and then it is asked, too, what became of those that make no progress; before that, now
+and then, in one request. A server that is listed no more was deleted by somebody else: whoever gives one back says so
+before.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections import defaultdict
 from collections.abc import Callable, Container, Mapping
 
 from scherbelberg.catalog import Server
-from scherbelberg.cloud import Hetzner
+from scherbelberg.cloud import IDS_AT_ONCE, Hetzner
 from scherbelberg.errors import CloudError, ClusterBroken, NodeUnreachable, ScherbelbergError, WaitTimeout
 from scherbelberg.events import Phase
 from scherbelberg.holdings import selector
@@ -26,8 +27,10 @@ from scherbelberg.waiting import Deadline, heard, limited
 _REST_S, _LONGEST_REST_S, _GROWTH = 0.3, 5.0, 1.5
 #: Seconds without news after which the cloud is asked whether something went wrong: at first, and at most.
 _PATIENCE_S, _LONGEST_PATIENCE_S = 12.0, 60.0
-#: At every so many looks, those without progress are asked what their actions say.
-_ASK_ACTIONS_EVERY = 8
+#: Seconds without news after which one request asks whether orders have failed, the first time; then ever less often.
+_SOON_S = 3.0
+#: At these looks, and at every so many, those without progress are asked what their actions say.
+_ASK_ACTIONS_AT, _ASK_ACTIONS_EVERY = (2, 4), 8
 #: Seconds for which a list may lack a server that it never had.
 _LAG_S = 5.0
 #: For a look by which somebody wants to know more of an error.
@@ -93,6 +96,8 @@ class Roster:
         self._begun = asyncio.Event()
         self._asked = asyncio.Event()
         self._over = asyncio.Event()
+        self._soon_s = _SOON_S
+        self._turn = 0
 
     def rented(self, node: str, server: Server, actions: tuple[int, ...]) -> None:
         """Note a node's server.
@@ -177,11 +182,12 @@ class Roster:
 
     async def _look_for_missing(self) -> None:
         rest_s, patience_s, looks = 0.0, _PATIENCE_S, 0
+        self._soon_s = _SOON_S
         while left_s := self._left_s():
             if await heard(self._over, within_s=min(rest_s, left_s)):
                 return
             longest_s = min(patience_s, _LAG_S) if self._is_in_doubt() else patience_s
-            asked = self._is_asked() or await heard(self._asked, within_s=min(longest_s, left_s))
+            asked = self._is_asked() or await self._is_news(min(longest_s, left_s))
             self._asked.clear()
             if self._over.is_set() or not self._awaited():
                 return
@@ -190,8 +196,25 @@ class Roster:
             rest_s = min(max(rest_s * _GROWTH, _REST_S), _LONGEST_REST_S)
             if not asked:
                 patience_s = min(patience_s * 2, _LONGEST_PATIENCE_S)
-            if not asked or looks % _ASK_ACTIONS_EVERY == 0:
-                await self._check_actions()
+            if not asked or looks in _ASK_ACTIONS_AT or looks % _ASK_ACTIONS_EVERY == 0:
+                await self._check_actions(tuple(number for ids in self._missing_actions().values() for number in ids))
+
+    async def _is_news(self, within_s: float) -> bool:
+        """Wait for a while for somebody who wants a look; whether there was one.
+
+        Meanwhile a few are asked what their actions say: nobody waits long for what has failed.
+        """
+        rest = Deadline(within_s)
+        while rest.left_s and self._awaited():
+            if await heard(self._asked, within_s=min(self._soon_s, rest.left_s)):
+                return True
+            if rest.left_s:
+                self._soon_s, self._turn = 2 * self._soon_s, self._turn + 1
+                await self._check_actions(next_to_ask(self._missing_actions(), self._turn))
+        return False
+
+    def _missing_actions(self) -> dict[str, tuple[int, ...]]:
+        return {name: one.actions for name, one in self._missing().items()}
 
     def _left_s(self) -> float:
         """Seconds until the next address is overdue, after telling of those that are; 0 if nothing is awaited."""
@@ -236,15 +259,28 @@ class Roster:
             if one.loss is not None:
                 one.fail(one.loss)
 
-    async def _check_actions(self) -> None:
-        owners = {number: name for name, one in self._missing().items() for number in one.actions}
-        for number, reason in (await self._hetzner.failed_actions(tuple(owners))).items():
-            name = owners[number]
-            one = self._missing().get(name)
-            if one is not None:
+    async def _check_actions(self, ids: tuple[int, ...]) -> None:
+        owners = {number: name for name, own in self._missing_actions().items() for number in own}
+        for number, reason in (await self._hetzner.failed_actions(ids)).items():
+            name = owners.get(number, "")
+            if one := self._missing().get(name):
                 one.fail(
                     CloudError(f"The cloud could not start node {name}: {reason}.", api_code="action_failed", node=name)
                 )
+
+
+def next_to_ask(actions: Mapping[str, tuple[int, ...]], turn: int) -> tuple[int, ...]:
+    """Choose the actions that one request asks for: those of the scheduler, for which all wait, and some others.
+
+    Args:
+        actions: Numbers by name of a node.
+        turn: Whose turn it is; with every next one it is others'.
+    """
+    first = actions.get("scheduler", ())
+    rest = [number for name, own in actions.items() if name != "scheduler" for number in own]
+    room = IDS_AT_ONCE - len(first)
+    parts = [rest[at : at + room] for at in range(0, len(rest), room)] or [[]]
+    return (*first, *parts[turn % len(parts)])
 
 
 def _deleted(node: str, server: Server) -> ClusterBroken:

@@ -24,6 +24,9 @@ Check = Callable[[tuple[Resource, ...], float], object]
 _ASK_AGAIN_S = 20.0
 #: Seconds before the first look at servers that go.
 _FIRST_S = 0.3
+#: If none goes for so many seconds, the cloud is asked whether it failed, and then less and less often.
+_SOON_S = 2.0
+_LONGEST_DOUBT_S = 20.0
 #: Is awaited with what is about to be deleted.
 Before = Callable[[tuple[Resource, ...]], Awaitable[None]]
 #: Is awaited when all is gone that carries the labels, and returns what to tell of that, or raises `LeftOver`.
@@ -207,6 +210,9 @@ class _Deletion:
         self.is_unsure = unsure
         self._fresh = Deadline(_ASK_AGAIN_S)
         self._asked: dict[tuple[str, int], Deadline] = {}
+        self._actions: dict[tuple[str, int], int] = {}
+        self._failed: dict[tuple[str, int], str] = {}
+        self._doubt = Deadline(_SOON_S)
         self._refused: dict[tuple[str, int], str] = {}
         self._unseen = ""
         self._others: dict[int, Server | None] = {}
@@ -242,8 +248,11 @@ class _Deletion:
         if key in self._refused or (key in self._asked and self._asked[key].left_s):
             return
         try:
-            if await self._hetzner.delete(resource):
+            ending = await self._hetzner.delete(resource)
+            if ending is not None:
                 self._asked[key] = Deadline(_ASK_AGAIN_S)
+                if ending.action is not None:
+                    self._actions[key] = ending.action
         except (CloudError, TokenRefused) as error:
             self._refused[key] = error.message
         except CloudUnreachable:
@@ -282,6 +291,25 @@ class _Deletion:
 
     async def look(self) -> None:
         """Look what is left; what servers use cannot go before them and is not looked at while there are any."""
+        before = self.count
+        await self._look()
+        if self.count < before:
+            self._doubt = Deadline(_SOON_S)
+        elif not self._doubt.left_s:
+            self._doubt = Deadline(min(2 * self._doubt.within_s, _LONGEST_DOUBT_S))
+            await self._find_failures()
+
+    async def _find_failures(self) -> None:
+        """Have servers asked for again at once whose deletion the cloud began and failed to do."""
+        left = {(resource.kind, resource.id) for resource in self.left}
+        owners = {number: key for key, number in self._actions.items() if key in left}
+        for number, reason in (await self._hetzner.failed_actions(tuple(owners))).items():
+            if (key := owners.get(number)) is not None:
+                self._failed[key] = f"The cloud failed to delete {self._seen[key].described} ({reason})."
+                del self._actions[key]
+                self._asked.pop(key, None)
+
+    async def _look(self) -> None:
         servers = [resource for resource in self.left if resource.kind == "servers"]
         others = tuple(resource for resource in self.left if resource.kind != "servers")
         if self.is_unsure:
@@ -320,7 +348,10 @@ class _Deletion:
         found = [(one, [used for used in self.left if _uses(one, used)]) for one in self._others.values() if one]
         others = [(one, used) for one, used in found if used or is_ours(one, self._wanted)]
         users = [sentence(one, used, self._wanted) for one, used in others]
-        reasons = " ".join(dict.fromkeys(one for one in (*self._refused.values(), *users, self._unseen) if one))
+        failed = [self._failed[key] for one in self.left if (key := (one.kind, one.id)) in self._failed]
+        reasons = " ".join(
+            dict.fromkeys(one for one in (*self._refused.values(), *failed, *users, self._unseen) if one)
+        )
         why = f" {reasons}" if reasons else ""
         what = ", ".join(names)
         names += tuple(one.described for one, _ in others if is_ours(one, self._wanted))
