@@ -7,7 +7,7 @@ set -euo pipefail
 
 # In the order in which they are digested, as scherbelberg/pins.py has it: another order gives another digest.
 SCRIPTS=(bootstrap.sh service.sh record.sh watch.sh environment.sh downloads.sh logs.sh direct.py scratch.py preloads.py activity.py
-  openssl_errors.py warden.py 10-scherbelberg.conf "units/scherbelberg-dask@.service" units/scherbelberg-watch.service
+  dashboard_guard.py openssl_errors.py warden.py 10-scherbelberg.conf "units/scherbelberg-dask@.service" units/scherbelberg-watch.service
   units/scherbelberg-watch.timer)
 
 stop() { # WHAT COMMAND: what is wrong, and what makes it right

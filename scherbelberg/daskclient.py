@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import dask
 from distributed import Client, Security
 from distributed.client import FutureCancelledError
 from distributed.comm.core import FatalCommClosedError
@@ -70,6 +71,11 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
     def dashboard_link(self) -> str:
         """The dashboard's URL on this computer."""
         return self._door.dashboard_link
+
+    def _repr_html_(self) -> str:
+        """What notebooks show: Dask would make a link of the address that the scheduler has for itself."""
+        with dask.config.set({"distributed.dashboard.link": self._door.dashboard_link}):
+            return str(super()._repr_html_())
 
     async def _ensure_connected(self, timeout: float | None = None) -> None:
         deadline = Deadline(_RETURN_S)

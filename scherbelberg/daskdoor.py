@@ -74,10 +74,13 @@ class Door:
             f"Security(require_encryption=True, tls_ca_file={str(self.authority)!r},"
             f" tls_client_cert={str(self.certificate)!r}, tls_client_key={str(self.key)!r})"
         )
+        config = (
+            f'{{"distributed.client.preload": {str(PRELOAD)!r}, "distributed.dashboard.link": "{self.dashboard_link}"}}'
+        )
         return (
             "import dask",
             "from distributed import Client, Security",
-            f'dask.config.set({{"distributed.client.preload": {str(PRELOAD)!r}}})',
+            f"dask.config.set({config})",
             f'client = Client("{self.address}", security={security}, direct_to_workers=False)',
         )
 

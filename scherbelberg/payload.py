@@ -139,6 +139,7 @@ def node_settings(
         "PROCESS_MEMORY": plan.spec.memory_limit or AUTO,
         "RESOURCES": " ".join(f"{name}={amount:g}" for name, amount in plan.spec.resources.items()) or "none",
         "DIRECT_HOST": addresses.public if plan.spec.direct and node.role == "scheduler" else "none",
+        "DASHBOARD_ORIGINS": " ".join(plan.spec.dashboard_origin) or "none",
         "WAIT_S": str(math.ceil(plan.spec.timeouts.node_wait)),
         "BOOTSTRAP_S": str(math.ceil(plan.spec.timeouts.bootstrap)),
     }

@@ -27,6 +27,7 @@ SCRIPT_FILES = (
     "scratch.py",
     "preloads.py",
     "activity.py",
+    "dashboard_guard.py",
     "openssl_errors.py",
     "warden.py",
     "10-scherbelberg.conf",

@@ -31,6 +31,8 @@ LONGEST_TTL_S = 10 * 366 * 86400
 AUTO = "auto"
 ANYWHERE = ("0.0.0.0/0", "::/0")
 _MEMORY = re.compile(r"(0?\.[0-9]+|1\.0|[1-9][0-9]*(\.[0-9]+)? ?([kMGT]i?)?B)\Z")
+#: A host's name and port, perhaps as a URL.
+_ORIGIN = re.compile(r"(?:(https?)://)?([a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::([0-9]{1,5}|\*))?/?")
 _RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 #: Before a requirement that is fulfilled from the Python package index.
 PYPI = "pypi:"
@@ -239,6 +241,35 @@ def _read_cidrs(value: str | Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(check_cidr(text) for text in texts))
 
 
+def check_origin(text: str) -> str:
+    """Check whose pages may show a dashboard.
+
+    Args:
+        text: A host's name, perhaps with a port behind it (``*`` for any), and perhaps as a URL.
+
+    Returns:
+        Name and port; where no port was given, any will do.
+
+    Raises:
+        BadInput: It is none.
+    """
+    match = _ORIGIN.fullmatch(text.strip().lower())
+    if not match:
+        raise BadInput(
+            f"'{text}' is not the name of a host whose pages may show the dashboard: write hub.example.org, or"
+            " hub.example.org:8000."
+        )
+    scheme, host, port = match.groups()
+    if port is None and scheme is not None:
+        port = {"http": "80", "https": "443"}[scheme]
+    return f"{host}:{port or '*'}"
+
+
+def _read_origins(value: str | Iterable[str]) -> tuple[str, ...]:
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    return tuple(dict.fromkeys(check_origin(text) for text in texts))
+
+
 def _read_texts(value: str | Iterable[str]) -> tuple[str, ...]:
     texts = (value,) if isinstance(value, str) else tuple(value)
     return tuple(dict.fromkeys(texts))
@@ -302,6 +333,8 @@ class ClusterSpec:
         resources: Abstract resources of each of them, name to amount.
         ssh_from: Ranges of addresses from which SSH is let in.
         direct: Ranges of addresses from which Dask's TLS port of the scheduler is let in; none by default.
+        dashboard_origin: Names, each with a port if need be, whose pages may show the dashboard besides those of this
+            computer's loopback, such as ``hub.example.org`` of a JupyterHub.
         ports: Ports on the nodes.
         env: Environment of the nodes: ``main``, ``science``, the path of a file, or None for the client's versions.
         packages: What is added to it: match specs of conda packages, or requirements with ``pypi:`` before them.
@@ -332,6 +365,7 @@ class ClusterSpec:
     resources: Mapping[str, float] = field(factory=dict, converter=_read_resources, hash=False)
     ssh_from: tuple[str, ...] = field(default=ANYWHERE, converter=_read_cidrs, validator=_check_somebody)
     direct: tuple[str, ...] = field(default=(), converter=_read_cidrs)
+    dashboard_origin: tuple[str, ...] = field(default=(), converter=_read_origins)
     env: str | None = field(default=None, validator=_check_env)
     packages: tuple[str, ...] = field(default=(), converter=_read_texts, validator=_check_packages)
     channels: tuple[str, ...] = field(default=(), converter=_read_texts, validator=_check_channels)

@@ -50,6 +50,7 @@ _KINDS = {
     "resources": _TABLE,
     "ssh_from": _TEXTS,
     "direct": _TEXTS,
+    "dashboard_origin": _TEXTS,
     "env": _TEXT,
     "packages": _TEXTS,
     "channels": _TEXTS,

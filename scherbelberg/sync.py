@@ -16,6 +16,7 @@ from scherbelberg.bygone import modern, old_token_variable
 from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.commandresult import CommandResult
 from scherbelberg.daskconfig import DaskConfig
+from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Client
 from scherbelberg.events import Listener, ignore
 from scherbelberg.extending import UNCHANGED, Unchanged
@@ -23,6 +24,7 @@ from scherbelberg.ledger import Entry
 from scherbelberg.logbook import NodeLog, Source
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
 from scherbelberg.operations import Operation
+from scherbelberg.ordering import Agree, unasked
 from scherbelberg.settings import Settings, around
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.threadloop import private_loop
@@ -130,6 +132,7 @@ class Cluster:
         dask_config: DaskConfig | None = None,
         client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
+        agree: Agree = unasked,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -146,6 +149,7 @@ class Cluster:
             dask_config=dask_config,
             client=client,
             keep=keep,
+            agree=agree,
             listen=listen,
             log=log,
             # Read in the caller's thread, as it may ask a GUI.
@@ -164,6 +168,7 @@ class Cluster:
         dask_config: DaskConfig | None = None,
         client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
+        agree: Agree = unasked,
         listen: Listener = ignore,
         log: Log | None = None,
         token: Token | None = None,
@@ -180,6 +185,7 @@ class Cluster:
             dask_config=dask_config,
             client=client,
             keep=keep,
+            agree=agree,
             listen=listen,
             log=log,
             settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
@@ -224,6 +230,10 @@ class Cluster:
     def get_client(self) -> DaskClient:
         """Connect a Dask client through the tunnel; see `scherbelberg.Cluster.get_client`."""
         return _wait(self._inner.get_client())
+
+    def door(self) -> Door:
+        """Open the tunnels to scheduler and dashboard for other programs here; see `scherbelberg.Cluster.door`."""
+        return _wait(self._inner.door())
 
     def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
         """Put a module or package on the scheduler and all workers; see `scherbelberg.Cluster.upload`."""

@@ -188,6 +188,7 @@ def settings_of(name: str, address: str) -> dict[str, str]:
         "PROCESS_MEMORY": "auto",
         "RESOURCES": "none",
         "DIRECT_HOST": "none",
+        "DASHBOARD_ORIGINS": "none",
         "WAIT_S": "5",
         "BOOTSTRAP_S": "1200",
         "CHANNEL_MIRROR": "none",

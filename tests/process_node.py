@@ -55,7 +55,7 @@ class Ended:
 def script_digest(share: Mapping[str, bytes]) -> str:
     """What names the script: the digest of all its parts."""
     parts = [f"{name}.sh" for name in ("bootstrap", "service", "record", "watch", "environment", "downloads", "logs")]
-    parts += ["direct.py", "scratch.py", "preloads.py", "activity.py", "openssl_errors.py"]
+    parts += ["direct.py", "scratch.py", "preloads.py", "activity.py", "dashboard_guard.py", "openssl_errors.py"]
     parts += ["warden.py", "10-scherbelberg.conf"]
     parts += [f"units/scherbelberg-{name}" for name in ("dask@.service", "watch.service", "watch.timer")]
     return hashlib.sha256(b"".join(share[part] for part in parts)).hexdigest()
@@ -253,6 +253,7 @@ def make_node(folder: Path, *, role: str, scheduler_port: int, authority: Certif
             "PROCESS_MEMORY": "auto",
             "RESOURCES": "none",
             "DIRECT_HOST": "none",
+            "DASHBOARD_ORIGINS": "none",
             "WAIT_S": "10",
             "BOOTSTRAP_S": "1200",
             "CHANNEL_MIRROR": "none",

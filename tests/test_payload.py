@@ -87,6 +87,7 @@ def test_node_settings() -> None:
         "PROCESS_MEMORY": "auto",
         "RESOURCES": "none",
         "DIRECT_HOST": "none",
+        "DASHBOARD_ORIGINS": "none",
         "WAIT_S": "90",
         "BOOTSTRAP_S": "1200",
     }

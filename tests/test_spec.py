@@ -292,6 +292,7 @@ def test_defaults() -> None:
         "resources": {},
         "ssh_from": ("0.0.0.0/0", "::/0"),
         "direct": (),
+        "dashboard_origin": (),
         "env": None,
         "packages": (),
         "channels": (),
@@ -348,3 +349,21 @@ def test_spec_is_a_value() -> None:
     assert evolve(spec, workers=3) == ClusterSpec(workers=3)
     with pytest.raises(BadInput):
         evolve(spec, workers=0)
+
+
+def test_origins_of_the_dashboard() -> None:
+    """Whose pages may show the dashboard is a host's name, with the port that it was given, or that of its URL."""
+    spec = ClusterSpec(
+        dashboard_origin=["Hub.example.org", "hub.example.org:*", "proxy:8000", "https://x.org/", "http://y:81"]
+    )
+    assert spec.dashboard_origin == ("hub.example.org:*", "proxy:8000", "x.org:443", "y:81")
+    assert ClusterSpec(dashboard_origin="hub").dashboard_origin == ("hub:*",)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "*", "*.example.org", "a b", "hub.example.org/page", "ftp://hub", "hub:port", "a;b"]
+)
+def test_origins_that_are_none(text: str) -> None:
+    """What would let in everybody, or nobody, is refused."""
+    with pytest.raises(BadInput, match="is not the name of a host whose pages may show the dashboard"):
+        ClusterSpec(dashboard_origin=text)

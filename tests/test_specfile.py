@@ -44,6 +44,7 @@ _SPECS = st.builds(
     ),
     ssh_from=st.lists(_CIDRS, min_size=1, max_size=3),
     direct=st.lists(_CIDRS, max_size=3),
+    dashboard_origin=st.lists(st.sampled_from(["hub.example.org", "localhost:8000"]), max_size=2),
     env=st.sampled_from([None, "main", 'C:\\env "1".yml']),
     packages=st.lists(st.sampled_from(["xarray>=2025", "pypi:rio[x]; a == 'b'"]), max_size=2),
     channels=st.lists(st.sampled_from(["conda-forge", "https://a.b/c"]), max_size=2),
@@ -82,7 +83,7 @@ def test_written_in_full() -> None:
         ttl_s=None, worker=("cx33", "cx43"), max_hourly=0.5, resources={"GPU": 2, "a.b": 0.5}, ssh_from="203.0.113.7"
     )
     lines = write_spec(spec).splitlines()
-    assert lines[:18] == [
+    assert lines[:19] == [
         'prefix = "cluster"',
         "workers = 2",
         'worker = ["cx33", "cx43"]',
@@ -92,6 +93,7 @@ def test_written_in_full() -> None:
         "processes = 1",
         'ssh_from = ["203.0.113.7/32"]',
         "direct = []",
+        "dashboard_origin = []",
         "packages = []",
         "channels = []",
         "allow_mismatch = false",

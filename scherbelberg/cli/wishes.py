@@ -72,6 +72,12 @@ _OPTIONS = (
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
     ),
     click.option("--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."),
+    click.option(
+        "--dashboard-origin",
+        multiple=True,
+        metavar="HOST[:PORT]",
+        help="Also let pages of that host show the dashboard, such as a JupyterHub's.  [default: this computer's only]",
+    ),
     *ENVIRONMENT_OPTIONS,
     click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
     click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
@@ -186,6 +192,7 @@ def _from_options(context: click.Context) -> dict[str, Any]:
         "idle",
         "warden",
         *_RANGES,
+        "dashboard_origin",
         *ENVIRONMENT_FIELDS,
     ):
         if context.get_parameter_source(name) is not ParameterSource.DEFAULT:

@@ -12,7 +12,7 @@ LOCK=$PAYLOAD/env.lock
 PINS=$PAYLOAD/pins.toml
 HEAD_START_S=5 # for Miniforge's download
 NODE_FILES="bootstrap.sh service.sh record.sh watch.sh environment.sh downloads.sh logs.sh direct.py scratch.py preloads.py activity.py
-  openssl_errors.py warden.py 10-scherbelberg.conf units/scherbelberg-dask@.service units/scherbelberg-watch.service
+  dashboard_guard.py openssl_errors.py warden.py 10-scherbelberg.conf units/scherbelberg-dask@.service units/scherbelberg-watch.service
   units/scherbelberg-watch.timer"
 
 verify_script() {

@@ -33,7 +33,8 @@ dask_command() { # leaves the whole command line in the array COMMAND; a change 
   COMMAND=("$ENVS/$ENV_DIGEST/bin/python3" -P -X "scherbelberg=$MARK" -m dask "$NODE_ROLE")
   COMMAND+=(--preload "$BASE/bin/openssl_errors.py" --preload "$BASE/bin/activity.py" --preload "$BASE/bin/preloads.py")
   if [[ $NODE_ROLE == scheduler ]]; then
-    COMMAND+=(--port "$SCHEDULER_PORT" --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
+    COMMAND+=(--preload "$BASE/bin/dashboard_guard.py" --port "$SCHEDULER_PORT"
+      --dashboard-address "$DASHBOARD_HOST:$DASHBOARD_PORT")
     [[ $DIRECT_HOST == none ]] || COMMAND+=(--preload "$BASE/bin/direct.py")
   else
     COMMAND+=("tls://$SCHEDULER_IP:$SCHEDULER_PORT" --name "$NODE_NAME" --no-dashboard --nthreads "$THREADS"
@@ -62,6 +63,7 @@ exec_dask() { # exec_dask ROLE
   read_machine
   dask_command
   for name in ${!DASK_*}; do unset "$name"; done # the node's files alone decide
+  [[ $DASHBOARD_ORIGINS == none ]] || export SCHERBELBERG_ORIGINS=$DASHBOARD_ORIGINS
   [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="tls://$DIRECT_HOST:$SCHEDULER_PORT"
   export DASK_CONFIG=$BASE/etc/dask DASK_ROOT_CONFIG=$BASE/etc/dask DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
   bound_spilling
@@ -118,8 +120,8 @@ install_files() { # the script last: it is what calls for the others
   take_in work.env "$BASE/etc/work.env"
   take_in work.yaml "$BASE/etc/dask/work.yaml"
   put "$BASE/etc/node.env" 0644 <"$PAYLOAD/node.env"
-  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py preloads.py activity.py openssl_errors.py \
-    warden.py; do
+  for part in service.sh record.sh watch.sh environment.sh downloads.sh direct.py scratch.py preloads.py activity.py \
+    dashboard_guard.py openssl_errors.py warden.py; do
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"

@@ -177,6 +177,7 @@ async def test_scheduler_command(node: Node) -> None:
         *(f"{base}/envs/d1/bin/python3", "-P", "-X", "scherbelberg=scheduler.u1", "-m", "dask", "scheduler"),
         *("--preload", f"{base}/bin/openssl_errors.py", "--preload", f"{base}/bin/activity.py"),
         *("--preload", f"{base}/bin/preloads.py"),
+        *("--preload", f"{base}/bin/dashboard_guard.py"),
         *("--port", ports["SCHEDULER_PORT"], "--dashboard-address", f"{ADDRESS}:{ports['DASHBOARD_PORT']}"),
         *("--protocol", "tls", "--host", ADDRESS, "--tls-ca-file", f"{base}/etc/tls/ca.pem"),
         *("--tls-cert", f"{base}/etc/tls/node.pem", "--tls-key", f"{base}/etc/tls/node.pem"),
