@@ -2,6 +2,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command line."""
 
-from scherbelberg.cli.main import main
+from scherbelberg.cli import early
+
+early.begin()  # loading the rest takes a while
+
+from scherbelberg.cli.main import main  # noqa: E402
 
 __all__ = ["main"]

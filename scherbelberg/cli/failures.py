@@ -53,15 +53,14 @@ def _described(error: BaseException) -> Failure:
     return Failure(code=UNEXPECTED, message=f"{type(error).__name__}: {error}", exit_code=int(ExitCode.FAILURE))
 
 
-def was_asked_for(option: str, words: list[str], error: click.ClickException) -> bool:
-    """Whether an option stands among words that could not be understood.
+def was_asked_for(option: str, words: list[str], command: click.Command | None) -> bool:
+    """Whether an option stands among words that were not, or could not be, understood.
 
     Args:
         option: Its name, dashes included, or name and value.
         words: What the user wrote.
-        error: Why it was not understood.
+        command: For which they are, or None if that is not known.
     """
-    command = error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None
     name, _, value = option.partition("=")
     # Who misspells a command's name expects an answer as that command gives it.
     knows = command is None or isinstance(command, click.Group) or any(name in found.opts for found in command.params)

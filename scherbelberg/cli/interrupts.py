@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import evolve
 
+from scherbelberg.cli import early
 from scherbelberg.cli.output import output
 from scherbelberg.cli.speaker import Failure, Speaker, speaker
 from scherbelberg.threadloop import Job, private_loop
@@ -27,8 +28,6 @@ _GLANCE_S = 0.5
 _PATIENCE_S = 10.0
 #: How long a program of the user's waits for ours to have written what it had to say, in seconds.
 _OUTPUT_S = 1.0
-#: What a terminal or a CI system sends; SIGHUP is a terminal that was closed, SIGBREAK Windows' own.
-_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name))
 
 
 class Interrupted(Exception):
@@ -192,6 +191,15 @@ class Ears:
     def __init__(self) -> None:
         self._closed = False
 
+    def heed_early(self) -> None:
+        """Hear the first of those that came while the program was being loaded.
+
+        Raises:
+            Interrupted: There was one.
+        """
+        for number in early.CAME:
+            self(number, None)
+
     def close(self) -> None:
         """Ignore all signals from now on: the last words are not to be interrupted."""
         self._closed = True
@@ -286,10 +294,10 @@ def left_to_child() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(handler: Any, numbers: tuple[int, ...] = _SIGNALS) -> Iterator[None]:
+def _handled_by(handler: Any, numbers: tuple[int, ...] = early.SIGNALS) -> Iterator[None]:
     # What was to be ignored stays so, as nohup wants it.
     heeded = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = {number: signal.getsignal(number) for number in heeded}
+    before = {number: early.former(number, signal.getsignal(number)) for number in heeded}
     try:
         _hand_over(dict.fromkeys(heeded, handler))
         yield

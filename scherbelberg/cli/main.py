@@ -14,7 +14,7 @@ import click
 
 from scherbelberg.cli.common import json_option, voice_options
 from scherbelberg.cli.failures import failure_of, was_asked_for
-from scherbelberg.cli.interrupts import Interrupted, raised
+from scherbelberg.cli.interrupts import Interrupted, postponed, raised
 from scherbelberg.cli.output import all_output
 from scherbelberg.cli.speaker import Speaker
 from scherbelberg.cli.version import answer_version
@@ -61,7 +61,8 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = importlib.import_module(f"scherbelberg.cli.{_COMMANDS[cmd_name]}")
+        with postponed():  # some of what is loaded catches every exception
+            module = importlib.import_module(f"scherbelberg.cli.{_COMMANDS[cmd_name]}")
         # Where Python has the word for itself, the function's name ends with an underscore.
         command: click.Command = getattr(module, f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name)
         return command
@@ -102,6 +103,7 @@ def _run(words: list[str], speaker: Speaker) -> int:
     # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one; but the last.
     with raised() as ears:
         try:
+            ears.heed_early()
             # Without click's own ending, a command's Exit comes back as its exit code.
             code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
         except click.ClickException as error:
@@ -109,6 +111,8 @@ def _run(words: list[str], speaker: Speaker) -> int:
             return _refuse(error, words, speaker)
         except (click.Abort, Interrupted, ScherbelbergError) as error:
             ears.close()
+            if isinstance(error, Interrupted):
+                _heed_form(words, speaker, _named(words))  # which nobody may have read yet
             failure = failure_of(error, remains=speaker.remains)
             speaker.fail(failure)
             return failure.exit_code
@@ -129,13 +133,24 @@ def _number(end: SystemExit) -> int:
     return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
+def _named(words: list[str]) -> click.Command | None:
+    """The command that words are for, as far as they can be understood."""
+    name = next((word for word in words if word in _COMMANDS), None)
+    return group.get_command(click.Context(group), name) if name else None
+
+
+def _heed_form(words: list[str], speaker: Speaker, command: click.Command | None) -> None:
+    """Answer in the form that words ask for."""
+    if was_asked_for("--json", words, command):
+        speaker.as_json = True
+    if was_asked_for("--progress=json", words, command):
+        speaker.progress = "json"
+
+
 def _refuse(error: click.ClickException, words: list[str], speaker: Speaker) -> int:
     """Tell what is wrong with the words of a command; what they say of the answer's form counts all the same."""
     failure = failure_of(error)
-    if was_asked_for("--json", words, error):
-        speaker.as_json = True
-    if was_asked_for("--progress=json", words, error):
-        speaker.progress = "json"
+    _heed_form(words, speaker, error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None)
     if speaker.writes_lines:
         speaker.fail(failure)
     else:
