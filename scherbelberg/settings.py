@@ -8,15 +8,14 @@ import getpass
 import os
 import platform
 import sys
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import platformdirs
 from attrs import Factory, field, frozen
 
 from scherbelberg.access import HETZNER, Access, check_endpoint, check_mirror
+from scherbelberg.contexts import read_context
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.plan import owner_label
 from scherbelberg.spec import DEFAULT_RANGE
@@ -289,7 +288,12 @@ def _find_token(
         if value := environ.get(name):
             return _checked(value, name), name
     # A context of the hcloud CLI is for Hetzner: it is not shown to whatever else listens somewhere.
-    if endpoint == HETZNER and (context := _from_context(environ)):
+    if endpoint != HETZNER:
+        raise TokenMissing(
+            f"There is no API token for {endpoint}: set HCLOUD_TOKEN, or name a file with --token-file (contexts of the"
+            " hcloud CLI are for Hetzner alone)."
+        )
+    if context := _from_context(environ):
         return context
     raise TokenMissing(
         "There is no API token: set HCLOUD_TOKEN, name a file with --token-file, or activate a context of the hcloud"
@@ -313,22 +317,13 @@ def _from_file(path: Path) -> str:
 
 
 def _from_context(environ: Mapping[str, str]) -> tuple[str, str] | None:
-    path = Path(environ.get("HCLOUD_CONFIG") or _hcloud_folder(environ) / "cli.toml")
-    try:
-        config: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    named = environ.get("HCLOUD_CONFIG")
+    path = Path(named or _hcloud_folder(environ) / "cli.toml")
+    found = read_context(path, asked=environ.get("HCLOUD_CONTEXT") or None, is_named=bool(named))
+    if found is None:
         return None
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The hcloud CLI's configuration {path} cannot be read: {error}.") from None
-    active = environ.get("HCLOUD_CONTEXT") or config.get("active_context")
-    contexts = config.get("contexts", [])
-    if not isinstance(contexts, list) or not all(isinstance(context, dict) for context in contexts):
-        raise BadInput(f"The hcloud CLI's configuration {path} has no list of contexts.")
-    for context in contexts:
-        if context.get("name") == active and context.get("token"):
-            source = f"the hcloud CLI's context '{active}'"
-            return _checked(str(context["token"]), source), source
-    return None
+    source = f"the hcloud CLI's context '{found[0]}'"
+    return _checked(found[1], source), source
 
 
 def _hcloud_folder(environ: Mapping[str, str]) -> Path:

@@ -82,6 +82,7 @@ FLOORS = {
     },
     "hands": {
         "settings",
+        "contexts",
         "interpreter",
         "installed",
         "elsewhere",

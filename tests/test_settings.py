@@ -127,11 +127,87 @@ def test_context_in_the_home_folder(hcloud: Path, monkeypatch: pytest.MonkeyPatc
     assert _from(read_settings(environ={}))[0] == "token-of-work"
 
 
-@pytest.mark.parametrize("name", ["bare", "nobody"])
-def test_context_without_a_token(environ: Environ, name: str) -> None:
-    """An active context that has no token, or is not there, is as good as none; no other is taken in its place."""
-    with pytest.raises(TokenMissing):
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("nobody", "HCLOUD_CONTEXT names the hcloud CLI's context 'nobody', which is not in {path}"),
+        ("HOME", "HCLOUD_CONTEXT names the hcloud CLI's context 'HOME', which is not in {path}"),
+        ("bare", "HCLOUD_CONTEXT names the hcloud CLI's context 'bare', which has no token in {path}"),
+    ],
+)
+def test_context_without_a_token(environ: Environ, hcloud: Path, name: str, reason: str) -> None:
+    """A context that has no token, or is not there, is named with those that could be; no other is taken instead."""
+    with pytest.raises(TokenMissing) as caught:
         read_settings(environ=environ | {"HCLOUD_CONTEXT": name})
+    assert caught.value.message == (
+        f"There is no API token: {reason.format(path=hcloud)}; contexts with a token: 'home', 'work'. Set"
+        " HCLOUD_CONTEXT to one of them, or set HCLOUD_TOKEN."
+    )
+    assert "token-of" not in caught.value.message
+
+
+def test_active_context_that_is_gone(environ: Environ, hcloud: Path) -> None:
+    """The context that the configuration itself calls active is named, too, when it is not there."""
+    hcloud.write_text(_CONTEXTS.replace('active_context = "work"', 'active_context = "old"'), encoding="utf-8")
+    with pytest.raises(TokenMissing) as caught:
+        read_settings(environ=environ)
+    assert caught.value.message == (
+        f"There is no API token: active_context names the hcloud CLI's context 'old', which is not in {hcloud};"
+        " contexts with a token: 'home', 'work'. Set HCLOUD_CONTEXT to one of them, or set HCLOUD_TOKEN."
+    )
+
+
+def test_context_where_there_is_none(tmp_path: Path) -> None:
+    """A context that is asked for where no configuration is, or none with a token, is told with the file's place."""
+    path = tmp_path / "hcloud" / "cli.toml"
+    environ = {"XDG_CONFIG_HOME": str(tmp_path), "HCLOUD_CONTEXT": "work"}
+    with pytest.raises(TokenMissing) as caught:
+        read_settings(environ=environ)
+    assert caught.value.message == (
+        "There is no API token: HCLOUD_CONTEXT names the hcloud CLI's context 'work', but there is no file"
+        f" {path}. Make the context with 'hcloud context create', or set HCLOUD_TOKEN."
+    )
+    path.parent.mkdir()
+    path.write_text("", encoding="utf-8")
+    with pytest.raises(TokenMissing) as caught:
+        read_settings(environ=environ)
+    assert caught.value.message == (
+        f"There is no API token: HCLOUD_CONTEXT names the hcloud CLI's context 'work', which is not in {path};"
+        " no context there has a token. Make the context with 'hcloud context create', or set HCLOUD_TOKEN."
+    )
+
+
+def test_configuration_that_is_not_there(tmp_path: Path) -> None:
+    """A file that HCLOUD_CONFIG names and that is not there is named."""
+    path = tmp_path / "none.toml"
+    with pytest.raises(TokenMissing) as caught:
+        read_settings(environ={"HCLOUD_CONFIG": str(path)})
+    assert caught.value.message == (
+        f"There is no API token: HCLOUD_CONFIG names {path}, but there is no such file. Name the hcloud CLI's"
+        " configuration, or set HCLOUD_TOKEN."
+    )
+
+
+def test_no_context_is_active(environ: Environ, hcloud: Path) -> None:
+    """Contexts of which none is active are named, with the two ways to choose one."""
+    hcloud.write_text(_CONTEXTS.replace('active_context = "work"', ""), encoding="utf-8")
+    with pytest.raises(TokenMissing) as caught:
+        read_settings(environ=environ)
+    assert caught.value.message == (
+        f"There is no API token: no context of the hcloud CLI is active in {hcloud}; contexts with a token: 'home',"
+        " 'work'. Set HCLOUD_CONTEXT to one of them, or set HCLOUD_TOKEN."
+    )
+
+
+def test_context_for_another_endpoint(environ: Environ) -> None:
+    """For another endpoint than Hetzner's, the sentence does not advise a context, which would not be used there."""
+    for words in ({}, {"HCLOUD_CONTEXT": "work"}):
+        with pytest.raises(TokenMissing) as caught:
+            read_settings(endpoint="https://cloud.example/v1", environ=environ | words)
+        assert caught.value.message == (
+            "There is no API token for https://cloud.example/v1: set HCLOUD_TOKEN, or name a file with --token-file"
+            " (contexts of the hcloud CLI are for Hetzner alone)."
+        )
 
 
 @pytest.mark.parametrize("content", ["", 'active_context = ""\n', 'active_context = "work"\n'])
