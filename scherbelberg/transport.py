@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from attrs import frozen
@@ -35,6 +36,7 @@ from scherbelberg.errors import (
     ScherbelbergError,
     TokenRefused,
 )
+from scherbelberg.foreign import stranger_in
 from scherbelberg.threads import Threads
 from scherbelberg.triage import Verdict, triage
 from scherbelberg.waiting import Deadline, pause, until
@@ -138,13 +140,23 @@ class Passing(Exception):
         maybe_done: Whether the cloud may have done the work all the same.
         refused: Whether there was no connection at all.
         limited: Whether there were too many requests.
+        advice: What users can do about it.
     """
 
-    def __init__(self, message: str, *, maybe_done: bool, refused: bool = False, limited: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        maybe_done: bool,
+        refused: bool = False,
+        limited: bool = False,
+        advice: str = "check the network and the endpoint",
+    ) -> None:
         super().__init__(message)
         self.maybe_done = maybe_done
         self.refused = refused
         self.limited = limited
+        self.advice = advice
 
 
 class Busy(Passing):
@@ -282,13 +294,13 @@ class Transport:
             return client.request(method, path, json=body, params=params)
         except APIException as error:
             raise self._error(method, path, error) from None
-        except OSError as error:  # requests' own, and what it says of a file of authorities that is not there
+        except (OSError, ValueError, TypeError) as error:  # requests' own, and what it says of files and proxies
             if sending.is_cut:
                 words = f"no whole answer within {sending.within_s:g} s"
                 raise Passing(words, maybe_done=True) from None
             raise self._fault(error) from None
 
-    def _fault(self, error: OSError) -> Exception:
+    def _fault(self, error: Exception) -> Exception:
         """Tell what it means that there is no answer."""
         if isinstance(error, _FINAL):
             return self._impossible(error)
@@ -296,7 +308,7 @@ class Transport:
             return Passing(_words(error), maybe_done=False, refused=True)
         if isinstance(error, requests.exceptions.ProxyError):  # it is told where to lead before it is given the rest
             words = f"the proxy {self.proxy} does not lead there: {_words(error)}"
-            return Passing(words, maybe_done=False, refused=True)
+            return Passing(words, maybe_done=False, refused=True, advice=_proxy_advice(words))
         if isinstance(error, requests.ConnectionError):
             refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
             return Passing(_words(error), maybe_done=not refused, refused=refused)
@@ -332,12 +344,29 @@ class Transport:
         took_s = response.elapsed.total_seconds()
         request = response.request
         _LOG.info("%s %s: %d in %.0f ms", request.method, request.path_url, response.status_code, took_s * 1000)
+        self._check(response)
         date_s = _time_in(response.headers.get("Date"))
         if date_s is not None:
             self._clock = (date_s, time.monotonic())
         limit, remaining = (_number(response.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
         self.quickest_s = took_s if self.quickest_s is None else min(self.quickest_s, took_s)
         self.answered = Answered(date_s=date_s, took_s=took_s, limit=limit, remaining=remaining)
+
+    def _check(self, response: requests.Response) -> None:
+        """Refuse what is not the API's answer before anything in it is believed."""
+        request = response.request
+        path = urlsplit(request.url or "").path.removeprefix(urlsplit(self.access.endpoint).path)
+        stranger = stranger_in(
+            request.method or "",
+            path,
+            status=response.status_code,
+            location=response.headers.get("Location"),
+            content=response.content,
+        )
+        if stranger:
+            words = f"what answers there is not Hetzner's API but gives {stranger}, as a network's login page does"
+            advice = "log in to this network with a browser, or check the endpoint"
+            raise Passing(words, maybe_done=True, refused=True, advice=advice)
 
     def _error(self, method: str, path: str, error: APIException) -> Exception:
         verdict = triage(error.code, error.message)
@@ -369,20 +398,28 @@ class Transport:
 
     def unreachable(self, fault: Exception) -> CloudUnreachable:
         """An error for a fault that did not pass."""
-        return CloudUnreachable(
-            f"{self._where} does not answer as it should: {fault}; check the network and the endpoint, then try again."
-        )
+        advice = fault.advice if isinstance(fault, Passing) else "check the network and the endpoint"
+        return CloudUnreachable(f"{self._where} does not answer as it should: {fault}; {advice}, then try again.")
 
-    def _impossible(self, error: OSError) -> CloudUnreachable:
+    def _impossible(self, error: Exception) -> CloudUnreachable:
         """An error for what no other try changes."""
         words, advice = _words(error).rstrip("."), "check the endpoint"
-        if isinstance(error, requests.exceptions.SSLError) or "certificate" in words:
+        if "SOCKS support" in words:
+            words = f"the proxy {self.proxy} speaks SOCKS, for which a package is missing here"
+            advice = "install it with 'pip install pysocks', or name an http proxy in HTTPS_PROXY"
+        elif self.proxy is not None and isinstance(error, ValueError | TypeError):
+            words = f"the proxy {self.proxy} cannot be used"  # the reason would show its password
+            advice = "HTTPS_PROXY takes a proxy in the form http://HOST:PORT"
+        elif "certificate" in words:
             trusted = self.access.authorities or "the usual certificate authorities"
             words = f"its certificate cannot be checked with {trusted} ({words})"
             advice = (
                 "if this network has a certificate authority of its own, REQUESTS_CA_BUNDLE or SSL_CERT_FILE names the"
                 " PEM file that holds it"
             )
+        elif isinstance(error, requests.exceptions.SSLError):
+            words = f"what answers there does not speak TLS as it should ({words}), as a network's login page or proxy"
+            advice = "log in to this network with a browser, or check proxy and endpoint"
         return CloudUnreachable(f"{self._where} cannot be talked to: {words}; {advice}.")
 
     @property
@@ -427,6 +464,12 @@ def _time_in(date: str | None) -> float | None:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isdecimal() else None
+
+
+def _proxy_advice(words: str) -> str:
+    if " 407 " in f"{words} ":
+        return "give it your login as HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT"
+    return "check the proxy, which HTTPS_PROXY or this computer's settings name"
 
 
 def _words(error: BaseException) -> str:

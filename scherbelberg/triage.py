@@ -40,16 +40,6 @@ _VERDICTS = {
     "token_readonly": Verdict.TOKEN,
     "forbidden": Verdict.TOKEN,
 }
-#: Of answers that carry no code of the API's, for example a proxy's.
-_STATUSES = {
-    401: Verdict.TOKEN,
-    403: Verdict.TOKEN,
-    404: Verdict.GONE,
-    408: Verdict.RETRY,
-    409: Verdict.BUSY,
-    423: Verdict.BUSY,
-    429: Verdict.RETRY,
-}
 #: Said as ``invalid_input``, meant as "not sold here".
 _NOT_SOLD = ("unsupported location for server type", "is deprecated")
 
@@ -58,11 +48,12 @@ def triage(code: str | int, message: str) -> Verdict:
     """Tell what an error means.
 
     Args:
-        code: The API's error code, or the HTTP status where the answer carried none.
+        code: The API's error code, or the HTTP status of an answer without one, which a server on the way gives for a
+            moment.
         message: The API's words.
     """
     if isinstance(code, int):
-        return Verdict.RETRY if code >= 500 else _STATUSES.get(code, Verdict.FINAL)
+        return Verdict.RETRY
     if code == "invalid_input" and any(words in message for words in _NOT_SOLD):
         return Verdict.CAPACITY
     return _VERDICTS.get(code, Verdict.FINAL)

@@ -64,6 +64,7 @@ FLOORS = {
         "unlabelled",
         "outliving",
         "triage",
+        "foreign",
         "record",
         "specfile",
         "sshcommand",

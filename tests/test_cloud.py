@@ -19,9 +19,9 @@ from surroundings import held
 
 from scherbelberg import transport
 from scherbelberg.access import Access
-from scherbelberg.catalog import Json
+from scherbelberg.catalog import Json, read_resource
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import CloudError, CloudUnreachable, NameTaken, QuotaReached, TokenRefused
+from scherbelberg.errors import CloudUnreachable, NameTaken, QuotaReached, TokenRefused
 from scherbelberg.keys import make_ssh_pair
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
@@ -160,7 +160,7 @@ class Stub:
                 self.end_headers()
                 self.wfile.write(body.encode())
 
-            do_POST = do_GET  # noqa: N815 - the name is http.server's
+            do_POST = do_DELETE = do_GET  # noqa: N815 - the names are http.server's
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is http.server's
                 pass
@@ -242,14 +242,56 @@ async def test_quota_names_the_limit() -> None:
     assert len(stub.seen) == 1
 
 
+_NOT_HETZNERS = "what answers there is not Hetzner's API but gives"
+
+
 @pytest.mark.parametrize(
     ("status", "body", "words"),
-    [(404, "<html>not here</html>", "refused GET /servers"), (200, "{}", "is not Hetzner's API")],
+    [
+        (200, "<!doctype html><title>Free Wi-Fi</title>", "a web page (status 200)"),
+        (404, "<html>not here</html>", "a web page (status 404)"),
+        (403, "\n <html>blocked by policy</html>", "a web page (status 403)"),
+        (401, "who are you", "text that is no JSON (status 401)"),
+        (407, "", "something that asks for a login (status 407)"),
+        (511, "<html>log in</html>", "something that asks for a login (status 511)"),
+        (200, "", "an empty answer (status 200)"),
+        (200, "{}", "JSON of another kind (status 200)"),
+        (200, "[]", "JSON of another kind (status 200)"),
+        (200, "5", "JSON of another kind (status 200)"),
+        (404, "[]", "JSON of another kind (status 404)"),
+        (404, '{"error": "no such page"}', "JSON of another kind (status 404)"),
+        (400, '{"error": {}}', "JSON of another kind (status 400)"),
+    ],
 )
 async def test_answer_that_is_not_the_apis(status: int, body: str, words: str) -> None:
-    """A server that is no cloud is an error of ours, not a traceback."""
-    with Stub(status, body) as stub:
-        client = asking(stub)
-        with pytest.raises(CloudError, match=words):
-            await client.find("servers", {})
-        client.close()
+    """What answers in the API's place is told as that, with what to do, whatever is asked; none of it is believed."""
+    with Stub(status, body) as stub, closing(asking(stub)) as client:
+        for ask in (client.find("servers", {}), client.prices(), client.catalog()):
+            with pytest.raises(CloudUnreachable) as caught:
+                await ask
+            assert f"{_NOT_HETZNERS} {words}, as a network's login page does" in caught.value.message
+            assert caught.value.message.endswith(
+                "; log in to this network with a browser, or check the endpoint, then try again."
+            )
+        assert not client.tells_time
+
+
+def _not_hetzners() -> pytest.RaisesExc[CloudUnreachable]:
+    return pytest.raises(CloudUnreachable, match=_NOT_HETZNERS)
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_deletion_that_only_a_login_page_confirms(status: int) -> None:
+    """No page that is not the API's makes us believe that something is deleted."""
+    resource = read_resource("ssh_keys", {"id": 5, "name": "key", "labels": {}})
+    with Stub(status, "<html>welcome</html>") as stub, closing(asking(stub)) as client, _not_hetzners():
+        await client.delete(resource)
+
+
+async def test_redirection_to_a_login_page() -> None:
+    """A redirection is told with the host that it leads to, and without what else its address holds."""
+    headers = {"Location": "https://login.hotel.example/start?token=abc"}
+    with Stub(302, "", headers=headers) as stub, closing(asking(stub)) as client, _not_hetzners() as caught:
+        await client.find("servers", {})
+    assert f"{_NOT_HETZNERS} a redirection to login.hotel.example (status 302)" in caught.value.message
+    assert "abc" not in caught.value.message

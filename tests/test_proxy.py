@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import os
 import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -72,6 +74,23 @@ def company(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Company
         stack.enter_context(served(api))
         stack.enter_context(served(proxy))
         yield Company(api=api, proxy=proxy, authority=authority)
+
+
+@contextmanager
+def plain_answers() -> Iterator[int]:
+    """A server that answers in plain HTTP whatever it is sent; yields its port."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.connection.recv(1)
+            self.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: http://login.hotel.example/\r\n\r\n")
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server.server_address[1]
+        server.shutdown()
+        thread.join()
 
 
 _REAL_LOOKUP = socket.getaddrinfo
@@ -177,8 +196,44 @@ async def test_refusal_by_the_proxy(company: Company, monkeypatch: pytest.Monkey
         await ask()
     words = f"the proxy {company.proxy.place} does not lead there: Tunnel connection failed: 407"
     assert words in caught.value.message
+    assert "; give it your login as HTTPS_PROXY=http://NAME:PASSWORD@HOST:PORT, then" in caught.value.message
     assert "geheim" not in caught.value.message
     assert len(company.proxy.heads) == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("socks") is not None, reason="the package is there")
+@pytest.mark.parametrize("kind", ["socks5", "socks5h", "socks4"])
+@pytest.mark.parametrize("variable", ["HTTPS_PROXY", "ALL_PROXY"])
+async def test_socks_without_its_package(
+    company: Company, monkeypatch: pytest.MonkeyPatch, variable: str, kind: str
+) -> None:
+    """A SOCKS proxy for which this Python lacks a package is told as that, with the package, without the password."""
+    monkeypatch.setenv(variable, f"{kind}://anna:geheim@{company.proxy.place}")
+    with pytest.raises(CloudUnreachable) as caught:
+        await ask()
+    assert caught.value.message == (
+        f"the cloud at https://{HOST}/v1 cannot be talked to: the proxy {company.proxy.place} speaks SOCKS, for which a"
+        " package is missing here; install it with 'pip install pysocks', or name an http proxy in HTTPS_PROXY."
+    )
+
+
+@pytest.mark.parametrize("proxy", ["ftp://anna:geheim@127.0.0.1:9", "http://anna:geheim@", "http://anna:geheim@[::1"])
+async def test_proxy_that_cannot_be(company: Company, monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """A proxy's address that makes no sense is told as that, without its password."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    with pytest.raises(CloudUnreachable) as caught:
+        await ask()
+    assert "cannot be used; HTTPS_PROXY takes a proxy in the form http://HOST:PORT." in caught.value.message
+    assert "geheim" not in caught.value.message
+
+
+async def test_no_tls_where_it_should_be(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What speaks no TLS in the API's place is not taken for a certificate that nobody trusts."""
+    monkeypatch.setattr(socket, "getaddrinfo", _lookup(known=True))
+    with plain_answers() as port, pytest.raises(CloudUnreachable) as caught:
+        await ask(f"https://{HOST}:{port}/v1")
+    assert "what answers there does not speak TLS as it should (" in caught.value.message
+    assert "certificate" not in caught.value.message.partition(";")[2]
 
 
 async def test_no_proxy_there(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:

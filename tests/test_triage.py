@@ -53,33 +53,10 @@ def test_codes(code: str, verdict: Verdict) -> None:
     assert triage(code, "the API's words") is verdict
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-def test_server_fault_without_a_code(status: int) -> None:
-    """A proxy's or server's fault comes without a code of the API's and passes."""
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504, 599])
+def test_fault_without_a_code(status: int) -> None:
+    """A fault of a server on the way comes without a code of the API's and passes."""
     assert triage(status, "Bad Gateway") is Verdict.RETRY
-
-
-@pytest.mark.parametrize("status", [400, 405, 410, 422])
-def test_client_fault_without_a_code(status: int) -> None:
-    """What is wrong with the request does not become right by repeating it."""
-    assert triage(status, "Bad Request") is Verdict.FINAL
-
-
-@pytest.mark.parametrize(
-    ("status", "verdict"),
-    [
-        (401, Verdict.TOKEN),
-        (403, Verdict.TOKEN),
-        (404, Verdict.GONE),
-        (408, Verdict.RETRY),
-        (409, Verdict.BUSY),
-        (423, Verdict.BUSY),
-        (429, Verdict.RETRY),
-    ],
-)
-def test_status_without_a_code(status: int, verdict: Verdict) -> None:
-    """A proxy's answer has no code of the API's; what its status says is believed."""
-    assert triage(status, "Too Many Requests") is verdict
 
 
 @pytest.mark.parametrize("message", ["unsupported location for server type", "server type 104 is deprecated"])
