@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the cloud offers and what it holds, as values read from the API's JSON.
+"""What the cloud offers and what it holds, as values; how the latter is read from the API's JSON.
 
 Source of the fields: the API's description at https://docs.hetzner.cloud, as of autumn 2026.
 """
@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from scherbelberg.pricing import Price, Tariff, read_price
+from scherbelberg.pricing import Price, Tariff
 
 Json = Mapping[str, Any]
 Kind = Literal["servers", "firewalls", "networks", "ssh_keys"]
@@ -131,6 +131,7 @@ class Catalog:
         ipv4: Location to what a public IPv4 address costs.
         currency: ISO 4217 code of the account's currency.
         now_s: The API's clock when this was read, as epoch seconds.
+        unread: What else the cloud lists, such as ``server type 'x1'``, in a way that is not understood.
     """
 
     locations: tuple[Location, ...]
@@ -139,6 +140,7 @@ class Catalog:
     ipv4: Mapping[str, Tariff]
     currency: str
     now_s: float
+    unread: tuple[str, ...] = ()
 
     @property
     def zones(self) -> dict[str, str]:
@@ -246,97 +248,6 @@ class Server(Resource):
     primary_ip: int | None = None
     floating_ips: tuple[int, ...] = field(default=(), converter=_as_tuple)
     volumes: tuple[int, ...] = field(default=(), converter=_as_tuple)
-
-
-def read_server_type(row: Json) -> ServerType:
-    """Read one of ``server_types``."""
-    places = {place["name"]: place for place in row["locations"]}
-    prices = {price["location"]: read_tariff(price) for price in row["prices"]}
-    return ServerType(
-        name=row["name"],
-        cores=row["cores"],
-        memory_bytes=int(float(row["memory"]) * 2**30),
-        disk_gb=row["disk"],
-        architecture=row["architecture"],
-        dedicated=row["cpu_type"] == "dedicated",
-        offers=tuple(_read_offer(name, places[name], prices[name]) for name in places if name in prices),
-    )
-
-
-def _read_offer(name: str, place: Json, tariff: Tariff) -> Offer:
-    deprecation = place.get("deprecation")
-    ends = deprecation.get("unavailable_after") if deprecation else None
-    return Offer(
-        location=name,
-        tariff=tariff,
-        available=bool(place.get("available", True)),
-        ends_s=datetime.fromisoformat(ends).timestamp() if ends else None,
-    )
-
-
-def read_tariff(row: Json) -> Tariff:
-    """Read the prices of an hour and a month."""
-    return Tariff(hourly=read_price(row["price_hourly"]), monthly=read_price(row["price_monthly"]))
-
-
-def read_location(row: Json) -> Location:
-    """Read one of ``locations``."""
-    return Location(name=row["name"], city=row["city"], country=row["country"], network_zone=row["network_zone"])
-
-
-def read_ipv4_prices(pricing: Json) -> dict[str, Tariff]:
-    """Read the prices of a public IPv4 address in each location from ``pricing``."""
-    rows = next((row["prices"] for row in pricing["primary_ips"] if row["type"] == "ipv4"), ())
-    return {price["location"]: read_tariff(price) for price in rows}
-
-
-def read_price_list(pricing: Json) -> PriceList:
-    """Read ``pricing``, which may make no sense; that raises exceptions of any kind."""
-    if not isinstance(pricing["currency"], str):
-        raise TypeError("a currency is text")
-    return PriceList(
-        servers={
-            (kind["name"], price["location"]): read_tariff(price)
-            for kind in pricing["server_types"]
-            for price in kind["prices"]
-        },
-        ipv4=read_ipv4_prices(pricing),
-        currency=pricing["currency"],
-        floating=dict(_read_floating(pricing.get("floating_ips"))),
-        image_gb=_read_monthly(_inner(pricing, "image", "price_per_gb_month")),
-        volume_gb=_read_monthly(_inner(pricing, "volume", "price_per_gb_month")),
-    )
-
-
-def _read_floating(kinds: Any) -> Iterator[tuple[tuple[str, str], Price]]:
-    for kind in _rows(kinds):
-        for row in _rows(_inner(kind, "prices")):
-            name, place, price = _text(kind, "type"), _text(row, "location"), _inner(row, "price_monthly")
-            found = _read_monthly(price)
-            if name and place and found:
-                yield (name, place), found
-
-
-def _read_monthly(row: Any) -> Price | None:
-    """Read a price of what few have: one that makes no sense is unknown, and hides no others."""
-    try:
-        return read_price(row)
-    except (ArithmeticError, LookupError, TypeError, ValueError):
-        return None
-
-
-def read_image(row: Json) -> Image:
-    """Read one of ``images``."""
-    return Image(
-        id=row["id"],
-        name=row["name"],
-        kind=row["type"],
-        architecture=row["architecture"],
-        flavor=row["os_flavor"],
-        version=row["os_version"],
-        deprecated=bool(row.get("deprecation") or row.get("deprecated")),
-        disk_gb=row["disk_size"],
-    )
 
 
 def read_resource(kind: Kind, row: Json) -> Resource:

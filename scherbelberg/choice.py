@@ -30,7 +30,7 @@ def find_location(name: str, catalog: Catalog) -> Location:
     for location in catalog.locations:
         if location.name == name:
             return location
-    raise BadInput(f"There is no location '{name}'{_hint(name, catalog.zones)}")
+    raise _missing(f"location '{name}'", catalog, name, catalog.zones)
 
 
 def find_type(name: str, catalog: Catalog) -> ServerType:
@@ -46,7 +46,7 @@ def find_type(name: str, catalog: Catalog) -> ServerType:
     for kind in catalog.server_types:
         if kind.name == name:
             return kind
-    raise BadInput(f"There is no server type '{name}'{_hint(name, [kind.name for kind in catalog.server_types])}")
+    raise _missing(f"server type '{name}'", catalog, name, [kind.name for kind in catalog.server_types])
 
 
 def pick_image(name: str | None, architecture: str, catalog: Catalog) -> Image:
@@ -65,7 +65,7 @@ def pick_image(name: str | None, architecture: str, catalog: Catalog) -> Image:
     if name is None:
         raise BadInput(f"The cloud offers no Ubuntu LTS image for {architecture}; name another with --image.")
     names = [image.name or str(image.id) for image in catalog.images if image.architecture == architecture]
-    raise BadInput(f"There is no image '{name}' for {architecture}{_hint(name, names)}")
+    raise _missing(f"image '{name}'", catalog, name, names, where=f" for {architecture}")
 
 
 def find_image(name: str | None, architecture: str, catalog: Catalog) -> Image | None:
@@ -97,6 +97,16 @@ def is_wanted(name: str | None, image: Image) -> bool:
 def _is_lts(image: Image) -> bool:
     lts = image.version is not None and _LTS.match(image.version)
     return bool(lts) and image.flavor == "ubuntu" and image.kind == "system" and not image.deprecated
+
+
+def _missing(what: str, catalog: Catalog, name: str, known: Iterable[str], *, where: str = "") -> BadInput:
+    """The error for what there is not, or what the cloud lists in a way that is not understood."""
+    if what in catalog.unread:
+        return BadInput(
+            f"The cloud lists {what} in a way that this scherbelberg does not understand: name another one, or use a"
+            " newer scherbelberg."
+        )
+    return BadInput(f"There is no {what}{where}{_hint(name, known)}")
 
 
 def _hint(name: str, known: Iterable[str]) -> str:

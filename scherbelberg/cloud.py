@@ -17,14 +17,10 @@ from scherbelberg.catalog import (
     Kind,
     PriceList,
     Resource,
-    read_image,
-    read_ipv4_prices,
-    read_location,
-    read_price_list,
     read_resource,
-    read_server_type,
 )
 from scherbelberg.errors import CloudError, NameTaken
+from scherbelberg.offers import read_catalog, read_price_list
 from scherbelberg.transport import Busy, Gone, Passing, Transport
 from scherbelberg.waiting import Deadline, pause, together, until
 
@@ -67,20 +63,20 @@ class Hetzner(Transport):
     """What can be asked of one project's API; see `Transport` for the arguments."""
 
     async def catalog(self) -> Catalog:
-        """Read what can be rented."""
+        """Read what can be rented.
+
+        Raises:
+            CloudError: Nothing of it is understood.
+            CloudUnreachable: The API did not answer in time.
+        """
         types, images, locations, pricing = await asyncio.gather(
             self._list("server_types"),
             self._list("images", {"type": ["system", "snapshot"], "status": "available"}),
             self._list("locations"),
             self.call("GET", "/pricing"),
         )
-        return Catalog(
-            locations=tuple(read_location(row) for row in locations),
-            server_types=tuple(read_server_type(row) for row in types),
-            images=tuple(read_image(row) for row in images),
-            ipv4=read_ipv4_prices(pricing["pricing"]),
-            currency=pricing["pricing"]["currency"],
-            now_s=self.now_s,
+        return read_catalog(
+            server_types=types, images=images, locations=locations, pricing=pricing.get("pricing"), now_s=self.now_s
         )
 
     async def prices(self) -> PriceList:
@@ -319,7 +315,7 @@ class Hetzner(Transport):
         answer = await self.call("GET", f"/{path}", params=params)
         try:
             pagination = answer["meta"]["pagination"]
-            return answer[path], {**pagination, "next_page": pagination["next_page"]}
+            return [*answer[path]], {**pagination, "next_page": pagination["next_page"]}
         except (KeyError, TypeError):
             raise CloudError(
                 f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.",

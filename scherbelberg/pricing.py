@@ -87,7 +87,7 @@ def read_price(row: Mapping[str, str]) -> Price:
         ArithmeticError: One of them is no number.
     """
     price = Price(net=Decimal(row["net"]), gross=Decimal(row["gross"]))
-    if not (price.net.is_finite() and price.gross.is_finite()):
+    if not (price.net.is_finite() and price.gross.is_finite() and min(price.net, price.gross) >= 0):
         raise ValueError(f"{price.net} and {price.gross} are no amounts of money")
     return price
 

@@ -51,6 +51,7 @@ FLOORS = {
         "pricing",
         "attempts",
         "catalog",
+        "offers",
         "choice",
         "places",
         "environment",

@@ -19,11 +19,9 @@ from scherbelberg.catalog import (
     Server,
     ServerType,
     Shared,
-    read_image,
-    read_ipv4_prices,
     read_resource,
-    read_server_type,
 )
+from scherbelberg.offers import read_image, read_ipv4_prices, read_server_type
 from scherbelberg.pricing import Price, Tariff, read_price
 
 
