@@ -7,7 +7,7 @@ Source of the fields: the API's description at https://docs.hetzner.cloud, as of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
 
@@ -232,7 +232,7 @@ class Server(Resource):
         created_s: When it was made, as epoch seconds of the API's clock.
         has_ipv4: Whether it has a public IPv4 address, which is paid for.
         public_ip: That address, or None also if it has none.
-        private_ip: Address in our network, or None also while it is not attached.
+        private_ips: Number of each network that it is attached to, to its address there.
         primary_ip: The cloud's number for its public IPv4 address, or None also if it has none.
         floating_ips: Numbers of the floating addresses that lead to it.
         volumes: Numbers of the volumes that are attached to it.
@@ -244,10 +244,18 @@ class Server(Resource):
     created_s: int | None
     has_ipv4: bool | None
     public_ip: str | None
-    private_ip: str | None
+    private_ips: Mapping[int, str] = field(hash=False)
     primary_ip: int | None = None
     floating_ips: tuple[int, ...] = field(default=(), converter=_as_tuple)
     volumes: tuple[int, ...] = field(default=(), converter=_as_tuple)
+
+    def private_ip(self, networks: Collection[int]) -> str | None:
+        """Its address in a network of several, or None also while it is not attached.
+
+        Args:
+            networks: Their numbers.
+        """
+        return next((address for network, address in self.private_ips.items() if network in networks), None)
 
 
 def read_resource(kind: Kind, row: Json) -> Resource:
@@ -277,7 +285,6 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         return Shared(**common, used_by=_numbers(_rows(row.get("servers"))))
     if kind != "servers":
         return Resource(**common)
-    attached = _rows(row.get("private_net"))
     return Server(
         **common,
         status=_text(row, "status"),
@@ -286,7 +293,7 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         created_s=_read_time(row.get("created")),
         has_ipv4=_has_ipv4(row),
         public_ip=_text(row, "public_net", "ipv4", "ip"),
-        private_ip=_text(attached[0], "ip") if attached else None,
+        private_ips=dict(_read_private(row.get("private_net"))),
         primary_ip=next(iter(_numbers([_inner(row, "public_net", "ipv4", "id")])), None),
         floating_ips=_numbers(_rows(_inner(row, "public_net", "floating_ips"))),
         volumes=_numbers(_rows(row.get("volumes"))),
@@ -327,6 +334,13 @@ def _rows(value: Any) -> list[Any]:
 
 def _numbers(values: Iterable[Any]) -> tuple[int, ...]:
     return tuple(value for value in values if type(value) is int)
+
+
+def _read_private(attached: Any) -> Iterator[tuple[int, str]]:
+    for one in _rows(attached):
+        network, address = _inner(one, "network"), _text(one, "ip")
+        if type(network) is int and address is not None:
+            yield network, address
 
 
 def _read_targets(targets: Any) -> Iterator[Any]:

@@ -68,7 +68,7 @@ class Handle:
     @property
     def direct_address(self) -> str | None:
         """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
-        spec, public = self._links.manifest.spec, self._links.manifest.nodes[0].public_ip
+        spec, public = self._links.manifest.spec, self._links.node("scheduler").public_ip
         return f"tls://{public}:{spec.ports.scheduler}" if spec.direct and public else None
 
     @property

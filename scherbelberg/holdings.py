@@ -48,6 +48,16 @@ class Holding:
         servers = [resource for resource in self.resources if isinstance(resource, Server)]
         return tuple(sorted(servers, key=lambda server: server.name))
 
+    def private_ip(self, server: Server) -> str | None:
+        """Address of one of its machines in its own network, whichever others that is attached to; None if unknown.
+
+        Args:
+            server: The machine.
+        """
+        networks = [resource for resource in self.resources if resource.kind == "networks"]
+        own = [network for network in networks if _is_own_network(network)]
+        return server.private_ip([network.id for network in own or networks])
+
     @property
     def may_go_on(self) -> bool:
         """Whether its making may go on, if this computer has not written down its end.
@@ -138,9 +148,10 @@ def _protected(holding: Holding, now_s: float) -> ClusterProtected:
 
 
 def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
-    labels = group[0].labels
+    first = sorted(group, key=lambda resource: not _is_own_network(resource))
+    labels = first[0].labels  # its network speaks for the others, if it has one
     created_s = _number(labels.get("created", "")) or 0
-    states = [resource.labels.get("state", "creating") for resource in group if resource.kind == "networks"]
+    states = [resource.labels.get("state", "creating") for resource in first if resource.kind == "networks"]
     roles = {resource.labels.get("role") for resource in group if resource.kind == "servers"}
     if "ready" in states and "scheduler" not in roles:
         states = []
@@ -157,6 +168,11 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
         is_protected=any(PROTECTED in resource.labels or resource.is_guarded for resource in group),
         resources=group,
     )
+
+
+def _is_own_network(resource: Resource) -> bool:
+    """Whether it is a cluster's own network: that has its name, whatever else somebody gave its labels."""
+    return resource.kind == "networks" and resource.name == resource.labels["prefix"]
 
 
 def _latest_deadline(group: tuple[Resource, ...]) -> int | None:

@@ -122,9 +122,9 @@ async def find_own(settings: Settings, prefix: str) -> Kept:
         StateMissing: It does, but its keys are elsewhere.
     """
     found = await overview(settings, prefix=prefix)
-    for kept in found:
-        if kept.folder is not None:
-            return kept
+    own = [kept for kept in found if kept.folder is not None]
+    if own:  # of what was left of an earlier one, nothing can be used
+        return min(own, key=lambda kept: kept.holding.state != "ready")
     if not found:
         raise _not_found(settings, prefix)
     raise StateMissing(

@@ -293,7 +293,7 @@ class _Making:
         """One node's whole way, independent of every other but for the scheduler's address."""
         if not isinstance(created.resource, Server):
             raise TypeError("what is made among the servers is a server")
-        self._roster.rented(name, created.resource, created.actions)
+        self._roster.rented(name, created.resource, created.actions, network=self._ids["networks"])
         record = self.links.node(name)
         self.links.manifest = self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip))
         node = self._renting.attempts.node(name)
@@ -305,10 +305,10 @@ class _Making:
         with happening(Phase.RENT):
             await self._roster.lives(name)
 
-    def _found(self, name: str, server: Server) -> None:
-        record = evolve(self.links.node(name), private_ip=server.private_ip)
+    def _found(self, name: str, server: Server, private_ip: str) -> None:
+        record = evolve(self.links.node(name), private_ip=private_ip)
         self.links.manifest = self.links.manifest.with_node(record)
-        self._tell(Phase.RENT, "done", name, detail=f"{server.public_ip}, {server.private_ip}")
+        self._tell(Phase.RENT, "done", name, detail=f"{server.public_ip}, {private_ip}")
 
     async def _prove(self) -> None:
         """Prove that it computes; workers that do not join are made once more."""

@@ -38,10 +38,11 @@ _LOOK_S = 10.0
 
 
 class _Expected:
-    """A node's server, as far as it is known, its private address, and whether it takes SSH."""
+    """A node's server, as far as it is known, its address in a network, and whether it takes SSH."""
 
     def __init__(self) -> None:
         self.server: Server | None = None
+        self.network = 0
         self.actions: tuple[int, ...] = ()
         self.deadline = Deadline(0)
         self.is_asked_for = False
@@ -83,11 +84,13 @@ class Roster:
     Args:
         hetzner: The project.
         uid: The cluster's.
-        found: Is told of each node's server once that runs in its network.
+        found: Is told of each node's server once that runs in its network, and of its address there.
         within_s: Seconds that each server has for this.
     """
 
-    def __init__(self, hetzner: Hetzner, uid: str, found: Callable[[str, Server], None], *, within_s: float) -> None:
+    def __init__(
+        self, hetzner: Hetzner, uid: str, found: Callable[[str, Server, str], None], *, within_s: float
+    ) -> None:
         self._hetzner = hetzner
         self._uid = uid
         self._found = found
@@ -99,16 +102,17 @@ class Roster:
         self._soon_s = _SOON_S
         self._turn = 0
 
-    def rented(self, node: str, server: Server, actions: tuple[int, ...]) -> None:
+    def rented(self, node: str, server: Server, actions: tuple[int, ...], *, network: int) -> None:
         """Note a node's server.
 
         Args:
             node: The node's name.
             server: As it was when it was made.
             actions: Which bring it up.
+            network: The cloud's number of the cluster's network; of others that it is in, nobody asks.
         """
         one = self._expected[node]
-        one.server, one.actions, one.deadline = server, actions, Deadline(self._within_s)
+        one.server, one.network, one.actions, one.deadline = server, network, actions, Deadline(self._within_s)
         self._begun.set()
         if one.is_asked_for:
             self._asked.set()
@@ -244,9 +248,11 @@ class Roster:
         self._note_losses(still, servers)
         for name, one in still.items():
             server = servers.get(one.server.id) if one.server and one.is_missing else None
-            if server is not None and server.status == "running" and server.private_ip is not None:
-                one.address.set_result(server.private_ip)
-                self._found(name, server)
+            if server is None or server.status != "running":
+                continue
+            if (address := server.private_ip([one.network])) is not None:
+                one.address.set_result(address)
+                self._found(name, server, address)
 
     def _note_losses(self, rented: Mapping[str, _Expected], listed: Container[int]) -> None:
         for name, one in rented.items():

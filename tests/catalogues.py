@@ -201,7 +201,7 @@ def server(name: str, labels: dict[str, str], number: int = 1) -> Server:
         created_s=int(NOW_S),
         has_ipv4=True,
         public_ip="198.51.100.1",
-        private_ip="10.0.0.2",
+        private_ips={1: "10.0.0.2"},
     )
 
 

@@ -225,7 +225,7 @@ def test_read_server() -> None:
         created_s=1794992800,
         has_ipv4=True,
         public_ip="198.51.100.1",
-        private_ip="10.0.0.2",
+        private_ips={9: "10.0.0.2"},
         primary_ip=7,
         floating_ips=(8,),
         volumes=(5, 6),
@@ -236,7 +236,7 @@ def test_read_server_without_addresses() -> None:
     """A server may have no public IPv4 address, and is not attached at first."""
     server = read_resource("servers", _SERVER | {"public_net": {"ipv4": None, "ipv6": None}, "private_net": []})
     assert isinstance(server, Server)
-    assert (server.has_ipv4, server.public_ip, server.private_ip) == (False, None, None)
+    assert (server.has_ipv4, server.public_ip, server.private_ips) == (False, None, {})
 
 
 @pytest.mark.parametrize("kind", ["networks", "ssh_keys"])
