@@ -137,26 +137,45 @@ async def place(
         WaitTimeout: The client does not load Dask in time.
     """
     listener(Event(phase=Phase.PLAN, state="start"))
-    present = tuple(one for one in await survey(hetzner, settings) if one.holding.prefix == spec.prefix)
+    held, folder = await _begun(hetzner, settings, spec.prefix)
     check_clock(here_s=time.time(), cloud_s=hetzner.now_s)
     catalog = await hetzner.catalog()
-    store = Store(settings.home)
-    folders = {one.holding.uid: one.folder for one in present if one.folder is not None}
-    held = _resumable(tuple(one.holding for one in present), folders, hetzner.now_s)
-    if held is None:
-        identity = make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
+    if held is None or folder is None:
+        first = _new(spec, hetzner, settings)
         plan, environment = await _settled(
-            spec, client=client, catalog=catalog, identity=identity, settings=settings, listener=listener
+            spec, client=client, catalog=catalog, identity=first, settings=settings, listener=listener
         )
         await rehearse(client)
         await agree(plan)
+        if agree is not unasked and (await _begun(hetzner, settings, spec.prefix))[0] is not None:
+            raise ClusterExists(f"The making of a cluster '{spec.prefix}' was begun elsewhere meanwhile; repeat this.")
         sent = await _private_files(environment, spec, settings, listener)
-        return evolve(_claim(plan, environment, settings, store), sent=sent)
-    with _resuming(folders[held.uid]) as folder:
+        plan = _begun_now(plan, _new(spec, hetzner, settings))
+        return evolve(_claim(plan, environment, settings, Store(settings.home)), sent=sent)
+    with _resuming(folder):
         order = _resume(folder, spec, client, catalog, held)
         await rehearse(client)
         listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
         return evolve(order, sent=await _private_files(order.environment, spec, settings, listener))
+
+
+async def _begun(hetzner: Hetzner, settings: Settings, prefix: str) -> tuple[Holding | None, Folder | None]:
+    """What there is of a name whose making may go on, and its folder; nothing if the name is free."""
+    present = tuple(one for one in await survey(hetzner, settings) if one.holding.prefix == prefix)
+    folders = {one.holding.uid: one.folder for one in present if one.folder is not None}
+    held = _resumable(tuple(one.holding for one in present), folders, hetzner.now_s)
+    return held, None if held is None else folders[held.uid]
+
+
+def _new(spec: ClusterSpec, hetzner: Hetzner, settings: Settings) -> Identity:
+    return make_identity(spec, uid=secrets.token_hex(_UID_BYTES), owner=settings.owner, now_s=hetzner.now_s)
+
+
+def _begun_now(plan: ClusterPlan, identity: Identity) -> ClusterPlan:
+    """The plan of a cluster that lives from now on, however long it took to decide it and to agree to it."""
+    plan = evolve(plan, identity=identity, begin_s=identity.created_s)
+    check_total(plan)
+    return plan
 
 
 @contextmanager

@@ -17,14 +17,21 @@ from pathlib import Path
 
 import click
 import pytest
+from catalogues import identity
 from rich.console import Console
+from sandbox_helpers import Api
 from surroundings import environment_for, folders, held, settings_for
 
 from scherbelberg import ClusterSpec, Event, Phase
 from scherbelberg.cli.main import group
 from scherbelberg.cli.progress import paused, shown
 from scherbelberg.cli.speaker import Speaker
+from scherbelberg.cloud import Hetzner
 from scherbelberg.cluster import Cluster
+from scherbelberg.errors import ClusterExists
+from scherbelberg.events import ignore
+from scherbelberg.interpreter import own_client
+from scherbelberg.ordering import place
 from scherbelberg.plan import ClusterPlan
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
@@ -156,6 +163,47 @@ async def test_programs_may_look(settings: Settings) -> None:
     (plan,) = plans
     assert plan.bill.at_most is not None
     assert plan.bill.at_most.net == 2 * plan.bill.hourly.net
+
+
+async def test_life_begins_after_the_yes(emulated: SandboxThread, settings: Settings) -> None:
+    """However long somebody thinks about it, the cluster is as old as the answer, and has all of its time to live."""
+    plans: list[ClusterPlan] = []
+    hetzner = Hetzner(settings.access, request_s=5, patience_s=5)
+
+    async def think(plan: ClusterPlan) -> None:
+        plans.append(plan)
+        emulated.set_clock(200)
+
+    try:
+        spec = ClusterSpec(prefix="asked", workers=1, ttl_s=7200, network_range=settings.network_range)
+        order = await place(hetzner, settings, spec, own_client(), ignore, agree=think)
+    finally:
+        emulated.set_clock(0)
+        hetzner.close()
+    order.folder.drop()
+    asked, made = plans[0].identity, order.plan.identity
+    assert made.deadline_s == made.created_s + 7200
+    assert made.created_s >= asked.created_s + 200
+    assert (order.plan.begin_s, order.manifest.identity) == (made.created_s, made)
+    assert made.uid != asked.uid
+
+
+async def test_name_taken_while_thinking(emulated: SandboxThread, settings: Settings) -> None:
+    """Whoever takes the name while somebody thinks about it has it, and nothing is made."""
+    cloud, hetzner = Api(emulated.settings), Hetzner(settings.access, request_s=5, patience_s=5)
+
+    async def think(_plan: ClusterPlan) -> None:
+        who = identity("asked", uid="theirs0")
+        body = {"name": "asked", "labels": who.labels("firewall")}
+        assert cloud("POST", "/firewalls", body).status == 201
+
+    spec = ClusterSpec(prefix="asked", workers=1, network_range=settings.network_range)
+    with pytest.raises(ClusterExists, match="There is a cluster 'asked' of anna_at_laptop"):
+        await place(hetzner, settings, spec, own_client(), ignore, agree=think)
+    hetzner.close()
+    (row,) = cloud("GET", "/firewalls").body["firewalls"]
+    assert cloud("DELETE", f"/firewalls/{row['id']}").status == 204
+    cloud.close()
 
 
 def test_the_price_stays_in_sight() -> None:
