@@ -31,16 +31,18 @@ class Access:
         token: The project's token.
         token_source: Where the token came from, for people.
         authorities: File of the certificate authorities to trust instead of the usual ones, or None.
+        is_sandbox: Whether the API has said that it is the sandbox, for people.
     """
 
     endpoint: str
     token: str = field(repr=False)
     token_source: str
     authorities: str | None = field(default=None, repr=False)
+    is_sandbox: bool = field(default=False, repr=False)
 
     @property
-    def is_sandbox(self) -> bool:
-        """Whether the endpoint is on this computer."""
+    def is_local(self) -> bool:
+        """Whether the endpoint is on this computer, whatever it is."""
         return _is_loopback(self.endpoint)
 
     @property

@@ -86,6 +86,7 @@ class Image:
         version: Its version, such as ``24.04``, or None.
         deprecated: Whether its end is announced.
         disk_gb: Smallest disk that it fits on, in gigabytes.
+        labels: What somebody says of it.
     """
 
     id: int
@@ -96,6 +97,7 @@ class Image:
     version: str | None
     deprecated: bool
     disk_gb: float
+    labels: Mapping[str, str] = field(factory=dict, hash=False)
 
     @property
     def ubuntu(self) -> str | None:

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from scherbelberg.catalog import (
     Catalog,
+    Image,
     Json,
     Kind,
     PriceList,
@@ -20,13 +21,14 @@ from scherbelberg.catalog import (
     read_resource,
 )
 from scherbelberg.errors import CloudError, NameTaken
-from scherbelberg.offers import read_catalog, read_price_list
+from scherbelberg.offers import read_catalog, read_images, read_price_list
 from scherbelberg.transport import Busy, Gone, Passing, Transport
 from scherbelberg.waiting import Deadline, pause, together, until
 
 #: The API's largest page, and the most ids it takes in one question for actions.
 _PAGE = 50
 IDS_AT_ONCE = 25
+_IMAGES: Json = {"type": ["system", "snapshot"], "status": "available"}
 _SINGULAR: dict[Kind, str] = {
     "servers": "server",
     "networks": "network",
@@ -71,13 +73,21 @@ class Hetzner(Transport):
         """
         types, images, locations, pricing = await asyncio.gather(
             self._list("server_types"),
-            self._list("images", {"type": ["system", "snapshot"], "status": "available"}),
+            self._list("images", _IMAGES),
             self._list("locations"),
             self.call("GET", "/pricing"),
         )
         return read_catalog(
             server_types=types, images=images, locations=locations, pricing=pricing.get("pricing"), now_s=self.now_s
         )
+
+    async def images(self) -> tuple[Image, ...]:
+        """Read what servers' disks can begin with.
+
+        Raises:
+            CloudError: Nothing of it is understood.
+        """
+        return read_images(await self._list("images", _IMAGES))
 
     async def prices(self) -> PriceList:
         """Read what is charged for what exists."""

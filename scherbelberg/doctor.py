@@ -40,7 +40,8 @@ from scherbelberg.diagnosis import (
     judge_versions,
     unknown,
 )
-from scherbelberg.environment import Client, Versions
+from scherbelberg.emulated import is_emulated
+from scherbelberg.environment import Baked, Client, Versions, baked_in
 from scherbelberg.errors import (
     BadInput,
     CloudError,
@@ -50,8 +51,9 @@ from scherbelberg.errors import (
     TokenMissing,
     TokenRefused,
 )
+from scherbelberg.fitting import check_unchanged
 from scherbelberg.holdings import Holding, holdings, selector
-from scherbelberg.interpreter import own_client, read_client, read_tls
+from scherbelberg.interpreter import folder_digest, own_client, read_client, read_tls
 from scherbelberg.keeping import remembered_folder
 from scherbelberg.links import Links
 from scherbelberg.proving import rehearse
@@ -79,11 +81,13 @@ class _Found:
         facts: Of its answers.
         held: The clusters that it holds, or None if it did not tell.
         now_s: The API's clock, epoch seconds.
+        baked: What the image of a sandbox holds, or None.
     """
 
     facts: ApiFacts
     held: tuple[Holding, ...] | None = None
     now_s: float = 0.0
+    baked: Baked | None = None
 
 
 async def examine(*, token_file: Path | None = None, prefix: str | None = None) -> tuple[Check, ...]:
@@ -133,7 +137,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
     return (
         judge_token(found.facts),
         *_judge_cloud(found.facts),
-        *await _judge_computer(settings.home, settings.access.endpoint),
+        *await _judge_computer(settings.home, settings.access.endpoint, found.baked),
         *_judge_clusters(settings, found),
         await _look_at_outliving(settings, found),
     )
@@ -143,7 +147,7 @@ def _judge_cloud(facts: ApiFacts) -> tuple[Check, ...]:
     return judge_route(facts), judge_budget(facts), judge_clock(facts.ahead_s)
 
 
-async def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]:
+async def _judge_computer(home: Path, endpoint: str | None, baked: Baked | None = None) -> tuple[Check, ...]:
     missing = tuple(name for name in ("ssh", "scp") if shutil.which(name) is None)
     try:
         facts = _look_at_folders(home, endpoint)
@@ -152,7 +156,7 @@ async def _judge_computer(home: Path, endpoint: str | None) -> tuple[Check, ...]
     place = next(path for path in (home, *home.parents) if path.exists())
     client = _client()
     return (
-        judge_versions(client.versions, facts.versions),
+        _judge_versions(client, facts, baked),
         _judge_tls(client),
         await _judge_dask(),
         judge_openssh(missing),
@@ -181,6 +185,15 @@ async def _judge_dask() -> Check:
     except ScherbelbergError as error:
         return failed("dask", error)
     return judge_dask(client.path)
+
+
+def _judge_versions(client: Client, facts: FolderFacts, baked: Baked | None) -> Check:
+    try:
+        if baked is not None:
+            check_unchanged(client, baked, folder=folder_digest(client.path))
+    except ScherbelbergError as error:
+        return failed("versions", error)
+    return judge_versions(client.versions, facts.versions)
 
 
 def _judge_tls(client: Client) -> Check:
@@ -226,6 +239,7 @@ async def _ask(access: Access) -> _Found:
     Args:
         access: Where and with which token.
     """
+    access = evolve(access, is_sandbox=await asyncio.to_thread(is_emulated, access))
     hetzner = Hetzner(access, request_s=_REQUEST_S, patience_s=0)
     place = f"{access.place} at {access.endpoint}" if access.is_sandbox else access.place
     facts = ApiFacts(place=place, proxy=hetzner.proxy, token_source=access.token_source)
@@ -238,7 +252,8 @@ async def _ask(access: Access) -> _Found:
             facts = evolve(facts, write_error=await _error_of(hetzner, "PUT", _NOTHING))
             held = holdings(await inventory(hetzner, selector()))
             point_out(held, hetzner.now_s)
-            return _Found(facts=facts, held=held, now_s=hetzner.now_s)
+            baked = await _baked_in(hetzner) if access.is_sandbox else None
+            return _Found(facts=facts, held=held, now_s=hetzner.now_s, baked=baked)
     except TimeoutError:
         late = CloudUnreachable(f"{access.place} at {access.endpoint} did not answer within {_CLOUD_S:g} s.")
         return _Found(facts=evolve(facts, read_error=facts.read_error or late))
@@ -246,6 +261,11 @@ async def _ask(access: Access) -> _Found:
         return _Found(facts=evolve(facts, read_error=error))
     finally:
         hetzner.close()
+
+
+async def _baked_in(hetzner: Hetzner) -> Baked | None:
+    """What the sandbox's images hold, which is the same in all."""
+    return next((found for image in await hetzner.images() if (found := baked_in(image.labels))), None)
 
 
 async def _error_of(hetzner: Hetzner, method: str, path: str) -> ScherbelbergError | None:

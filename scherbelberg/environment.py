@@ -71,6 +71,53 @@ def baked_digest(versions: Versions) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
+@frozen(kw_only=True)
+class Baked:
+    """The environment that an image holds, as the image's labels tell.
+
+    Args:
+        versions: What it has.
+        folder: Stands for the folder of its Python's program, on the computer where it was baked.
+    """
+
+    versions: Versions
+    folder: str
+
+
+#: What the labels of an image begin with that tell of the environment in it.
+_BAKED = "baked/"
+#: So much of a digest fits into a label beside whatever else may be there one day.
+_DIGEST_LENGTH = 32
+
+
+def baked_labels(baked: Baked) -> dict[str, str]:
+    """Labels with which an image tells what environment it holds.
+
+    Args:
+        baked: That environment.
+    """
+    versions = baked.versions
+    named = {"python": versions.python} | {
+        name: versions.packages[name] for name in REQUIRED + OPTIONAL if name in versions.packages
+    }
+    rows = named | {"digest": baked_digest(versions)[:_DIGEST_LENGTH], "folder": baked.folder}
+    return {f"{_BAKED}{name}": value.replace("+", "_") for name, value in rows.items()}  # labels take no plus
+
+
+def baked_in(labels: Mapping[str, str]) -> Baked | None:
+    """Read what environment an image holds; None if its labels do not tell, or not so that it can be relied on.
+
+    Args:
+        labels: The image's.
+    """
+    rows = {name.removeprefix(_BAKED): text for name, text in labels.items() if name.startswith(_BAKED)}
+    packages = {name: rows[name].replace("_", "+") for name in REQUIRED + OPTIONAL if name in rows}
+    versions = Versions(python=rows.get("python", ""), packages=packages)
+    if rows.get("digest") != baked_digest(versions)[:_DIGEST_LENGTH]:
+        return None
+    return Baked(versions=versions, folder=rows.get("folder", ""))
+
+
 def versions_in(row: Mapping[str, Any] | None) -> Versions:
     """Read what Dask says of the versions of one of its servers, which may be nothing."""
     if row is None:

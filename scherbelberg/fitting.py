@@ -9,7 +9,17 @@ from collections.abc import Iterable, Mapping
 
 from attrs import field, frozen
 
-from scherbelberg.environment import Allowed, Client, Versions, baked_digest, compare, differences
+from scherbelberg.environment import (
+    OPTIONAL,
+    REQUIRED,
+    Allowed,
+    Baked,
+    Client,
+    Versions,
+    baked_digest,
+    compare,
+    differences,
+)
 from scherbelberg.envlock import CONDA_NAMES, EnvLock
 from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch
 
@@ -75,6 +85,58 @@ def image_environment(client: Client, image: Versions, *, may_differ: bool = Fal
         return None
     allowed = tuple(row[1:] for row in differences(client.versions, {IMAGE: image}))
     return Environment(name=IMAGE, client=client, versions=image, allowed=allowed)
+
+
+#: What starts a sandbox anew, whose image then holds what is installed by now.
+AGAIN = ('eval "$(scherbelberg sandbox stop)"', 'eval "$(scherbelberg sandbox start)"')
+
+
+def check_unchanged(client: Client, image: Baked, *, folder: str) -> None:
+    """Refuse a client whose environment is the one that the sandbox's image was baked with, and has changed since.
+
+    Args:
+        client: The client.
+        image: What the image holds.
+        folder: Stands for the folder of the client's program.
+
+    Raises:
+        VersionMismatch: It has changed; the rows say in what.
+    """
+    rows = changes(client.versions, image.versions)
+    if folder != image.folder or not rows:
+        return
+    raise VersionMismatch(
+        f"The environment of {client.path} has changed since the sandbox was started with it: {_told(rows)}. Start the"
+        f" sandbox again, with all that it holds, by '{AGAIN[0]}' and '{AGAIN[1]}'.",
+        differences=tuple((IMAGE, *row) for row in rows),
+    )
+
+
+def changes(now: Versions, before: Versions) -> tuple[tuple[str, str, str], ...]:
+    """List in what an environment differs from what it was.
+
+    Args:
+        now: What it has.
+        before: What it had.
+
+    Returns:
+        Rows of (package, version now, version before); ``-`` stands for absent.
+    """
+    rows = [("python", now.python_minor, before.python_minor)]
+    rows += [(name, now.packages.get(name, "-"), before.packages.get(name, "-")) for name in REQUIRED + OPTIONAL]
+    return tuple(row for row in rows if row[1] != row[2])
+
+
+def _told(rows: Iterable[tuple[str, str, str]]) -> str:
+    words = []
+    for name, here, there in rows:
+        if there == "-":
+            words.append(f"{name} {here} is new")
+        elif here == "-":
+            words.append(f"{name} {there} is gone")
+        else:
+            words.append(f"{name} is {here} and was {there}")
+    return ", ".join(words)
 
 
 def profiles_for(client: Client) -> tuple[str, ...]:

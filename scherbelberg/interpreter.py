@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import os
@@ -29,6 +30,15 @@ def own_versions() -> Versions:
 def own_client() -> Client:
     """Describe the running interpreter."""
     return _client(installed.installed(_NAMES), Path(sys.executable), "this program's own")
+
+
+def folder_digest(python: str | Path) -> str:
+    """What stands for the folder that a Python's program is in, where its path is nobody's business.
+
+    Args:
+        python: Its program, which is looked for nowhere and not followed: a link to it is in an environment of its own.
+    """
+    return hashlib.sha256(os.path.realpath(Path(python).absolute().parent).encode()).hexdigest()[:32]
 
 
 def client_of(given: Client | str | os.PathLike[str] | None) -> Client:

@@ -55,6 +55,15 @@ def read_catalog(*, server_types: Any, images: Any, locations: Any, pricing: Any
     )
 
 
+def read_images(rows: Any) -> tuple[Image, ...]:
+    """Read those of ``images`` that are understood.
+
+    Raises:
+        CloudError: There are some, and none of them is.
+    """
+    return _understood("images", rows, read_image, [])
+
+
 def _understood(kind: str, rows: Any, read: Callable[[Json], Value], unread: list[str]) -> tuple[Value, ...]:
     """Read the rows of a kind; those that are not understood are noted by all that they may be called."""
     found = []
@@ -120,7 +129,9 @@ def read_location(row: Json) -> Location:
 
 
 def read_image(row: Json) -> Image:
-    """Read one of ``images``."""
+    """Read one of ``images``; labels that are not understood say nothing."""
+    labels = row.get("labels")
+    labels = labels if isinstance(labels, Mapping) else {}
     return Image(
         id=_number(row["id"]),
         name=None if row["name"] is None else _text(row, "name"),
@@ -130,6 +141,7 @@ def read_image(row: Json) -> Image:
         version=None if row["os_version"] is None else _text(row, "os_version"),
         deprecated=bool(row.get("deprecation") or row.get("deprecated")),
         disk_gb=_amount(row, "disk_size"),
+        labels={name: text for name, text in labels.items() if isinstance(text, str)},
     )
 
 

@@ -15,7 +15,7 @@ from attrs import evolve, field, frozen
 
 from scherbelberg.catalog import Catalog
 from scherbelberg.cloud import Hetzner
-from scherbelberg.environment import Client, Versions, compare
+from scherbelberg.environment import Baked, Client, baked_in, compare
 from scherbelberg.envlock import PLATFORMS, write_lock
 from scherbelberg.errors import (
     BadInput,
@@ -28,9 +28,9 @@ from scherbelberg.errors import (
 )
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fetching import fetch_private
-from scherbelberg.fitting import Environment
+from scherbelberg.fitting import Environment, check_unchanged
 from scherbelberg.holdings import Holding, words_for
-from scherbelberg.interpreter import own_versions, read_client
+from scherbelberg.interpreter import folder_digest
 from scherbelberg.keys import make_authority, make_client, make_ssh_pair
 from scherbelberg.places import place_at
 from scherbelberg.plan import (
@@ -47,7 +47,7 @@ from scherbelberg.plan import (
 from scherbelberg.proving import rehearse
 from scherbelberg.pylock import check_wheels
 from scherbelberg.record import Credentials, EnvRecord, Manifest, new_record
-from scherbelberg.selecting import architectures_for, choose
+from scherbelberg.selecting import architectures_for, choose, is_plain
 from scherbelberg.settings import Settings, Sources
 from scherbelberg.shipped import shipped_pins
 from scherbelberg.spec import ClusterSpec
@@ -228,6 +228,7 @@ async def _settled(
     """Decide machines and their environment, which has to be for their processors."""
     allowed = await asyncio.to_thread(architectures_for, spec, client)
     plan = _decide(spec, catalog, identity, allowed)
+    await _check_unchanged(plan, client)
     listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
     try:
         environment = await _environment(plan, client, settings, listener)
@@ -268,19 +269,25 @@ def _with_image(spec: ClusterSpec, catalog: Catalog) -> ClusterSpec:
     return evolve(spec, image=pinned)
 
 
-def _image_versions(settings: Settings) -> Versions | None:
-    """What a sandbox's image counts as baked with: the Python that was named, or the one that runs here."""
-    if not settings.access.is_sandbox:
-        return None
-    given = settings.node_python
-    return own_versions() if given is None else read_client(given, "SCHERBELBERG_NODE_PYTHON").versions
+def _baked(plan: ClusterPlan) -> Baked | None:
+    """The environment that the images of all nodes hold, by what the cloud says of these; None if they differ."""
+    places = (*plan.candidates.scheduler, *plan.candidates.worker)
+    first, *others = [baked_in(place.image.labels) for place in places]
+    return first if all(other == first for other in others) else None
+
+
+async def _check_unchanged(plan: ClusterPlan, client: Client) -> None:
+    baked, spec = _baked(plan), plan.spec
+    if baked is not None and is_plain(spec) and not spec.allow_mismatch:
+        check_unchanged(client, baked, folder=await asyncio.to_thread(folder_digest, client.path))
 
 
 async def _environment(plan: ClusterPlan, client: Client, settings: Settings, listener: Listener) -> Environment:
     needed = tuple(dict.fromkeys(node_platform(node) for node in plan.nodes))
     places = (*plan.candidates.scheduler, *plan.candidates.worker)
     useful = tuple(dict.fromkeys((*needed, *(PLATFORMS[place.architecture] for place in places))))
-    image = await asyncio.to_thread(_image_versions, settings)
+    baked = _baked(plan)
+    image = None if baked is None else baked.versions
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
     ubuntu = {PLATFORMS[place.architecture]: place.image.ubuntu for place in places}
 

@@ -69,8 +69,7 @@ async def choose(
         WaitTimeout: It was not found in time.
     """
     check_age(client)
-    is_plain = spec.env is None and not spec.packages and not spec.channels
-    if is_plain and image is not None:
+    if is_plain(spec) and image is not None:
         baked = image_environment(client, image, may_differ=spec.allow_mismatch)
         if baked is not None:
             return baked
@@ -79,6 +78,11 @@ async def choose(
     environment = await _Choice(spec, client, platforms, sources).make()
     listener(Event(phase=Phase.SOLVE, state="done", detail=described(environment)))
     return environment
+
+
+def is_plain(spec: ClusterSpec) -> bool:
+    """Whether an environment that the nodes' image holds will do."""
+    return spec.env is None and not spec.packages and not spec.channels
 
 
 def described(environment: Environment) -> str:

@@ -57,7 +57,6 @@ class Settings:
         cache: Folder for what can be found out again.
         channel_mirror: URL that stands for the place of conda channels, or None.
         miniforge_mirror: URL that stands for the place of Miniforge's releases, or None.
-        node_python: The Python that a sandbox's nodes have, or None if it is the one that runs here.
     """
 
     access: Access
@@ -68,7 +67,6 @@ class Settings:
     cache: Path = field(default=Factory(lambda self: self.home / "cache", takes_self=True))
     channel_mirror: str | None = None
     miniforge_mirror: str | None = None
-    node_python: Path | None = None
 
 
 def home_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -245,7 +243,6 @@ def read_settings(
         cache=cache_folder(environ),
         channel_mirror=mirror_in("CHANNEL", environ),
         miniforge_mirror=mirror_in("MINIFORGE", environ),
-        node_python=Path(given) if (given := environ.get("SCHERBELBERG_NODE_PYTHON")) else None,
     )
 
 

@@ -213,7 +213,7 @@ class Transport:
     @property
     def proxy(self) -> str | None:
         """Host and port of the proxy on the way to the API, or None; its password is nobody's business."""
-        if self.access.is_sandbox:
+        if self.access.is_local:
             return None
         proxies = requests.utils.get_environ_proxies(self.access.endpoint)
         found: str | None = requests.utils.select_proxy(self.access.endpoint, proxies)
@@ -330,7 +330,7 @@ class Transport:
             session = inner._session  # noqa: SLF001
             session.auth = _Bearer(self.access.token)
             session.max_redirects = 0
-            session.trust_env = not self.access.is_sandbox  # no proxy between us and our own loopback
+            session.trust_env = not self.access.is_local  # no proxy between us and our own loopback
             session.verify = self.access.authorities or True
             session.hooks["response"].append(self._note)
             self._thread.adapter = _Adapter()

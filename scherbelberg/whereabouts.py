@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from scherbelberg.access import Access
+from scherbelberg.emulated import is_emulated
 from scherbelberg.errors import WhereaboutsUnknown
 
 #: The word for a range that is not known yet.
@@ -38,12 +39,12 @@ def resolved(ranges: Iterable[str], access: Access, *, address_url: str) -> tupl
     texts = tuple(ranges)
     if HERE not in texts:
         return texts
-    own = _near(access) if access.is_sandbox else _public(address_url)
+    own = _near(access) if is_emulated(access) else _public(address_url)
     return tuple(own if text == HERE else text for text in texts)
 
 
 def _near(access: Access) -> str:
-    """The address from which this computer reaches a cloud on itself; no packet is sent to find out."""
+    """The address from which this computer reaches the sandbox on itself; no packet is sent to find out."""
     parts = urlsplit(access.endpoint)
     kind, _, _, _, place = socket.getaddrinfo(parts.hostname, parts.port or 80, type=socket.SOCK_DGRAM)[0]
     with socket.socket(kind, socket.SOCK_DGRAM) as probe:

@@ -32,7 +32,6 @@ def settings_for(sandbox: SandboxThread, home: Path, *, owner: str = "anna_at_la
         network_range=inner.network_range,
         home=home,
         owner=owner,
-        node_python=Path(inner.node_python) if inner.node_python else None,
     )
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
 from scherbelberg.access import HETZNER, Access, check_endpoint, check_mirror
 from scherbelberg.errors import BadInput
@@ -95,20 +96,21 @@ def test_endpoint_that_readers_differ_over(endpoint: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("endpoint", "is_sandbox", "place"),
+    ("endpoint", "is_local", "place"),
     [
         (HETZNER, False, "Hetzner Cloud"),
-        ("http://127.65.0.1:40000/v1", True, "SANDBOX"),
-        ("http://localhost/v1", True, "SANDBOX"),
-        ("https://[::1]/v1", True, "SANDBOX"),
+        ("http://127.65.0.1:40000/v1", True, "the cloud at http://127.65.0.1:40000/v1"),
+        ("http://localhost/v1", True, "the cloud at http://localhost/v1"),
+        ("https://[::1]/v1", True, "the cloud at https://[::1]/v1"),
         ("https://cloud.example/v1", False, "the cloud at https://cloud.example/v1"),
         ("https://api.hetzner.cloud.example/v1", False, "the cloud at https://api.hetzner.cloud.example/v1"),
     ],
 )
-def test_place(endpoint: str, is_sandbox: bool, place: str) -> None:
-    """Only Hetzner's own address is called Hetzner, and the loopback is a sandbox."""
+def test_place(endpoint: str, is_local: bool, place: str) -> None:
+    """Only Hetzner's own address is called Hetzner, and a sandbox only what says that it is one, wherever it is."""
     access = Access(endpoint=endpoint, token="t", token_source="here")
-    assert (access.is_sandbox, access.place) == (is_sandbox, place)
+    assert (access.is_local, access.place) == (is_local, place)
+    assert evolve(access, is_sandbox=True).place == "SANDBOX"
 
 
 def test_token_is_not_shown() -> None:

@@ -104,6 +104,7 @@ FLOORS = {
         "daskconfig",
         "uploads",
         "whereabouts",
+        "emulated",
         "wheels",
         "lockfiles",
         "openness",

@@ -167,4 +167,4 @@ def test_unreachable_endpoint(shell: Shell) -> None:
         shell.monkeypatch.setenv("HCLOUD_ENDPOINT", endpoint)
         code, _, complaints = shell("ls")
     assert code == 12
-    assert f"SANDBOX at {endpoint} does not answer as it should: [Errno" in complaints
+    assert f"the cloud at {endpoint} does not answer as it should: [Errno" in complaints

@@ -16,7 +16,7 @@ from surroundings import folders, held
 
 from scherbelberg import sync
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault, SoldOut
+from scherbelberg.sandbox.words import Faults, HostFault, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")
@@ -150,11 +150,23 @@ def test_secret_on_the_command_line(shell: Shell) -> None:
 def test_unknown_whereabouts(shell: Shell) -> None:
     """Where ``here`` is not known, nothing is made, let alone opened to anybody."""
     shell.monkeypatch.setenv("SCHERBELBERG_ADDRESS_URL", "http://127.0.0.1:9")
-    shell.monkeypatch.setattr("scherbelberg.access.Access.is_sandbox", False)
+    shell.monkeypatch.setattr("scherbelberg.whereabouts.is_emulated", lambda access: False)
     code, _, complaints = shell("create", "--ssh-from", "here")
     assert code == 1
     assert "This computer's public address is not known: http://127.0.0.1:9 does not tell" in complaints
     assert held(shell.settings) == []
+
+
+@pytest.mark.hosts("scripted")
+def test_one_reason_is_told_once(shell: Shell, sandbox: SandboxThread) -> None:
+    """What all nodes fail of alike is told once while it happens, and once in the end."""
+    words = "the sandbox was told to fail here"
+    sandbox.set_faults(Faults(hosts=(HostFault(server="*", how="fails", phase="environment"),)))
+    code, _, complaints = shell("create", "-w", "3", "--yes")
+    assert code == 13
+    told = [line for line in complaints.splitlines() if words in line and not line.startswith("  | ")]  # the logs
+    assert [line.partition(" failed")[0].split()[-1] for line in told] == ["environment", "scheduler"], told
+    assert "see below" in complaints
 
 
 @pytest.mark.hosts("process")

@@ -36,7 +36,7 @@ def _claim(home: Path, uid: str, *, endpoint: str = HETZNER, created_s: int = 1,
 async def test_destroy_in_another_cloud(settings: Settings, damaged: bool) -> None:
     """A cluster at Hetzner is not found in a sandbox, and its folder stays, also where its manifest is damaged."""
     folder = _claim(settings.home, "01", damaged=damaged)
-    with pytest.raises(ClusterNotFound, match="no cluster 'cluster' in this project of SANDBOX"):
+    with pytest.raises(ClusterNotFound, match="no cluster 'cluster' in this project of the cloud at"):
         await own_uids(settings, "cluster")
     await give_back(settings, "cluster", ("01",), listener=ignore, timeouts=SHORT)
     assert folders(settings) == ["cluster-01"]

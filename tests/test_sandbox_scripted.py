@@ -21,7 +21,7 @@ from sandbox_helpers import Api, Waiter, order
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
-from scherbelberg.environment import Client, Versions
+from scherbelberg.environment import Baked, Client, Versions, baked_labels
 from scherbelberg.errors import (
     BootstrapFailed,
     BootstrapHopeless,
@@ -126,12 +126,12 @@ def test_attached_again(around: Settings) -> None:
     made.destroy()
 
 
-def test_environment_that_is_not_there(around: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_that_is_not_there(stage: SandboxThread, around: Settings) -> None:
     """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
     other = Versions(python="3.11.0", packages={"dask": "2026.6.9"})
     client = Client(versions=other, path=sys.executable, source="the test")
-    # This program would be the sandbox's own, but the sandbox was started by another one.
-    monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
+    # Its image says what is not true.
+    stage.sandbox.project.label_images(baked_labels(Baked(versions=other, folder="")))
     with pytest.raises(
         BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
     ) as caught:

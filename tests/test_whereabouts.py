@@ -107,9 +107,13 @@ def test_nobody_answers() -> None:
 
 
 def test_a_sandbox_is_near() -> None:
-    """For a cloud on this computer, here is where this computer reaches it from."""
-    access = Access(endpoint="http://127.0.0.1:1234/v1", token="t", token_source="the test")
-    assert resolved(("here",), access, address_url="http://127.0.0.1:9") == ("127.0.0.1/32",)
+    """For the sandbox, here is where this computer reaches it from; anything else on this computer is a cloud."""
+    for body, expected in ((b'{"sandbox": "scherbelberg"}', "127.0.0.1/32"), (b"{}", "93.184.216.34/32")):
+        with echo(body) as (url, seen), echo(b"93.184.216.34") as (far, _):
+            access = Access(endpoint=f"{url}/v1", token="geheim", token_source="the test")
+            assert resolved(("here",), access, address_url=far) == (expected,)
+        assert [text.splitlines()[0] for text in seen] == ["/sandbox"]
+        assert "geheim" not in seen[0]
 
 
 @pytest.mark.parametrize("url", ["http://example.org", "ftp://127.0.0.1", "echo", "https://a@b.example"])

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+from attrs import evolve
 from rich.console import Console
 
 from scherbelberg.cli.choosing import with_mirrors
 from scherbelberg.cli.completing import cluster_names
 from scherbelberg.cli.speaker import speaker, speaker_of
+from scherbelberg.emulated import is_emulated
 from scherbelberg.settings import Settings, read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -123,7 +125,8 @@ def say(text: str) -> None:
 def where(token_file: Path | None) -> Settings:
     """Read the settings and say where we are, and where the token came from."""
     settings = with_mirrors(read_settings(token_file=token_file))
-    access = settings.access
+    access = evolve(settings.access, is_sandbox=is_emulated(settings.access))
+    settings = evolve(settings, access=access)
     address = f" at {access.endpoint}" if access.is_sandbox else ""
     say(f"{access.place}{address}, token from {access.token_source}")
     return settings

@@ -86,10 +86,32 @@ class _JsonLines:
         self._voice.write_line(values)
 
 
+class _Once:
+    """Lets the words of a failure be read once: whoever fails alike is told to, and the words are not repeated."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def __call__(self, event: Event) -> Event:
+        """The event with those words alone that were not told before."""
+        who = event.node or "cluster"
+        words = event.detail
+        if event.state != "failed" or not words:
+            return event
+        if (first := self._told.get(words)) is not None:
+            return evolve(event, detail="again" if first == who else f"as {first}")
+        short = words
+        for known in self._told:
+            short = short.replace(known, "see above")
+        self._told[words] = who
+        return evolve(event, detail=short)
+
+
 class _PlainLines:
     """One line for each event that matters."""
 
     def __init__(self, console: Console, *, is_verbose: bool) -> None:
+        self._once = _Once()
         self._console = console
         self._is_verbose = is_verbose
         self._begin = time.monotonic()
@@ -97,6 +119,7 @@ class _PlainLines:
     def __call__(self, event: Event) -> None:
         if event.state == "progress" and not (self._is_verbose or event.detail):
             return  # but what holds it up matters
+        event = self._once(event)
         words = [f"{event.at_s - self._begin:7.1f} s", f"{event.node or 'cluster':<10}", event.phase.value, event.state]
         if event.state == "progress" and (count := _count(event)):
             words.append(count)
@@ -113,8 +136,10 @@ class _LiveTable:
         self._begin_s = begin_s
         self._rows: dict[str, Event] = {}
         self._spinner = Spinner("dots")
+        self._once = _Once()
 
     def __call__(self, event: Event) -> None:
+        event = self._once(event)
         if event.phase is Phase.PLAN and event.state == "done":
             # What it costs stays in sight, above the table.
             self.live.console.print(event.detail, highlight=False, markup=False, soft_wrap=True)

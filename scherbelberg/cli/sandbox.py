@@ -149,17 +149,9 @@ def _folder() -> Path:
     return home_folder() / "sandbox"
 
 
-_NAMES = (
-    "HCLOUD_TOKEN",
-    "HCLOUD_ENDPOINT",
-    "SCHERBELBERG_SSH_PORT",
-    "SCHERBELBERG_NETWORK",
-    "SCHERBELBERG_NODE_PYTHON",
-)
+_NAMES = ("HCLOUD_TOKEN", "HCLOUD_ENDPOINT", "SCHERBELBERG_SSH_PORT", "SCHERBELBERG_NETWORK")
 
 
 def _variables(settings: SandboxSettings) -> dict[str, str]:
-    # An empty one hides what was left of another sandbox.
-    port, python = str(settings.ssh_port), settings.node_python or ""
-    values = (settings.token, settings.endpoint, port, settings.network_range, python)
+    values = (settings.token, settings.endpoint, str(settings.ssh_port), settings.network_range)
     return dict(zip(_NAMES, values, strict=True))

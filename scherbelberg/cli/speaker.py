@@ -174,7 +174,7 @@ class Speaker:
         for line in failure.log_tail:
             click.echo(f"  | {line}", err=True)
         if len(failure.tried) > 1:  # a single one is what the sentence tells
-            print_tries(tries_document(failure.tried), Console(stderr=True))
+            print_tries(tries_document(failure.tried), Console(stderr=True), message=failure.message)
         places = {"node": failure.node, "phase": failure.phase}
         unsaid = [f"{word} {name}" for word, name in places.items() if name and name not in failure.message]
         where = f" ({', '.join(unsaid)})" if unsaid else ""

@@ -21,16 +21,24 @@ def tries_document(tried: Iterable[Tried]) -> list[dict[str, str]]:
     return [asdict(row) for row in tried]
 
 
-def print_tries(tried: Iterable[Mapping[str, str]], console: Console) -> None:
-    """Print what was tried, a row for all nodes of which the same was said.
+def print_tries(tried: Iterable[Mapping[str, str]], console: Console, *, message: str = "") -> None:
+    """Print what was tried, a row for all nodes of which the same was said, but for their names.
 
     Args:
         tried: As `tries_document` makes it; nothing is printed if nothing was tried in vain.
         console: Where.
+        message: What is told below of the failure: its words are not told here as well.
     """
     rows: dict[tuple[str, ...], list[str]] = {}
-    for row in tried:
-        key = (row["server_type"], row["location"], _WORDS[row["outcome"]], row["said"])
+    said: dict[str, str] = {}
+
+    def is_below(row: Mapping[str, str]) -> bool:
+        return row["outcome"] == "failed" and row["said"] in message
+
+    for row in sorted(tried, key=lambda row: not is_below(row)):
+        alike = row["said"].replace(row["node"], "NODE")
+        words = "see below" if is_below(row) else row["said"]
+        key = (row["server_type"], row["location"], _WORDS[row["outcome"]], said.setdefault(alike, words))
         rows.setdefault(key, []).append(row["node"])
     if not rows:
         return

@@ -156,7 +156,6 @@ class Sandbox:
             read_token=read_token,
             ssh_port=port,
             network_range=str(territory.private) if self._options.hosts == "process" else _NETWORK,
-            node_python=self._options.node_python,
         )
 
     async def _make_driver(self, folder: Path, port: int) -> Driver:
@@ -165,9 +164,11 @@ class Sandbox:
         if self._options.hosts == "process":
             given = self._options.node_python
             baked = own_environment() if given is None else await asyncio.to_thread(environment_of, given)
+            self.project.label_images(baked.labels)
             return ProcessHosts(
                 folder, sandbox_id=sandbox_id(self._folder), port=port, baked=baked, diagnose=self._diagnose
             )
+        self.project.label_images(own_environment().labels)
         return ScriptedHosts(
             folder,
             port=port,

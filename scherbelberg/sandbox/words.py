@@ -55,7 +55,6 @@ class SandboxSettings:
         read_token: Another one, which may only read.
         ssh_port: TCP port on which every host's SSH server listens.
         network_range: Range in which private networks must lie.
-        node_python: The Python of the hosts' image, or None if it is the one that runs the sandbox.
     """
 
     endpoint: str
@@ -63,7 +62,6 @@ class SandboxSettings:
     read_token: str = field(repr=False)
     ssh_port: int
     network_range: str
-    node_python: str | None = None
 
 
 @frozen(kw_only=True)

@@ -200,6 +200,14 @@ def _show_error(error: Refused) -> Answer:
     return Answer(error.status, {"error": body})
 
 
+class _NameHandler(RequestHandler):
+    """``/sandbox``: says what this is, to everybody."""
+
+    def get(self) -> None:
+        """Tell."""
+        self.finish({"sandbox": "scherbelberg"})
+
+
 class _OwnHandler(RequestHandler):
     """What is no part of Hetzner's API."""
 
@@ -258,6 +266,7 @@ def make_application(door: Door, *, replace: Callable[[Faults], None]) -> Applic
         replace: Replaces the faults.
     """
     rules: list[Any] = [
+        (r"/sandbox", _NameHandler),
         (r"/sandbox/faults", _FaultsHandler, {"door": door, "replace": replace}),
         (r"/sandbox/clock", _ClockHandler, {"door": door, "replace": door.clock.set}),
         (r"/.*", _Handler, {"door": door}),
@@ -267,4 +276,6 @@ def make_application(door: Door, *, replace: Callable[[Faults], None]) -> Applic
 
 def _log_request(handler: Any) -> None:
     request = handler.request
+    if isinstance(handler, _NameHandler):
+        return  # which is no request to the cloud
     _log.info("%s %s %s", handler.get_status(), request.method, request.uri)

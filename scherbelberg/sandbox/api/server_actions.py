@@ -123,7 +123,8 @@ class _Actions:
             id=self._project.next_number(),
             created=self._project.clock.now(),
             name="",
-            labels=values.get("labels", {}),
+            # What the image of its server held, its disk holds, too.
+            labels={**(source.labels if source else {}), **values.get("labels", {})},
             kind="snapshot",
             architecture=server.server_type.architecture,
             flavour=source.flavour if source else "unknown",

@@ -56,6 +56,15 @@ class Project:
         self.actions: dict[int, Action] = {}
         self._numbers = itertools.count(4_100_001)
 
+    def label_images(self, labels: Mapping[str, str]) -> None:
+        """Have the system images tell what they hold.
+
+        Args:
+            labels: In the words that clients read.
+        """
+        for image in self.images.values():
+            image.labels = dict(labels)
+
     def next_number(self) -> int:
         """A number that nothing else in the project has."""
         return next(self._numbers)

@@ -16,11 +16,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import asyncssh
-from attrs import frozen
+from attrs import field, frozen
 
-from scherbelberg.environment import baked_digest
+from scherbelberg import environment
+from scherbelberg.environment import Versions
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.interpreter import own_versions, read_client
+from scherbelberg.interpreter import folder_digest, own_versions, read_client
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.system import MARKER, write_private
@@ -40,17 +41,19 @@ class Baked:
         digest: What names it.
         prefix: Where it is on this computer.
         is_own: Whether it is that of the Python that runs here.
+        labels: With which its image tells clients of it.
     """
 
     digest: str
     prefix: Path
     is_own: bool
+    labels: Mapping[str, str] = field(hash=False)
 
 
 @functools.cache  # reading the installed packages takes longer than all the rest of making a host
 def own_environment() -> Baked:
     """The environment of the Python that runs here."""
-    return Baked(digest=baked_digest(own_versions()), prefix=Path(sys.prefix), is_own=True)
+    return _baked(own_versions(), Path(sys.executable), Path(sys.prefix), is_own=True)
 
 
 def environment_of(python: str) -> Baked:
@@ -64,7 +67,12 @@ def environment_of(python: str) -> Baked:
     """
     path = Path(python).absolute().with_name("python3")  # as nodes call it
     versions = read_client(path, "the sandbox's option for nodes").versions
-    return Baked(digest=baked_digest(versions), prefix=path.parents[1], is_own=False)
+    return _baked(versions, path, path.parents[1], is_own=False)
+
+
+def _baked(versions: Versions, python: Path, prefix: Path, *, is_own: bool) -> Baked:
+    labels = environment.baked_labels(environment.Baked(versions=versions, folder=folder_digest(python)))
+    return Baked(digest=environment.baked_digest(versions), prefix=prefix, is_own=is_own, labels=labels)
 
 
 def make_root(root: Path, plan: HostPlan, *, baked: Baked, disk: Path | None = None, programs: bool = True) -> None:
