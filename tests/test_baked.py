@@ -17,7 +17,7 @@ from surroundings import folders, held, settings_for
 
 from scherbelberg import ClusterSpec
 from scherbelberg.emulated import ANSWER, is_emulated
-from scherbelberg.environment import REQUIRED, Baked, Client, Versions, baked_in, baked_labels
+from scherbelberg.environment import Baked, Client, baked_in, baked_labels
 from scherbelberg.errors import VersionMismatch
 from scherbelberg.fitting import IMAGE, check_unchanged
 from scherbelberg.interpreter import folder_digest, own_client, own_versions
@@ -62,10 +62,8 @@ async def test_the_image_says_it(around: Settings) -> None:
 async def test_a_cloud_on_this_computer(world: tuple[SandboxThread, Drift], around: Settings) -> None:
     """An API on this computer whose images say nothing is a cloud: its nodes get an environment as anywhere."""
     world[1].change = lambda kind, row: row["labels"].clear() if kind == "images" else None
-    packages = {name: version for name, version in own_versions().packages.items() if name in REQUIRED}
-    who = evolve(own_client(), versions=Versions(python="3.13.1", packages=packages))
     try:
-        _, environment = await planned(around, ClusterSpec(), who)
+        _, environment = await planned(around, ClusterSpec(), own_client())
     except Exception as error:  # noqa: BLE001 - there is no channel here
         assert "127.0.0.1:9" in str(error)  # noqa: PT017 - one of two good ends
     else:
