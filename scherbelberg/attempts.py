@@ -7,9 +7,10 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from scherbelberg.errors import NoCapacity
-from scherbelberg.places import Place
-from scherbelberg.plan import ClusterPlan, NodePlan, plan_node
+from scherbelberg.places import Place, key_of
+from scherbelberg.plan import ClusterPlan, NodePlan, NodeRole, plan_node
 from scherbelberg.pricing import NOTHING, Price, total
+from scherbelberg.remedies import advice, remedies
 from scherbelberg.tried import Outcome, Tried
 
 #: How often a worker may fail: the first time it is replaced.
@@ -76,11 +77,13 @@ class Attempts:
         if failures > (_MOST_FAILURES if self.replaces and node.role == "worker" else 0):
             return None
         sold_out, been = self._sold_out, {(row.server_type, row.location) for row in own}
-        places = [one for one in self._candidates(name) if _key(one) not in sold_out and self._is_affordable(name, one)]
-        other = next((one for one in places if _key(one) not in been), None)
+        places = [
+            one for one in self._candidates(name) if key_of(one) not in sold_out and self._is_affordable(name, one)
+        ]
+        other = next((one for one in places if key_of(one) not in been), None)
         if other is not None or not own or own[-1].outcome != "failed":
             return other
-        return next((one for one in places if _key(one) == (node.server_type.name, node.location)), None)
+        return next((one for one in places if key_of(one) == (node.server_type.name, node.location)), None)
 
     def no_capacity(self, name: str) -> NoCapacity:
         """The error where there is no place left for a node.
@@ -89,17 +92,33 @@ class Attempts:
             name: The node; where it is to be there is no capacity.
         """
         node = self.node(name)
-        own = {(node.server_type.name, node.location), *(_key(place) for place in self._candidates(name))}
+        own = {(node.server_type.name, node.location), *(key_of(place) for place in self._candidates(name))}
         rows = [row for row in self.tried if row.outcome == "sold_out" and (row.server_type, row.location) in own]
         count, last = len({(row.server_type, row.location) for row in rows}), rows[-1]
         where = "the only place" if count == 1 else f"any of {count} places"
-        return NoCapacity(
+        found = remedies(self.plan, self._roles_without_place(node.role), self._sold_out)
+        error = NoCapacity(
             f"There is no capacity for node {name} in {where}; of {last.server_type} in {last.location} the cloud says:"
-            f" {last.said}. Allow more with --worker, --scheduler, --location or --max-hourly, or try again later.",
+            f" {last.said}. {advice(found, self.plan.currency)}",
             api_code="resource_unavailable",
             node=name,
             said=last.said,
         )
+        error.remedies = found
+        return error
+
+    def _roles_without_place(self, role: NodeRole) -> tuple[NodeRole, ...]:
+        """A role, and the other one as well if there is nothing for it either."""
+        kept: list[NodeRole] = []
+        for other in dict.fromkeys(node.role for node in self.plan.nodes):
+            keys = {key_of(place) for place in self._candidates(other)}
+            if other == role or keys <= self._sold_out:
+                kept.append(other)
+        return tuple(kept)
+
+    def anew(self) -> Attempts:
+        """Forget where there was no capacity, since there may be some by now."""
+        return evolve(self, tried=tuple(row for row in self.tried if row.outcome != "sold_out"))
 
     def moved(self, name: str, place: Place) -> Attempts:
         """Have a node somewhere else.
@@ -146,10 +165,6 @@ class Attempts:
     @property
     def _spent(self) -> Price:
         """The begun hours of what failed and was given back."""
-        prices = {_key(place): place.hourly for place in self.plan.candidates.worker}
+        prices = {key_of(place): place.hourly for place in self.plan.candidates.worker}
         rows = [(row.server_type, row.location) for row in self.tried if row.outcome == "failed"]
         return total(prices[key] for key in rows if key in prices)
-
-
-def _key(place: Place) -> tuple[str, str]:
-    return place.server_type.name, place.location

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from scherbelberg.exitcodes import ExitCode
 from scherbelberg.tried import Tried
+
+if TYPE_CHECKING:
+    from scherbelberg.remedies import Remedy
 
 #: Of a table of differences.
 _MOST_ROWS = 19
@@ -151,8 +154,13 @@ class QuotaReached(CloudError):
 
 
 class NoCapacity(CloudError):
-    """What was asked for is not available in this place now."""
+    """What was asked for is not available in this place now.
 
+    Attributes:
+        remedies: What there is instead, the best first.
+    """
+
+    remedies: tuple[Remedy, ...] = ()
     exit_code = ExitCode.CAPACITY
     code = "capacity"
 

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from decimal import Decimal
-from itertools import zip_longest
+from itertools import product, zip_longest
+from typing import Literal
 
 from attrs import evolve, frozen
 
 from scherbelberg.catalog import Catalog, Image, ServerType
 from scherbelberg.choice import check_system, find_image, find_location, find_type, is_wanted, pick_image
 from scherbelberg.errors import BadInput
-from scherbelberg.pricing import Price, Tariff, total
+from scherbelberg.pricing import Price, Tariff, enough, total
 from scherbelberg.spec import ClusterSpec
 
 #: Where nothing was asked for, only this network zone is looked at: others cost more and lie far away.
@@ -25,6 +27,8 @@ LEAST_MEMORY_BYTES = 4 * 2**30
 #: nobody named.
 MOST_PLACES = 12
 DEAREST = 2
+#: Most places that are tried where the user says what all of it may cost.
+MOST_WITHIN = 60
 
 
 @frozen(kw_only=True)
@@ -68,21 +72,39 @@ class Candidates:
     Args:
         scheduler: For the scheduler.
         worker: For workers; the first is in the same location as the scheduler's first.
+        scheduler_beyond: Where the scheduler could be if the user allowed it: other types, other locations, dearer.
+        worker_beyond: The same of workers.
     """
 
     scheduler: tuple[Place, ...]
     worker: tuple[Place, ...]
+    scheduler_beyond: tuple[Place, ...] = ()
+    worker_beyond: tuple[Place, ...] = ()
+
+    def beyond(self, role: Literal["scheduler", "worker"]) -> tuple[Place, ...]:
+        """Where nodes of a role could be if the user allowed it, the best first.
+
+        Args:
+            role: Which.
+        """
+        return self.scheduler_beyond if role == "scheduler" else self.worker_beyond
 
     def of(self, architectures: Iterable[str]) -> Candidates:
-        """Those with certain processors.
+        """Those with certain processors; what could be besides would have an environment of its own.
 
         Args:
             architectures: Which.
         """
         known = set(architectures)
+
+        def of(places: tuple[Place, ...]) -> tuple[Place, ...]:
+            return tuple(place for place in places if place.architecture in known)
+
         return Candidates(
-            scheduler=tuple(place for place in self.scheduler if place.architecture in known),
-            worker=tuple(place for place in self.worker if place.architecture in known),
+            scheduler=of(self.scheduler),
+            worker=of(self.worker),
+            scheduler_beyond=self.scheduler_beyond,
+            worker_beyond=self.worker_beyond,
         )
 
 
@@ -90,7 +112,8 @@ def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection
     """List the places where the nodes of a cluster can be.
 
     Named types are tried one after the other, each in one location after the other. Where no type is named, the
-    cheapest comes first, what is not in stock last; with named locations, the best of each in turn.
+    cheapest comes first, what is not in stock last; with named locations, the best of each in turn. What nobody named
+    costs at most `DEAREST` times the first, or what the user says that all of it may cost.
 
     Args:
         spec: What the user wants.
@@ -98,7 +121,7 @@ def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection
         architectures: Processors that the environment which the user named is for; None for all.
 
     Returns:
-        At least one place for each kind of node, and no more than `MOST_PLACES`.
+        At least one place for each kind of node, and no more than `MOST_PLACES`, or `MOST_WITHIN` a stated price.
 
     Raises:
         BadInput: Type or location unknown, or nothing fits, or nothing is cheap enough.
@@ -162,10 +185,52 @@ def _candidates(spec: ClusterSpec, catalog: Catalog) -> Candidates:
     scheduler, worker = _best(pairs, spec, catalog.currency)
     if lead is None:  # nobody asked for several kinds of processors, which need an environment each
         schedulers, workers = (_like(worker, places, spec) for places in (schedulers, workers))
+    least = [min(place.hourly.gross for place in places) for places in (schedulers, workers)]
+    others = (spec.workers * least[1], least[0] + (spec.workers - 1) * least[1])
+    best_schedulers = _first(scheduler, schedulers, spec, is_named=bool(named), others=others[0])
+    best_workers = _first(worker, workers, spec, is_named=bool(spec.worker), others=others[1])
     return Candidates(
-        scheduler=_first(scheduler, schedulers, is_named=bool(named)),
-        worker=_first(worker, workers, is_named=bool(spec.worker)),
+        scheduler=best_schedulers,
+        worker=best_workers,
+        scheduler_beyond=_beyond(best_schedulers, schedulers, is_named=bool(named), spec=spec, catalog=catalog),
+        worker_beyond=_beyond(best_workers, workers, is_named=bool(spec.worker), spec=spec, catalog=catalog),
     )
+
+
+def _beyond(
+    best: tuple[Place, ...], places: tuple[Place, ...], *, is_named: bool, spec: ClusterSpec, catalog: Catalog
+) -> tuple[Place, ...]:
+    """Where nodes could be besides: what is left in the same locations, in others of their zone, other processors."""
+    first = best[0]
+    zone = catalog.zones[first.location]
+    named = _locations(spec, catalog)
+    elsewhere = tuple(name for name, other in catalog.zones.items() if other == zone and name not in named)
+    like = evolve(spec, location=(), max_hourly=None)
+    found = list(places)
+    for lead, locations in product((first.server_type.name, None), (named, elsewhere)):
+        with suppress(BadInput):
+            found += _places((), lead, locations, like, catalog)
+    kind = first.server_type
+    fitting = [one for one in dict.fromkeys(found) if one not in best]
+    known = {one.server_type for one in best}
+    if is_named:  # who named a type wants at least so much; what costs more is better than what was tried before
+        fitting = [one for one in fitting if one.server_type in known or _is_as_large(one.server_type, kind)]
+
+    def rank(one: Place) -> tuple[bool, ...]:
+        is_new = is_named and one.server_type not in known
+        is_cheaper = is_new and one.hourly.net <= first.hourly.net
+        return one.architecture != first.architecture, is_cheaper, is_new, one.location in elsewhere
+
+    return tuple(sorted(fitting, key=lambda one: (rank(one), _worth(one))))
+
+
+def _is_as_large(one: ServerType, other: ServerType) -> bool:
+    return one.cores >= other.cores and one.memory_bytes >= other.memory_bytes
+
+
+def key_of(place: Place) -> tuple[str, str]:
+    """Server type and location of a place, by name."""
+    return place.server_type.name, place.location
 
 
 def _best(pairs: list[tuple[Place, Place]], spec: ClusterSpec, currency: str) -> tuple[Place, Place]:
@@ -174,7 +239,7 @@ def _best(pairs: list[tuple[Place, Place]], spec: ClusterSpec, currency: str) ->
     fitting = [pair for pair, price in zip(pairs, prices, strict=True) if price <= (spec.max_hourly or price)]
     if not fitting:
         raise BadInput(
-            f"1 scheduler and {spec.workers} workers cost at least {min(prices):.4f} {currency} an hour gross, more"
+            f"1 scheduler and {spec.workers} workers cost at least {enough(min(prices))} {currency} an hour gross, more"
             f" than --max-hourly {spec.max_hourly}: ask for fewer or smaller machines, or allow more."
         )
     if spec.location:
@@ -193,9 +258,23 @@ def _like(best: Place, places: tuple[Place, ...], spec: ClusterSpec) -> tuple[Pl
     return _sorted([one for one in places if one.architecture == best.architecture], (), spec.location)
 
 
-def _first(best: Place, places: tuple[Place, ...], *, is_named: bool) -> tuple[Place, ...]:
-    others = (one for one in places if one != best)
-    return (best, *(one for one in others if is_named or one.hourly.gross <= DEAREST * best.hourly.gross))[:MOST_PLACES]
+def _first(
+    best: Place, places: tuple[Place, ...], spec: ClusterSpec, *, is_named: bool, others: Decimal
+) -> tuple[Place, ...]:
+    """The best place and those that come next, as far as their price is what the user expects.
+
+    Args:
+        best: The best.
+        places: All.
+        spec: What the user wants.
+        is_named: Whether they have named the types.
+        others: What the other nodes cost an hour at least, gross.
+    """
+    if spec.max_hourly is not None and not is_named:
+        most = spec.max_hourly - others
+        return (best, *(one for one in places if one != best and one.hourly.gross <= most))[:MOST_WITHIN]
+    rest = (one for one in places if one != best)
+    return (best, *(one for one in rest if is_named or one.hourly.gross <= DEAREST * best.hourly.gross))[:MOST_PLACES]
 
 
 def _places(

@@ -15,7 +15,7 @@ from scherbelberg.catalog import Catalog, Image, ServerType
 from scherbelberg.envlock import PLATFORMS
 from scherbelberg.errors import BadInput
 from scherbelberg.places import Candidates, Place, candidates
-from scherbelberg.pricing import Bill, Price, Tariff, bill, total
+from scherbelberg.pricing import Bill, Price, Tariff, bill, enough, total
 from scherbelberg.spec import AUTO, ClusterSpec
 
 MANAGED_BY = "scherbelberg"
@@ -230,7 +230,7 @@ def check_total(plan: ClusterPlan) -> None:
         raise BadInput(f"Without a time to live no cluster stays below {spec.max_total} {costs.currency}: give --ttl.")
     if costs.at_most.gross > spec.max_total:
         raise BadInput(
-            f"Within its time to live the cluster could cost {costs.at_most.gross:.4f} {costs.currency} gross,"
+            f"Within its time to live the cluster could cost {enough(costs.at_most.gross)} {costs.currency} gross,"
             f" more than --max-total {spec.max_total}: ask for fewer or smaller machines, or a shorter --ttl."
         )
 

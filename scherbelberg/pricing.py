@@ -13,11 +13,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
 
 from attrs import frozen
 
 _HOUR_S = 3600
+_SHOWN = Decimal("0.0001")
 
 
 @frozen(kw_only=True)
@@ -95,6 +96,15 @@ def read_price(row: Mapping[str, str]) -> Price:
 def write_price(price: Price) -> dict[str, str]:
     """A price as JSON values: decimal text, never a binary fraction."""
     return {"net": f"{price.net:f}", "gross": f"{price.gross:f}"}
+
+
+def enough(amount: Decimal) -> Decimal:
+    """An amount as people write it that is not below a given one, which rounding could be.
+
+    Args:
+        amount: That one.
+    """
+    return amount.quantize(_SHOWN, rounding=ROUND_CEILING)
 
 
 def total(prices: Iterable[Price]) -> Price:

@@ -18,6 +18,7 @@ from scherbelberg.holdings import Holding, selector
 from scherbelberg.links import Links
 from scherbelberg.payload import user_data
 from scherbelberg.plan import Identity, NodePlan, server_request, time_label
+from scherbelberg.queueing import Queue
 from scherbelberg.record import Credentials, Manifest, new_record
 from scherbelberg.teardown import Before, Note, delete_servers, inventory
 from scherbelberg.tried import Outcome
@@ -61,6 +62,7 @@ class Renting:
         self._note_gone = note
         self._before = before
         self._gate = asyncio.Semaphore(_AT_ONCE)
+        self._queue = Queue(attempts.plan.spec.wait_s)
         self._has_scheduler = asyncio.Event()
 
     async def renew(self) -> None:
@@ -117,12 +119,33 @@ class Renting:
         spec = self.attempts.plan.spec
         if name != "scheduler" and spec.least_workers < spec.workers:
             await self._has_scheduler.wait()  # where a limit leaves room for some, one of them has to be the scheduler
-        async with self._gate:
-            with happening(Phase.RENT, name):
-                created = await self._rent(name, ids)
+        with happening(Phase.RENT, name):
+            created = await self._rent_in_time(name, ids)
         if name == "scheduler":
             self._has_scheduler.set()
         return created
+
+    async def _rent_in_time(self, name: str, ids: Mapping[str, int]) -> Created:
+        """Rent a server for a node, and wait for one as long as the user wants to."""
+        while True:
+            try:
+                async with self._gate:  # whoever waits lets others pass
+                    return await self._rent(name, ids)
+            except NoCapacity as error:
+                if not await self._queue.wait(lambda rest: self._tell_rest(name, rest), self._ask_anew):
+                    raise
+                lack = error
+            place = self.attempts.next_place(name)
+            if place is None:
+                raise lack
+            self.attempts = self.attempts.moved(name, place)
+            self._remember(name)
+
+    def _tell_rest(self, name: str, rest: str) -> None:
+        self._tell(Event(phase=Phase.RENT, state="progress", node=name, detail=f"no capacity; {rest}"))
+
+    def _ask_anew(self) -> None:
+        self.attempts = self.attempts.anew()
 
     async def _rent(self, name: str, ids: Mapping[str, int]) -> Created:
         planted = user_data(self._credentials.planted[name])

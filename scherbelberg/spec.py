@@ -89,7 +89,7 @@ def _check_workers(instance: object, attribute: object, value: int) -> None:
 
 def _check_time(instance: object, attribute: Attribute[Any], value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or not 0 < value <= LONGEST_TTL_S):
-        what = {"ttl_s": "A time to live", "idle_s": "An idle time"}[attribute.name]
+        what = {"ttl_s": "A time to live", "idle_s": "An idle time", "wait_s": "A wait"}[attribute.name]
         raise BadInput(
             f"{what} of {value} s cannot be: use a whole number of seconds above 0, up to ten years, or none."
         )
@@ -323,6 +323,7 @@ class ClusterSpec:
         image: Image name, or None for the pinned one, or the newest Ubuntu LTS where that is gone.
         network_range: IPv4 range of the private network.
         max_hourly: The most that all of it may cost an hour, gross, in the account's currency, or None for any amount.
+        wait_s: Seconds for which machines that there are none of are asked for again and again, or None not to wait.
         ttl_s: Seconds after which the cluster counts as forgotten, or None for never.
         idle_s: Seconds without work after which it does, too, or None for never.
         warden: Whether its scheduler gets the API token and gives the cluster back by itself when it is forgotten.
@@ -355,6 +356,7 @@ class ClusterSpec:
     image: str | None = None
     network_range: str = field(default=DEFAULT_RANGE, converter=check_network_range)
     max_hourly: Decimal | None = field(default=None, converter=_read_amount)
+    wait_s: int | None = field(default=None, validator=_check_time)
     ttl_s: int | None = field(default=12 * 3600, validator=_check_time)
     idle_s: int | None = field(default=None, validator=_check_time)
     warden: bool = False

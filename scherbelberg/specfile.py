@@ -40,6 +40,7 @@ _KINDS = {
     "image": _TEXT,
     "network_range": _TEXT,
     "max_hourly": _MONEY,
+    "wait_s": _EITHER,
     "ttl_s": _EITHER,
     "idle_s": _EITHER,
     "warden": _YES_NO,
@@ -121,7 +122,7 @@ def read_spec(text: str, *, source: str) -> dict[str, Any]:
     _check_keys(found, [one.name for one in fields(ClusterSpec)], source)
     for name, value in found.items():
         _check_kind(name, value, _KINDS[name], source)
-    for name in ("ttl_s", "idle_s"):
+    for name in ("wait_s", "ttl_s", "idle_s"):
         if isinstance(found.get(name), str):
             found[name] = read_duration(found[name])
     for name, kind in (("ports", Ports), ("timeouts", Timeouts)):

@@ -50,6 +50,7 @@ FLOORS = {
     "thought": {
         "pricing",
         "attempts",
+        "remedies",
         "catalog",
         "offers",
         "choice",
@@ -119,6 +120,7 @@ FLOORS = {
         "idleness",
         "ordering",
         "renting",
+        "queueing",
         "installing",
         "roster",
         "selecting",

@@ -141,8 +141,8 @@ def test_no_capacity_anywhere() -> None:
     error = attempts.no_capacity("worker001")
     assert (error.node, error.api_code) == ("worker001", "resource_unavailable")
     assert error.message == (
-        "There is no capacity for node worker001 in any of 2 places; of cx23 in fsn1 the cloud says: no. Allow more"
-        " with --worker, --scheduler, --location or --max-hourly, or try again later."
+        "There is no capacity for node worker001 in any of 2 places; of cx23 in fsn1 the cloud says: no. Take cx23 in"
+        " nbg1 instead (0.0346 EUR an hour gross in all) by adding --location nbg1, or wait for it with --wait 30m."
     )
 
 

@@ -216,7 +216,7 @@ def test_processors_of_the_environment() -> None:
             ClusterSpec(location="nbg1", max_hourly="0.035", env="my.lock"),
             "arm",
             (
-                "1 scheduler and 2 workers cost at least 0.0374 EUR an hour gross, more than --max-hourly 0.035: ask"
+                "1 scheduler and 2 workers cost at least 0.0375 EUR an hour gross, more than --max-hourly 0.035: ask"
                 " for fewer or smaller machines, or allow more. The environment 'my.lock' is for arm processors alone:"
                 " with one for others as well there would be machines."
             ),

@@ -282,6 +282,7 @@ def test_defaults() -> None:
         "image": None,
         "network_range": "10.0.0.0/16",
         "max_hourly": None,
+        "wait_s": None,
         "ttl_s": 43200,
         "idle_s": None,
         "warden": False,

@@ -23,7 +23,7 @@ from scherbelberg.whereabouts import HERE, resolved
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 #: Options that are fields of the wishes, and the field's name where it is another.
-_FIELDS = {"ttl": "ttl_s", "idle": "idle_s"}
+_FIELDS = {"wait": "wait_s", "ttl": "ttl_s", "idle": "idle_s"}
 _RANGES = ("ssh_from", "direct")
 _OPTIONS = (
     prefix_option,
@@ -50,6 +50,12 @@ _OPTIONS = (
     ),
     click.option(
         "--max-hourly", metavar="AMOUNT", help="Refuse, and never take, what makes all of it cost more an hour, gross."
+    ),
+    click.option(
+        "--wait",
+        default="none",
+        show_default=True,
+        help="Where there is no capacity, ask again for so long: 30m, 2h, seconds, or none.",
     ),
     click.option("--image", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or the newest]"),
     click.option(
@@ -169,7 +175,13 @@ def _from_file(path: Path | None) -> dict[str, Any]:
 
 def _from_options(context: click.Context) -> dict[str, Any]:
     """Fields that the command line sets; what it leaves to defaults is the file's or `ClusterSpec`'s business."""
-    readers = {"processes": _processes, "resources": read_resources, "ttl": read_duration, "idle": read_duration}
+    readers = {
+        "processes": _processes,
+        "resources": read_resources,
+        "wait": read_duration,
+        "ttl": read_duration,
+        "idle": read_duration,
+    }
     names = (
         "prefix",
         "workers",
@@ -188,6 +200,7 @@ def _from_options(context: click.Context) -> dict[str, Any]:
         "threads",
         "memory_limit",
         "resources",
+        "wait",
         "ttl",
         "idle",
         "warden",
