@@ -37,7 +37,7 @@ from scherbelberg.sharing import export_cluster
 from scherbelberg.spec import ClusterSpec
 from scherbelberg.threadloop import carried, private_loop
 from scherbelberg.told import Log, told
-from scherbelberg.uploads import send
+from scherbelberg.uploads import load_daskclient, send
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
@@ -200,6 +200,7 @@ class Cluster(Handle):
         """
         ours, allowed = matched(self._links.manifest), self._links.manifest.environment.allowed
         door = await self.door()
+        await load_daskclient()
         from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
         if asynchronous:

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import os
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -18,10 +20,16 @@ from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRec
 from scherbelberg.reminding import Reminder
 from scherbelberg.remote import Remote
 from scherbelberg.store import Folder
+from scherbelberg.threadloop import private_loop
 from scherbelberg.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from scherbelberg.transport import Transport
+
+
+#: What has connections that stay, and how long the end of the program waits for their end, in seconds.
+_OPEN: set[Links] = set()
+_END_S = 5.0
 
 
 class Links:
@@ -72,6 +80,7 @@ class Links:
             NodeUnreachable: It has no address yet.
         """
         if name not in self._remotes:
+            _OPEN.add(self)
             self._remotes[name] = self._new_remote(name)
         return self._remotes[name]
 
@@ -141,6 +150,7 @@ class Links:
 
     async def close(self) -> None:
         """Close all tunnels and connections."""
+        _OPEN.discard(self)
         self._reminder.end()
         if self._door is not None:
             self._door.shut.set()  # before clients find their connections cut
@@ -151,6 +161,26 @@ class Links:
         remotes, self._remotes = self._remotes, {}
         for remote in remotes.values():
             await remote.close()
+
+
+def _close_all() -> None:
+    """At the end of the program, close what nobody has closed: a loop that ends would complain of each connection."""
+
+    async def closed(links: tuple[Links, ...]) -> None:
+        for one in links:
+            with suppress(Exception):
+                await one.close()
+
+    if _OPEN:
+        private_loop().submit(closed(tuple(_OPEN))).wait(_END_S)
+
+
+# Registered when this is imported: after the private loop's own end, so that it runs before that, and before what the
+# user registers, so that it runs after that.
+atexit.register(_close_all)
+if hasattr(os, "register_at_fork"):
+    # A forked child has no part in its parent's connections.
+    os.register_at_fork(after_in_child=_OPEN.clear)
 
 
 def find_node(manifest: Manifest, name: str) -> NodeRecord:

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
 
 from attrs import frozen
@@ -45,10 +47,16 @@ async def send(door: Door, path: Path, *, within_s: float) -> None:
     Raises:
         BadInput: It cannot be imported there.
     """
+    await load_daskclient()
     from scherbelberg import daskclient  # noqa: PLC0415 - heavy
 
     with packed(path) as upload:
         await daskclient.upload(door, file=upload.file, modules=upload.modules, within_s=within_s)
+
+
+async def load_daskclient() -> None:
+    """Load Dask's client, which takes a second of computing, in a thread: no loop stands still for it."""
+    await asyncio.to_thread(import_module, "scherbelberg.daskclient")
 
 
 @contextmanager
