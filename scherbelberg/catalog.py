@@ -7,6 +7,7 @@ Source of the fields: the API's description at https://docs.hetzner.cloud, as of
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Literal
@@ -234,6 +235,7 @@ class Server(Resource):
         created_s: When it was made, as epoch seconds of the API's clock.
         has_ipv4: Whether it has a public IPv4 address, which is paid for.
         public_ip: That address, or None also if it has none.
+        public_ipv6: Its public IPv6 address, the first of its network, or None also if it has none.
         private_ips: Number of each network that it is attached to, to its address there.
         primary_ip: The cloud's number for its public IPv4 address, or None also if it has none.
         floating_ips: Numbers of the floating addresses that lead to it.
@@ -247,6 +249,7 @@ class Server(Resource):
     has_ipv4: bool | None
     public_ip: str | None
     private_ips: Mapping[int, str] = field(hash=False)
+    public_ipv6: str | None = None
     primary_ip: int | None = None
     floating_ips: tuple[int, ...] = field(default=(), converter=_as_tuple)
     volumes: tuple[int, ...] = field(default=(), converter=_as_tuple)
@@ -295,6 +298,7 @@ def read_resource(kind: Kind, row: Json) -> Resource:
         created_s=_read_time(row.get("created")),
         has_ipv4=_has_ipv4(row),
         public_ip=_text(row, "public_net", "ipv4", "ip"),
+        public_ipv6=_first_address(_text(row, "public_net", "ipv6", "ip")),
         private_ips=dict(_read_private(row.get("private_net"))),
         primary_ip=next(iter(_numbers([_inner(row, "public_net", "ipv4", "id")])), None),
         floating_ips=_numbers(_rows(_inner(row, "public_net", "floating_ips"))),
@@ -312,6 +316,14 @@ def _inner(row: Any, *path: str) -> Any:
 def _text(row: Any, *path: str) -> str | None:
     found = _inner(row, *path)
     return found if isinstance(found, str) and found else None
+
+
+def _first_address(network: str | None) -> str | None:
+    """The address that a machine has in its own IPv6 network."""
+    try:
+        return None if network is None else str(ipaddress.IPv6Network(network, strict=False)[1])
+    except (ValueError, IndexError):
+        return None
 
 
 def _has_ipv4(row: Json) -> bool | None:

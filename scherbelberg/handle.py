@@ -60,6 +60,7 @@ class Handle:
             role=record.role,
             server_type=record.server_type,
             public_ip=record.public_ip,
+            public_ipv6=record.public_ipv6,
             private_ip=record.private_ip,
             links=self._links,
             settings=self._settings,

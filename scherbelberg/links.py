@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from scherbelberg.daskdoor import Door
+from scherbelberg.dialing import ways
 from scherbelberg.errors import NodeNotFound, NodeUnreachable
 from scherbelberg.plan import dashboard_host
 from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
@@ -86,11 +87,12 @@ class Links:
 
     def _new_remote(self, name: str) -> Remote:
         record = self.node(name)
-        if record.public_ip is None:
+        if not ways(record.public_ip, record.public_ipv6):
             raise NodeUnreachable(f"Node {name} has no public address yet.", node=name)
         return Remote(
             node=name,
             host=record.public_ip,
+            host_ipv6=record.public_ipv6,
             port=self.manifest.ssh_port,
             key=self._ssh_key,
             host_keys=lambda: self.node(name).host_keys,

@@ -295,7 +295,9 @@ class _Making:
             raise TypeError("what is made among the servers is a server")
         self._roster.rented(name, created.resource, created.actions, network=self._ids["networks"])
         record = self.links.node(name)
-        self.links.manifest = self.links.manifest.with_node(evolve(record, public_ip=created.resource.public_ip))
+        self.links.manifest = self.links.manifest.with_node(
+            evolve(record, public_ip=created.resource.public_ip, public_ipv6=created.resource.public_ipv6)
+        )
         node = self._renting.attempts.node(name)
         server = created.resource
         set_up = despite_standstills(lambda: self._installer.set_up(node, server), *_NODE_ERRORS)

@@ -48,7 +48,8 @@ class Node:
         name: ``scheduler``, ``worker000``, ...
         role: ``scheduler`` or ``worker``.
         server_type: What is rented.
-        public_ip: Address for SSH, or None.
+        public_ip: IPv4 address for SSH, or None.
+        public_ipv6: IPv6 address for SSH, which is taken where this computer has no way by IPv4, or None.
         private_ip: Address in the cluster's network, or None.
         links: The cluster's connections.
         settings: The surroundings.
@@ -58,6 +59,7 @@ class Node:
     role: str
     server_type: str
     public_ip: str | None
+    public_ipv6: str | None
     private_ip: str | None
     _links: Links = field(repr=False, eq=False)
     _settings: Settings = field(repr=False, eq=False)

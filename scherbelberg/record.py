@@ -59,7 +59,8 @@ class NodeRecord:
         server_type: What is rented, by name.
         location: Where, or empty for where the cluster is.
         host_keys: Public host keys that may be met, one line each.
-        public_ip: Address for SSH, or None while unknown.
+        public_ip: IPv4 address for SSH, or None while unknown.
+        public_ipv6: IPv6 address for SSH, or None while unknown.
         private_ip: Address in the cluster's network, or None while unknown.
         lock: Digest of the environment that it said it has.
         script: Digest of the scripts that it said it runs.
@@ -71,6 +72,7 @@ class NodeRecord:
     server_type: str
     host_keys: tuple[str, ...]
     public_ip: str | None = None
+    public_ipv6: str | None = None
     private_ip: str | None = None
     location: str = ""
     lock: str = ""

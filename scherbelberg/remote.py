@@ -8,6 +8,7 @@ Nothing of the user's own SSH configuration, agent, keys or known hosts is used.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
@@ -21,6 +22,7 @@ import asyncssh
 
 from scherbelberg.awake import CLOCK
 from scherbelberg.commandresult import CommandResult
+from scherbelberg.dialing import dial, ways
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.reachability import (
     Failure,
@@ -49,7 +51,8 @@ class Remote:
 
     Args:
         node: The node's name, for errors.
-        host: Its address.
+        host: Its IPv4 address, or None.
+        host_ipv6: Its IPv6 address, or None.
         port: Where it takes SSH.
         key: Our private key, in OpenSSH's format.
         host_keys: Returns the public host keys that are accepted at the time of asking.
@@ -63,14 +66,17 @@ class Remote:
         self,
         *,
         node: str,
-        host: str,
+        host: str | None,
         port: int,
         key: str,
         host_keys: Callable[[], Iterable[str]],
+        host_ipv6: str | None = None,
         answered_s: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.node = node
-        self._host = host
+        self._addresses = (host, host_ipv6)
+        #: What is tried at present, for people.
+        self._host = host or host_ipv6 or "no address"
         self._port = port
         self._key = _read_key(key)
         self._host_keys = host_keys
@@ -179,13 +185,11 @@ class Remote:
             raise
 
     async def _dial(self) -> socket.socket:
-        line = socket.socket(socket.AF_INET6 if ":" in self._host else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            line.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(line, (self._host, self._port))
-        except BaseException:
-            line.close()
-            raise
+        addresses = ways(*self._addresses)
+        self._host = addresses[0]
+        line = await dial(addresses, self._port)
+        with contextlib.suppress(OSError):  # it is cut already, which shows soon enough
+            self._host = line.getpeername()[0]
         return line
 
     async def _log_in(self, line: socket.socket) -> asyncssh.SSHClientConnection:

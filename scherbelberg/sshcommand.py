@@ -11,7 +11,9 @@ from scherbelberg.payload import command
 from scherbelberg.record import KNOWN_HOSTS, SSH_KEY, NodeRecord
 
 
-def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[str, ...]) -> list[str]:
+def ssh_arguments(
+    folder: Path, record: NodeRecord, *, port: int, words: tuple[str, ...], host: str | None = None
+) -> list[str]:
     """Write the argument list, without the program's name.
 
     Nothing of the user's own SSH configuration is used. The node is known by its name in the cluster, since addresses
@@ -22,6 +24,7 @@ def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[s
         record: The node.
         port: Where it takes SSH.
         words: The command, joined with spaces for the node's shell as OpenSSH does; none for a login.
+        host: Which of its addresses is taken; None for IPv4.
 
     Raises:
         NodeUnreachable: The node has no address yet.
@@ -29,11 +32,18 @@ def ssh_arguments(folder: Path, record: NodeRecord, *, port: int, words: tuple[s
     """
     inside = command("enter", "bash", "-c", " ".join(words)) if words else command("enter")
     options = ["-F", "none", "-p", str(port), *_options(folder, record.name)]
-    return [*options, *([] if words else ["-t"]), _login(record), inside]
+    return [*options, *([] if words else ["-t"]), f"root@{_address(record, host)}", inside]
 
 
 def scp_arguments(
-    folder: Path, record: NodeRecord, *, port: int, sources: tuple[str, ...], target: str, recursive: bool
+    folder: Path,
+    record: NodeRecord,
+    *,
+    port: int,
+    sources: tuple[str, ...],
+    target: str,
+    recursive: bool,
+    host: str | None = None,
 ) -> list[str]:
     """Write the argument list of scp, which copies between this computer and one node.
 
@@ -44,12 +54,13 @@ def scp_arguments(
         sources: What is copied; paths on the node begin with its name and a colon.
         target: Where to, likewise.
         recursive: Whether folders are copied with all that is in them.
+        host: Which of its addresses is taken; None for IPv4.
 
     Raises:
         NodeUnreachable: The node has no address yet.
         BadInput: OpenSSH cannot be told of the folder.
     """
-    paths = [_place(text, record) for text in (*sources, target)]
+    paths = [_place(text, record, host) for text in (*sources, target)]
     options = ["-F", "none", "-P", str(port), *_options(folder, record.name), *(["-r"] if recursive else [])]
     return [*options, "--", *paths]
 
@@ -70,18 +81,20 @@ def split_place(text: str) -> tuple[str | None, str]:
     return node, path
 
 
-def _place(text: str, record: NodeRecord) -> str:
+def _place(text: str, record: NodeRecord, host: str | None) -> str:
     node, path = split_place(text)
     if node is not None:
-        return f"{_login(record)}:{path}"
+        address = _address(record, host)
+        return f"root@{f'[{address}]' if ':' in address else address}:{path}"
     # A drive of Windows aside, scp takes what has a colon before any slash for a machine's.
     return f"./{text}" if ":" in text.partition("/")[0][2:] or text.startswith(":") else text
 
 
-def _login(record: NodeRecord) -> str:
-    if record.public_ip is None:
+def _address(record: NodeRecord, host: str | None) -> str:
+    address = host or record.public_ip
+    if address is None:
         raise NodeUnreachable(f"Node {record.name} has no public address yet.", node=record.name)
-    return f"root@{record.public_ip}"
+    return address
 
 
 def _options(folder: Path, alias: str) -> list[str]:

@@ -46,7 +46,8 @@ class Node:
         name: ``scheduler``, ``worker000``, ...
         role: ``scheduler`` or ``worker``.
         server_type: What is rented.
-        public_ip: Address for SSH, or None.
+        public_ip: IPv4 address for SSH, or None.
+        public_ipv6: IPv6 address for SSH, which is taken where this computer has no way by IPv4, or None.
         private_ip: Address in the cluster's network, or None.
         inner: The same for use with await.
     """
@@ -55,6 +56,7 @@ class Node:
     role: str
     server_type: str
     public_ip: str | None
+    public_ipv6: str | None
     private_ip: str | None
     _inner: node.Node = field(repr=False, eq=False)
 
@@ -285,6 +287,7 @@ def _node(inner: node.Node) -> Node:
         role=inner.role,
         server_type=inner.server_type,
         public_ip=inner.public_ip,
+        public_ipv6=inner.public_ipv6,
         private_ip=inner.private_ip,
         inner=inner,
     )

@@ -56,7 +56,7 @@ class NoHosts:
         assert plan.snapshot is None or plan.snapshot in self.snapshots
         self.up[plan.number] = None
 
-    async def power_on(self, number: int, address: str | None) -> None:
+    async def power_on(self, number: int, address: str | None, address_ipv6: str | None = None) -> None:
         """Give a host power."""
         assert self.up[number] is None
         self._powered[number] = (address,)

@@ -66,6 +66,7 @@ def test_a_node_is_a_value(cluster: sync.Cluster) -> None:
     assert (node.name, node.role) == ("worker000", "worker")
     assert repr(node) == (
         f"Node(name='worker000', role='worker', server_type='{node.server_type}', public_ip='{node.public_ip}',"
+        f" public_ipv6='{node.public_ipv6}',"
         f" private_ip='{node.private_ip}')"
     )
     with pytest.raises(NodeNotFound, match="no node 'worker001'; it has: scheduler, worker000"):

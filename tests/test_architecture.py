@@ -96,6 +96,7 @@ FLOORS = {
         "shipped",
         "transport",
         "cloud",
+        "dialing",
         "remote",
         "tunnel",
         "processes",

@@ -225,11 +225,31 @@ def test_read_server() -> None:
         created_s=1794992800,
         has_ipv4=True,
         public_ip="198.51.100.1",
+        public_ipv6="2001:db8::1",
         private_ips={9: "10.0.0.2"},
         primary_ip=7,
         floating_ips=(8,),
         volumes=(5, 6),
     )
+
+
+@pytest.mark.parametrize(
+    ("network", "expected"),
+    [
+        ("2001:db8:1:2::/64", "2001:db8:1:2::1"),
+        ("2001:db8:1:2::5/64", "2001:db8:1:2::1"),
+        ("2001:db8::7/128", None),
+        ("198.51.100.1", None),
+        ("", None),
+        (None, None),
+        (5, None),
+    ],
+)
+def test_ipv6_address(network: object, expected: str | None) -> None:
+    """Of the network that the cloud names, a machine has the first address; what is none is nothing."""
+    server = read_resource("servers", _SERVER | {"public_net": {"ipv4": None, "ipv6": {"ip": network}}})
+    assert isinstance(server, Server)
+    assert server.public_ipv6 == expected
 
 
 def test_read_server_without_addresses() -> None:

@@ -70,6 +70,14 @@ def test_command() -> None:
     ]
 
 
+def test_ipv6() -> None:
+    """OpenSSH is given an IPv6 address as it is, scp within brackets, since a colon ends it there."""
+    host = "2001:db8::1"
+    assert f"root@{host}" in ssh_arguments(_FOLDER, _NODE, port=22, words=(), host=host)
+    there = scp_arguments(_FOLDER, _NODE, port=22, sources=("a", "b"), target="scheduler:c", recursive=False, host=host)
+    assert there[-1] == "root@[2001:db8::1]:c"
+
+
 def test_copy() -> None:
     """Copies use the same options as logins; places on the node get its address, and no path becomes an option."""
     options = ["-P" if word == "-p" else word for word in _OPTIONS]

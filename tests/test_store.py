@@ -93,6 +93,7 @@ _RECORDS = st.builds(
     server_type=_TEXT,
     host_keys=st.lists(_TEXT, max_size=3).map(tuple),
     public_ip=st.none() | _TEXT,
+    public_ipv6=st.none() | _TEXT,
     private_ip=st.none() | _TEXT,
 )
 _SPECS = st.builds(

@@ -92,6 +92,7 @@ def _nodes(holding: Holding, manifest: Manifest | None, costs: list[Cost | None]
             "server_type": server.server_type,
             "location": server.location,
             "public_ip": server.public_ip,
+            "public_ipv6": server.public_ipv6,
             "private_ip": holding.private_ip(server),
             "status": server.status,
             **_prices(its_cost, {}),

@@ -43,19 +43,22 @@ def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> 
     """
     check_prefix(prefix)
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.dialing import first_way  # noqa: PLC0415
     from scherbelberg.links import find_node  # noqa: PLC0415
     from scherbelberg.sshcommand import scp_arguments  # noqa: PLC0415
 
     name = _only_node(sources, target)
     folder = folder_of(prefix)
     manifest = folder.read()
+    record = find_node(manifest, name)
     arguments = scp_arguments(
         folder.path,
-        find_node(manifest, name),
+        record,
         port=manifest.ssh_port,
         sources=sources,
         target=target,
         recursive=recursive,
+        host=first_way(record.public_ip, record.public_ipv6),
     )
     line = [program("scp"), *arguments]
     with left_to_child():

@@ -28,13 +28,17 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     """
     check_prefix(prefix)
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.dialing import first_way  # noqa: PLC0415
     from scherbelberg.links import find_node  # noqa: PLC0415
     from scherbelberg.sshcommand import ssh_arguments  # noqa: PLC0415
 
     words = command[1:] if command[:1] == ("--",) else command
     folder = folder_of(prefix)
     manifest = folder.read()
-    arguments = ssh_arguments(folder.path, find_node(manifest, node), port=manifest.ssh_port, words=words)
+    record = find_node(manifest, node)
+    arguments = ssh_arguments(
+        folder.path, record, port=manifest.ssh_port, words=words, host=first_way(record.public_ip, record.public_ipv6)
+    )
     line = [program("ssh"), *arguments]
     with left_to_child():
         sys.exit(subprocess.run(line, check=False).returncode)

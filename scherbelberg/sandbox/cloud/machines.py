@@ -197,7 +197,8 @@ class Machines:
         server.status = "starting"
         await self._work.pause(self._work.delays.start_s)
         server.status = "running"
-        await self._driver.power_on(server.id, self._project.address(server))
+        addresses = self._project.address(server), self._project.address_ipv6(server)
+        await self._driver.power_on(server.id, *addresses)
         if not any(fnmatchcase(server.name, pattern) for pattern in self._work.faults().dead):
             self._boots[server.id] = asyncio.create_task(self._boot(server))
 

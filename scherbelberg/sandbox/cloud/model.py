@@ -213,7 +213,7 @@ class Server(Resource):
         location: Where it is.
         disk_gb: Its disk, which a change of type may leave as it was.
         ipv4: Number of its primary IPv4 address, or None.
-        ipv6: Number of its primary IPv6 network, or None; nothing answers there.
+        ipv6: Number of its primary IPv6 network, or None; its host takes SSH at its first address.
         placement_group: Number of its placement group, or None.
         status: What the API tells.
         private: Its places in networks.

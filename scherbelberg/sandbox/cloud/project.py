@@ -7,7 +7,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from datetime import datetime
-from ipaddress import IPv4Address, IPv4Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Network
 from typing import Any, TypeVar, cast
 
 from scherbelberg.sandbox.clock import Clock
@@ -114,6 +114,10 @@ class Project:
     def address(self, server: Server) -> str | None:
         """A server's public IPv4 address, or None."""
         return None if server.ipv4 is None else self.primary_ips[server.ipv4].ip
+
+    def address_ipv6(self, server: Server) -> str | None:
+        """The first address of a server's public IPv6 network, which its machine has, or None."""
+        return None if server.ipv6 is None else str(IPv6Network(self.primary_ips[server.ipv6].ip)[1])
 
     def private_addresses(self) -> set[IPv4Address]:
         """All private addresses that are in use or promised, in whichever network: hosts share a computer."""

@@ -38,8 +38,8 @@ class Driver(Protocol):
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host from its image; it is off."""
 
-    async def power_on(self, number: int, address: str | None) -> None:
-        """Give a host power and its public address, if it has one; SSH does not answer there yet."""
+    async def power_on(self, number: int, address: str | None, address_ipv6: str | None = None) -> None:
+        """Give a host power and its public addresses, if it has any; SSH does not answer there yet."""
 
     async def boot(self, number: int) -> None:
         """Boot a host that has power; when this returns, SSH answers at its public address."""

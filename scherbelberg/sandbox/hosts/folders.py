@@ -16,8 +16,8 @@ from scherbelberg.sandbox.hosts.layout import copy_disk
 class Host(Protocol):
     """One host."""
 
-    async def power_on(self, address: str | None) -> None:
-        """Give it power and a public address."""
+    async def power_on(self, address: str | None, address_ipv6: str | None = None) -> None:
+        """Give it power and public addresses."""
 
     async def boot(self) -> None:
         """Boot it."""
@@ -53,9 +53,9 @@ class FolderHosts(Generic[H]):
     def _snapshot(self, number: int) -> Path:
         return self._folder / f"snapshot-{number}"
 
-    async def power_on(self, number: int, address: str | None) -> None:
-        """Give a host power and its public address, if it has one."""
-        await self._hosts[number].power_on(address)
+    async def power_on(self, number: int, address: str | None, address_ipv6: str | None = None) -> None:
+        """Give a host power and its public addresses, if it has any."""
+        await self._hosts[number].power_on(address, address_ipv6)
 
     async def boot(self, number: int) -> None:
         """Boot a host that has power."""

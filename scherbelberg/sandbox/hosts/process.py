@@ -46,14 +46,22 @@ class ProcessHost:
         self._standins = standins
         self._sshd: Sshd | None = None
 
-    async def power_on(self, address: str | None) -> None:
+    async def power_on(self, address: str | None, address_ipv6: str | None = None) -> None:
         """Give it power.
 
         Args:
             address: Where it will take SSH; None for nowhere.
+            address_ipv6: Where it will take SSH as well, or None.
         """
         if address is not None:
-            sshd = Sshd(self._root, address=address, port=self._port, serve=self._serve, health=self._health)
+            sshd = Sshd(
+                self._root,
+                address=address,
+                address_ipv6=address_ipv6,
+                port=self._port,
+                serve=self._serve,
+                health=self._health,
+            )
             sshd.hold()
             self._sshd = sshd
 

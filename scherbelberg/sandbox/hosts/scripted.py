@@ -76,11 +76,12 @@ class ScriptedHost:
             die=self._die,
         )
 
-    async def power_on(self, address: str | None) -> None:
+    async def power_on(self, address: str | None, address_ipv6: str | None = None) -> None:
         """Give it power.
 
         Args:
             address: Where it will take SSH; None for nowhere.
+            address_ipv6: Where it will take SSH as well, or None.
         """
         async with self._switching:
             if address is None:
@@ -89,6 +90,7 @@ class ScriptedHost:
             sshd = Sshd(
                 self._stage.root,
                 address=address,
+                address_ipv6=address_ipv6,
                 port=self._port,
                 serve=self._serve,
                 health=self._stage.health,

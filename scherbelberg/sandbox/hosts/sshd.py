@@ -24,6 +24,8 @@ from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 _log = logging.getLogger(__name__)
 _LOGIN_S = 30
 _BACKLOG = 100
+#: Linux' own number: addresses may be bound that no interface has, as long as packets for them end here.
+_IPV6_FREEBIND = 78
 
 Serve = Callable[[Process], Coroutine[Any, Any, None]]
 #: Tells where on this computer a place as the host sees it is, or None where nobody answers.
@@ -104,6 +106,7 @@ class Sshd:
         root: The host's root.
         address: Where to listen.
         port: Where to listen.
+        address_ipv6: Where to listen, too; it is reached where this computer takes it for its own.
         serve: Runs a session's command.
         health: What is wrong with the host.
         find: Tells where forwarded connections lead.
@@ -117,18 +120,20 @@ class Sshd:
         address: str,
         port: int,
         serve: Serve,
+        address_ipv6: str | None = None,
         health: Health = HEALTHY,
         find: Find = same_place,
         files: bool = True,
     ) -> None:
         self._root = root
         self._address = (address, port)
+        self._address_ipv6 = None if address_ipv6 is None else (address_ipv6, port)
         self._serve = serve
         self._health = health
         self._find = find
         self._files = files
         self._silence = Silence(address, port)
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._arriving: set[socket.socket] = set()
         self._connections: set[asyncssh.SSHServerConnection] = set()
@@ -151,25 +156,35 @@ class Sshd:
             OSError: The address cannot be used.
         """
         self._silence.end()
-        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._listen(socket.AF_INET, self._address)
+        if self._address_ipv6 is not None:
+            try:
+                self._listen(socket.AF_INET6, self._address_ipv6)
+            except OSError as error:  # this computer has no IPv6, or somebody else has the port
+                _log.info("%s: nobody listens at %s: %s", self._root.name, self._address_ipv6[0], error)
+
+    def _listen(self, family: socket.AddressFamily, address: tuple[str, int]) -> None:
+        listener = socket.socket(family, socket.SOCK_STREAM)
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(self._address)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
+            listener.bind(address)
             listener.listen(_BACKLOG)
             listener.setblocking(False)
         except OSError:
             listener.close()
             raise
-        self._socket = listener
+        self._sockets.append(listener)
         asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
     async def stop(self) -> None:
         """Cut all connections and listen no more."""
         self._silence.end()
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
-            self._socket = None
+        while self._sockets:
+            listener = self._sockets.pop()
+            asyncio.get_running_loop().remove_reader(listener)
+            listener.close()
         for connection in tuple(self._connections):
             connection.abort()
         tasks = tuple(self._tasks)

@@ -86,8 +86,8 @@ class MachineHosts:
         await machine.prepare(None if plan.snapshot is None else self._snapshot(plan.snapshot))
         self._machines[plan.number] = machine
 
-    async def power_on(self, number: int, address: str | None) -> None:
-        """Give a machine its public address; before it boots, nobody answers there."""
+    async def power_on(self, number: int, address: str | None, address_ipv6: str | None = None) -> None:
+        """Give a machine its public IPv4 address; before it boots, nobody answers there."""
         self._machines[number].address = address
 
     async def boot(self, number: int) -> None:
