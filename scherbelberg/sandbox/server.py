@@ -215,15 +215,19 @@ class Sandbox:
 
     async def stop(self) -> None:
         """Answer no more, end all hosts, delete their files."""
-        if self._server is not None:
-            self._server.stop()
-            await self._server.close_all_connections()
-        if self._machines is not None:
-            await self._machines.close()
-        if self._hosts is not None:
-            await self._hosts.close()
-        if self._territory is not None:
-            self._territory.close()
+        async with contextlib.AsyncExitStack() as steps:  # the last one first, and each whatever becomes of the others
+            steps.callback(self._remove_folder)
+            if self._territory is not None:
+                steps.callback(self._territory.close)
+            if self._hosts is not None:
+                steps.push_async_callback(self._hosts.close)
+            if self._machines is not None:
+                steps.push_async_callback(self._machines.close)
+            if self._server is not None:
+                steps.push_async_callback(self._server.close_all_connections)
+                steps.callback(self._server.stop)
+
+    def _remove_folder(self) -> None:
         with contextlib.suppress(OSError):
             self._folder.rmdir()  # others may keep files there
 
@@ -241,6 +245,7 @@ class SandboxThread:
         self.sandbox = Sandbox(folder, options, witness=witness)
         self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._enough = asyncio.Event()
+        self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="scherbelberg-sandbox", daemon=True)
 
     @property
@@ -269,7 +274,11 @@ class SandboxThread:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._ready.result(_START_S)
+        try:
+            self._ready.result(_START_S)
+        except TimeoutError:
+            self._ready.add_done_callback(lambda _: self._enough.set())  # in its own loop, as soon as it has started
+            raise SandboxFailed(f"The sandbox did not start within {_START_S:.0f} s; try again.") from None
         return self
 
     def __exit__(
@@ -277,12 +286,20 @@ class SandboxThread:
     ) -> None:
         self._ready.result().call_soon_threadsafe(self._enough.set)
         self._thread.join(_STOP_S)
+        if kind is not None:
+            return
+        if self._thread.is_alive():
+            raise SandboxFailed(f"The sandbox in {self.sandbox.folder} did not end within {_STOP_S:.0f} s.")
+        if self._failure is not None:
+            raise self._failure
 
     def _run(self) -> None:
         try:
             asyncio.run(self._live())
-        except BaseException as error:  # noqa: BLE001 - whoever waits for the start must hear of it
-            if not self._ready.done():
+        except BaseException as error:  # noqa: BLE001 - whoever waits for the start or the end must hear of it
+            if self._ready.done():
+                self._failure = error
+            else:
                 self._ready.set_exception(error)
 
     async def _live(self) -> None:

@@ -112,7 +112,7 @@ def marked(prefix: str) -> list[psutil.Process]:
     return found
 
 
-async def end_marked(prefix: str, *, within_s: float = 10.0) -> None:
+async def end_marked(prefix: str, *, within_s: float = 30.0) -> None:
     """End every process with a mark, until none is left: politely first, then by force.
 
     Nothing is waited for with ``waitpid``, which would take exit codes away from the event loop.
