@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from scherbelberg.dialing import first_way
 from scherbelberg.events import Listener
 from scherbelberg.links import Links, find_node
 from scherbelberg.node import Node
@@ -69,8 +70,11 @@ class Handle:
     @property
     def direct_address(self) -> str | None:
         """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
-        spec, public = self._links.manifest.spec, self._links.node("scheduler").public_ip
-        return f"tls://{public}:{spec.ports.scheduler}" if spec.direct and public else None
+        spec, scheduler = self._links.manifest.spec, self._links.node("scheduler")
+        public = first_way(scheduler.public_ip, scheduler.public_ipv6)
+        if not spec.direct or public is None:
+            return None
+        return f"tls://{f'[{public}]' if ':' in public else public}:{spec.ports.scheduler}"
 
     @property
     def phases(self) -> dict[str, float]:

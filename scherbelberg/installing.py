@@ -86,7 +86,8 @@ class Installer:
         with happening(Phase.RENT):
             own = await self._roster.private_ip(node.name)
             scheduler = await self._roster.private_ip("scheduler")
-        addresses = Addresses(node=own, scheduler=scheduler, public=server.public_ip or "")
+        public = tuple(address for address in (server.public_ip, server.public_ipv6) if address)
+        addresses = Addresses(node=own, scheduler=scheduler, public=public)
         digest = self._order.environment.digest(node_platform(node))
         facts = await bootstrap(
             remote,

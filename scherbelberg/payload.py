@@ -49,12 +49,12 @@ class Addresses:
     Args:
         node: The node's own.
         scheduler: The scheduler's.
-        public: The node's public one.
+        public: The node's public ones, IPv4 first.
     """
 
     node: str
     scheduler: str
-    public: str
+    public: tuple[str, ...]
 
 
 def command(*words: str) -> str:
@@ -138,7 +138,7 @@ def node_settings(
         "PROCESS_THREADS": str(plan.spec.threads or AUTO),
         "PROCESS_MEMORY": plan.spec.memory_limit or AUTO,
         "RESOURCES": " ".join(f"{name}={amount:g}" for name, amount in plan.spec.resources.items()) or "none",
-        "DIRECT_HOST": addresses.public if plan.spec.direct and node.role == "scheduler" else "none",
+        "DIRECT_HOST": ",".join(addresses.public) if plan.spec.direct and node.role == "scheduler" else "none",
         "DASHBOARD_ORIGINS": " ".join(plan.spec.dashboard_origin) or "none",
         "WAIT_S": str(math.ceil(plan.spec.timeouts.node_wait)),
         "BOOTSTRAP_S": str(math.ceil(plan.spec.timeouts.bootstrap)),

@@ -18,17 +18,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from distributed import Client, Security
 from surroundings import settings_for
 
 from scherbelberg import sync
 from scherbelberg.access import HETZNER, Access
 from scherbelberg.dialing import has_route
+from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.spec import ClusterSpec
+from scherbelberg.store import Store
 from scherbelberg.whereabouts import resolved
 
 #: The prefix of the addresses is this computer's, and no packet finds a way to the hosts' public IPv4 addresses.
 _SETUP = """
 ip link set lo up
+echo 1 > /proc/sys/net/ipv6/ip_nonlocal_bind
 ip -6 route add local 2001:db8::/32 dev lo
 ip rule add pref 10 lookup local
 ip rule del pref 0
@@ -80,9 +85,12 @@ def _used(home: Path) -> dict[str, Any]:
     """What a cluster's life shows."""
     with SandboxThread(home / "sandbox") as sandbox:
         settings = settings_for(sandbox, home / "kept")
-        cluster = sync.Cluster.from_new(prefix="six", workers=1, settings=settings)
+        spec = ClusterSpec(prefix="six", workers=1, direct=("::/0",))
+        cluster = sync.Cluster.from_new(spec, settings=settings)
         with cluster.get_client() as client:
             power = client.submit(pow, 3, 2).result(60)
+        with Client(cluster.direct_address, security=_security(home), direct_to_workers=False, timeout=60) as direct:
+            address, again = direct.scheduler.address, direct.submit(pow, 3, 3).result(60)
         nodes = [
             {
                 "ipv4": node.public_ip,
@@ -93,7 +101,18 @@ def _used(home: Path) -> dict[str, Any]:
             for node in cluster.nodes
         ]
         cluster.destroy()
-    return {"power": power, "nodes": nodes}
+    return {"power": power, "direct": address, "direct_power": again, "nodes": nodes}
+
+
+def _security(home: Path) -> Security:
+    """What lets a client of Dask's own in."""
+    (folder,) = Store(home / "kept").folders(prefix="six")
+    return Security(
+        require_encryption=True,
+        tls_ca_file=str(folder.path / AUTHORITY),
+        tls_client_cert=str(folder.path / CLIENT),
+        tls_client_key=str(folder.path / CLIENT_KEY),
+    )
 
 
 def main() -> None:

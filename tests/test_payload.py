@@ -37,7 +37,7 @@ from scherbelberg.spec import ClusterSpec, Ports, Timeouts
 _BASH = shutil.which("bash") or "bash"
 _SHELL = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 _RELEASE = Release(script="e" * 64, tool="0.1.0", channel_mirror="http://mirror.example/conda")
-_ADDRESSES = Addresses(node="10.0.0.3", scheduler="10.0.0.2", public="203.0.113.5")
+_ADDRESSES = Addresses(node="10.0.0.3", scheduler="10.0.0.2", public=("203.0.113.5", "2001:db8::1"))
 
 
 def test_user_data() -> None:
@@ -96,7 +96,7 @@ def test_node_settings() -> None:
 def test_node_settings_of_the_scheduler() -> None:
     """The scheduler has its own role and machine; where hosts share a computer its dashboard has its own address."""
     made = plan(ClusterSpec(worker="cx33"))
-    shared = Addresses(node="127.70.0.2", scheduler="127.70.0.2", public="127.140.1.1")
+    shared = Addresses(node="127.70.0.2", scheduler="127.70.0.2", public=("127.140.1.1",))
     settings = node_settings(made, made.nodes[0], shared, digest="", release=_RELEASE)
     chosen = {name: settings[name] for name in ("NODE_NAME", "NODE_ROLE", "DASHBOARD_HOST", "CORES")}
     assert chosen == {
@@ -118,13 +118,13 @@ def test_node_settings_of_several_processes() -> None:
 
 
 def test_direct_address() -> None:
-    """Only a scheduler that may be reached directly is told of its public address."""
+    """Only a scheduler that may be reached directly is told of its public addresses."""
     open_one, closed = plan(ClusterSpec(direct=("203.0.113.0/24",))), plan()
     hosts = [
         node_settings(made, made.nodes[number], _ADDRESSES, digest="", release=_RELEASE)["DIRECT_HOST"]
         for made, number in ((open_one, 0), (open_one, 1), (closed, 0))
     ]
-    assert hosts == ["203.0.113.5", "none", "none"]
+    assert hosts == ["203.0.113.5,2001:db8::1", "none", "none"]
 
 
 @pytest.mark.parametrize(("node_wait", "expected"), [(0.4, "1"), (1, "1"), (90.2, "91")])

@@ -64,7 +64,7 @@ exec_dask() { # exec_dask ROLE
   dask_command
   for name in ${!DASK_*}; do unset "$name"; done # the node's files alone decide
   [[ $DASHBOARD_ORIGINS == none ]] || export SCHERBELBERG_ORIGINS=$DASHBOARD_ORIGINS
-  [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="tls://$DIRECT_HOST:$SCHEDULER_PORT"
+  [[ $DIRECT_HOST == none ]] || export SCHERBELBERG_DIRECT="$DIRECT_HOST $SCHEDULER_PORT"
   export DASK_CONFIG=$BASE/etc/dask DASK_ROOT_CONFIG=$BASE/etc/dask DASK_DISTRIBUTED__COMM__REQUIRE_ENCRYPTION=True
   bound_spilling
   export PATH=$ENVS/$ENV_DIGEST/bin:$PATH SCHERBELBERG_SESSION=$SESSION

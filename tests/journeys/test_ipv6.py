@@ -25,6 +25,8 @@ def test_computer_without_ipv4() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["power"] == 9
     assert found["here"] == "2a01:4f8:1:2::/64"
+    assert found["direct"] == f"tls://[{found['nodes'][0]['ipv6']}]:8786"
+    assert found["direct_power"] == 27
     for node in found["nodes"]:
         assert node["ipv4"].startswith("127.")
         assert node["ipv6"].startswith("2001:db8:")

@@ -95,7 +95,7 @@ class NodeSettings:
     @property
     def direct(self) -> str | None:
         """Where the scheduler listens besides, for who needs no tunnel."""
-        host = self["DIRECT_HOST"]
+        host = self["DIRECT_HOST"].partition(",")[0]
         return None if host == _NONE else f"tls://{host}:{self['SCHEDULER_PORT']}"
 
 
