@@ -99,7 +99,7 @@ class Attempts:
         found = remedies(self.plan, self._roles_without_place(node.role), self._sold_out)
         error = NoCapacity(
             f"There is no capacity for node {name} in {where}; of {last.server_type} in {last.location} the cloud says:"
-            f" {last.said}. {advice(found, self.plan.currency)}",
+            f" {last.said}. {advice(found)}",
             api_code="resource_unavailable",
             node=name,
             said=last.said,

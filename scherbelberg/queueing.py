@@ -10,7 +10,7 @@ from scherbelberg.holdings import words_for
 from scherbelberg.waiting import Deadline, pause
 
 #: The first pause and the longest one, in seconds, and their growth.
-FIRST_S = 15.0
+FIRST_S = 5.0
 _LONGEST_S, _GROWTH = 120.0, 1.5
 
 

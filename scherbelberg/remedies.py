@@ -25,12 +25,14 @@ class Remedy:
     Args:
         words: It for people: ``cpx22 in fsn1``.
         hourly: What the whole cluster costs an hour with it.
+        currency: Of that, ISO 4217 code.
         fields: Fields of the spec, with the values that take it.
         options: The options of the command line that do the same, added to those that were given.
     """
 
     words: str
     hourly: Price
+    currency: str
     fields: Mapping[str, Any] = field(hash=False)
     options: str
 
@@ -95,7 +97,7 @@ def _remedy(plan: ClusterPlan, places: Mapping[NodeRole, Place]) -> Remedy:
         fields["max_total"] = enough(costs.at_most.gross)
         options += [f"--max-total {fields['max_total']}"]
     words = " and ".join(dict.fromkeys(place.words for place in places.values()))
-    return Remedy(words=words, hourly=costs.hourly, fields=fields, options=" ".join(options))
+    return Remedy(words=words, hourly=costs.hourly, currency=plan.currency, fields=fields, options=" ".join(options))
 
 
 def _first(plan: ClusterPlan, role: NodeRole) -> Place:
@@ -112,16 +114,15 @@ def remedied(spec: ClusterSpec, remedy: Remedy) -> ClusterSpec:
     return evolve(spec, **remedy.fields)
 
 
-def advice(found: Collection[Remedy], currency: str) -> str:
+def advice(found: Collection[Remedy]) -> str:
     """Say what to do where there is nothing of what was asked for.
 
     Args:
         found: What there is instead.
-        currency: Of its prices.
     """
     wait = "wait for it with --wait 30m"
     if not found:
         return f"In this network zone there is nothing else that would do: {wait}."
     first = next(iter(found))
-    price = f"{enough(first.hourly.gross)} {currency} an hour gross in all"
+    price = f"{enough(first.hourly.gross)} {first.currency} an hour gross in all"
     return f"Take {first.words} instead ({price}) by adding {first.options}, or {wait}."

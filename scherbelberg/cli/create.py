@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,13 +70,17 @@ def create(
         _show_plan(spec, settings, client, as_json=as_json)
         return
     from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.instead import made_or_asked  # noqa: PLC0415
     from scherbelberg.cli.kept import told_what_is_kept  # noqa: PLC0415
 
     prefix = spec.prefix
     with raised(), story.told_if_it_stays(prefix, settings):
         with told_what_is_kept(prefix, settings, is_kept=keep):
-            cluster = story.created(
-                spec, settings, err(), client=client, provisions=wishes.provisions, keep=keep, asks=not yes
+            make = partial(story.created, settings=settings, console=err(), client=client, keep=keep)
+            cluster = made_or_asked(
+                spec,
+                lambda wanted, is_new: make(wanted, provisions=wishes.provisions, asks=is_new and not yes),
+                asks=not yes and not keep,  # what was kept of one try would be in the way of the next
             )
         story.left(cluster)
         if protected:

@@ -1,0 +1,152 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Waiting for capacity: who waits together asks together, the cheapest first, and a person is asked what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+from schemas import unpromised
+from shells import Shell
+from surroundings import SHORT, folders, held
+from test_consent import sitting_before
+
+from scherbelberg import ClusterSpec, Event, Phase, sync
+from scherbelberg.errors import NoCapacity
+from scherbelberg.queueing import Queue
+from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.words import Faults, SoldOut
+from scherbelberg.settings import Settings
+
+pytestmark = pytest.mark.hosts("scripted")
+_NONE = Faults(sold_out=(SoldOut(server_type="cx*"), SoldOut(server_type="cax*")))
+_QUESTION = "or give up [Enter]: "
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses that a test can wait for."""
+    monkeypatch.setattr("scherbelberg.renting.Queue", partial(Queue, first_s=0.2))
+
+
+async def test_together() -> None:
+    """All who wait do so until the same moment, in which everything is asked anew once; pauses grow to the end."""
+    told: list[str] = []
+    begun: list[int] = []
+    queue = Queue(2, first_s=0.02)
+    while all(await asyncio.gather(*(queue.wait(told.append, lambda: begun.append(1)) for _ in range(5)))):
+        assert len(told) == 5 * len(begun)
+    assert 5 <= len(begun) <= 12  # 0.02 s and half as much more each time, within 2 s
+    assert told[0].startswith("asking again in ")
+    assert told[0].endswith(", for 2 s at most")
+
+
+async def test_nobody_waits() -> None:
+    """Who does not want to wait does not, and nothing is told."""
+    told: list[str] = []
+    assert not await Queue(None).wait(told.append, lambda: None)
+    assert told == []
+
+
+def _when_waiting(act: Callable[[], None], events: list[Event]) -> Callable[[Event], None]:
+    def listen(event: Event) -> None:
+        events.append(event)
+        if (event.phase, event.state) == (Phase.RENT, "progress"):
+            act()
+
+    return listen
+
+
+@pytest.mark.usefixtures("hasty")
+def test_capacity_comes(sandbox: SandboxThread, settings: Settings) -> None:
+    """Whoever waits has the cheapest as soon as there is some, and nothing of the time before is held against it."""
+    sandbox.set_faults(_NONE)
+    events: list[Event] = []
+    spec = ClusterSpec(prefix="late", workers=2, wait_s=60, timeouts=SHORT)
+    listen = _when_waiting(lambda: sandbox.set_faults(Faults()), events)
+    with sync.Cluster.from_new(spec, settings=settings, listen=listen) as cluster:
+        assert {node.server_type for node in cluster.nodes} == {"cx23"}
+        cluster.destroy()
+    told = [event for event in events if (event.phase, event.state) == (Phase.RENT, "progress")]
+    assert told
+    assert all(event.detail.startswith("no capacity; asking again in ") for event in told)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_time_is_over(sandbox: SandboxThread, settings: Settings) -> None:
+    """Who has waited long enough in vain is told what there is, and nothing is left."""
+    sandbox.set_faults(_NONE)
+    spec = ClusterSpec(prefix="late", workers=2, wait_s=1, timeouts=SHORT)
+    with pytest.raises(NoCapacity, match="There is no capacity") as caught:
+        sync.Cluster.from_new(spec, settings=settings)
+    assert caught.value.remedies
+    assert len(caught.value.tried) <= 3 * 6  # those of the last time
+    assert (held(settings), folders(settings)) == ([], [])
+
+
+@pytest.mark.usefixtures("hasty")
+def test_progress_for_programs(sandbox: SandboxThread, shell: Shell) -> None:
+    """A program is told of the wait by events, and gets one document in the end."""
+    sandbox.set_faults(_NONE)
+    code, output, complaints = shell("create", "-w", "1", "--wait", "1", "--json", "--progress", "json")
+    assert (code, json.loads(output)["error"]["code"]) == (5, "capacity")
+    lines = [json.loads(line) for line in complaints.splitlines()]
+    assert [line for line in lines if unpromised("progress", line)] == []
+    waits = [line for line in lines if (line.get("phase"), line.get("state")) == ("rent", "progress")]
+    assert waits
+    assert waits[0]["detail"].startswith("no capacity; asking again in ")
+
+
+@pytest.mark.usefixtures("hasty")
+def test_advice_followed_at_the_shell(sandbox: SandboxThread, shell: Shell) -> None:
+    """Whoever adds what each error names has a cluster of what there is, for no more than it says."""
+    sandbox.set_faults(_NONE)
+    words = ["create", "-p", "taken", "-w", "1", "--yes"]
+    for _ in range(8):
+        code, _, complaints = shell(*words)
+        if code == 0:
+            break
+        assert code == 5, complaints
+        words += " ".join(complaints.split()).partition(" by adding ")[2].partition(", or wait")[0].split()
+    document = json.loads(shell("show", "-p", "taken", "--json")[1])
+    assert {node["server_type"] for node in document["nodes"]} == {"cpx22"}
+    assert shell("destroy", "-p", "taken")[0] == 0
+
+
+def test_question(sandbox: SandboxThread, settings: Settings) -> None:
+    """A person sees what there is and for how much, and takes it by its number, or gives up."""
+    sandbox.set_faults(_NONE)
+    with sitting_before(settings, "create", "-p", "asked", "-w", "1") as person:
+        person.read_until("Make it? [y/N]: ")
+        person.type("y\n")
+        person.read_until(_QUESTION)
+        line = next(line for line in person.seen.splitlines() if "cpx22 in " in line)
+        assert "EUR an hour gross in all (as with --max-hourly " in line
+        person.type(f"{line.split()[0]}\n")
+        assert person.end() == 0
+    assert len([name for name in held(settings) if name.startswith("servers/")]) == 2
+    with sitting_before(settings, "create", "-p", "other", "-w", "1") as person:
+        person.read_until("Make it? [y/N]: ")
+        person.type("y\n")
+        person.read_until(_QUESTION)
+        person.type("\n")
+        assert person.end() == 5
+    assert [name for name in held(settings) if "other" in name] == []
+
+
+def test_wait_at_the_question(sandbox: SandboxThread, settings: Settings) -> None:
+    """A person who waits gets what was asked for when there is some."""
+    sandbox.set_faults(_NONE)
+    with sitting_before(settings, "create", "-p", "asked", "-w", "1", "--progress", "plain") as person:
+        person.read_until("Make it? [y/N]: ")
+        person.type("y\n")
+        person.read_until(_QUESTION)
+        assert held(settings) == []
+        person.type("w\n")
+        person.read_until("no capacity; asking again in ")
+        sandbox.set_faults(Faults())
+        assert person.end() == 0
