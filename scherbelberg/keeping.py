@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from scherbelberg.catalog import Catalog, PriceList, Resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.environment import Client
 from scherbelberg.errors import (
+    CloudUnreachable,
     ClusterBroken,
     ClusterNotFound,
     LeftOver,
@@ -34,7 +36,7 @@ from scherbelberg.spec import ClusterSpec, Timeouts, check_prefix
 from scherbelberg.store import Folder, Store
 from scherbelberg.survey import Kept, readable_folders, survey
 from scherbelberg.teardown import Check, delete_all, inventory, require_no_unlabelled, unproven
-from scherbelberg.waiting import finish
+from scherbelberg.waiting import finish, pause
 
 
 @asynccontextmanager
@@ -91,6 +93,32 @@ async def offered(settings: Settings) -> Catalog:
     """
     async with opened(settings, Timeouts()) as hetzner:
         return await hetzner.catalog()
+
+
+async def watched(
+    settings: Settings,
+    show: Callable[[Catalog], None],
+    *,
+    lost: Callable[[str], None],
+    every_s: float = 60.0,
+) -> None:
+    """Read what the cloud offers again and again, until it is cancelled; that it cannot be asked now ends nothing.
+
+    Args:
+        settings: The surroundings.
+        show: Is given each, on another thread.
+        lost: Is told, as often as that happens, that the cloud does not answer.
+        every_s: Seconds between two looks.
+    """
+    async with opened(settings, Timeouts()) as hetzner:
+        while True:
+            try:
+                found = await hetzner.catalog()
+            except CloudUnreachable as error:
+                lost(error.message)
+            else:
+                await asyncio.to_thread(show, found)
+            await pause(every_s)
 
 
 async def planned(settings: Settings, spec: ClusterSpec, client: Client) -> tuple[ClusterPlan, Environment]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -12,27 +13,33 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scherbelberg.cli.common import json_option, out, token_option, voice_options, where
+from scherbelberg.cli.speaker import speaker
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from scherbelberg.catalog import Catalog, Location, Offer, ServerType
     from scherbelberg.pricing import Tariff
+    from scherbelberg.settings import Settings
 
 Json = dict[str, Any]
 
 
 @click.command()
 @click.argument("location", required=False)
+@click.option("--watch", "watches", is_flag=True, help="Look again every minute, and tell what changes, until Ctrl-C.")
 @token_option
 @json_option
 @voice_options
-def catalog(location: str | None, token_file: Path | None, as_json: bool) -> None:
+def catalog(location: str | None, watches: bool, token_file: Path | None, as_json: bool) -> None:
     """Show what can be rented at present, and where: server types with prices and stock, and locations.
 
     With LOCATION, such as fsn1, only what is sold there.
     """
     settings = where(token_file)
+    if watches:
+        _watch(settings, location, as_json=as_json)
+        return
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.keeping import offered  # noqa: PLC0415
@@ -42,6 +49,29 @@ def catalog(location: str | None, token_file: Path | None, as_json: bool) -> Non
         print_json(document)
     else:
         print_catalog(document, out())
+
+
+def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
+    """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
+    from scherbelberg.cli.interrupts import run_until_ctrl_c  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.watching import changes  # noqa: PLC0415
+    from scherbelberg.keeping import watched  # noqa: PLC0415
+
+    voice = speaker()  # asked for here: what changes is shown on another thread
+    before: list[Json] = []
+
+    def show(found: Catalog) -> None:
+        document = catalog_document(found, location)
+        told = changes(before[-1], document) if before else []
+        if as_json and (told or not before):
+            click.echo(json.dumps(document))
+        elif not before:
+            print_catalog(document, out())
+        for line in () if as_json else told:
+            click.echo(f"{datetime.now(UTC).astimezone():%H:%M:%S} {line}")
+        before[:] = [document]
+
+    run_until_ctrl_c(watched(settings, show, lost=voice.say), is_for_readers=True)
 
 
 def catalog_document(catalog: Catalog, location: str | None) -> Json:
