@@ -150,3 +150,23 @@ def test_wait_at_the_question(sandbox: SandboxThread, settings: Settings) -> Non
         person.read_until("no capacity; asking again in ")
         sandbox.set_faults(Faults())
         assert person.end() == 0
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize(("scheduler", "worker"), [("cx43", "cx23"), ("cx23", "cx43")])
+def test_others_wait_for_one(sandbox: SandboxThread, settings: Settings, scheduler: str, worker: str) -> None:
+    """What is rented already waits for what is not, on its machine, whichever of scheduler and workers that is."""
+    sandbox.set_faults(Faults(sold_out=(SoldOut(server_type="cx43"),)))
+    waits: list[str] = []
+
+    def listen(event: Event) -> None:
+        if (event.phase, event.state) == (Phase.RENT, "progress"):
+            waits.append(str(event.node))
+        if (event.phase, event.state) == (Phase.REACH, "done"):
+            sandbox.set_faults(Faults())
+
+    spec = ClusterSpec(prefix="late", workers=2, scheduler=scheduler, worker=worker, wait_s=60, timeouts=SHORT)
+    with sync.Cluster.from_new(spec, settings=settings, listen=listen) as cluster:
+        assert {node.server_type for node in cluster.nodes} == {"cx23", "cx43"}
+        cluster.destroy()
+    assert set(waits) == ({"scheduler"} if scheduler == "cx43" else {"worker000", "worker001"})

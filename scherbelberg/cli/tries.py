@@ -45,8 +45,8 @@ def print_tries(tried: Iterable[Mapping[str, str]], console: Console, *, message
     table = Table(title="Tried in vain", title_justify="left", pad_edge=False, box=None)
     for column in ("node", "type", "location", "outcome", "what was said"):
         table.add_column(column, overflow="fold")
-    for words, nodes in rows.items():
-        table.add_row(_nodes(nodes), *(Text(word) for word in words))
+    for cells, nodes in rows.items():
+        table.add_row(_nodes(nodes), *(Text(cell) for cell in cells))
     console.print(table)
 
 
