@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from attrs import field, frozen
 
 from scherbelberg.errors import BadInput
+from scherbelberg.licensed import check_licence
 
 HETZNER = "https://api.hetzner.cloud/v1"
 
@@ -86,11 +87,12 @@ def check_mirror(url: str) -> str:
         The URL without a slash at its end.
 
     Raises:
-        BadInput: It is no http(s) URL, or has a password in it.
+        BadInput: It is no http(s) URL, has a password in it, or leads to Anaconda's own channels.
     """
     if not _is_plain_url(url) or has_secrets(url):
         shown = "with a login or a token in it" if has_secrets(url) else f"'{url}'"
         raise BadInput(f"The mirror {shown} is no http(s) address; credentials for it belong into ~/.netrc.")
+    check_licence(url, what=f"The mirror '{url}'")
     return url.rstrip("/")
 
 

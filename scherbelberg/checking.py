@@ -11,6 +11,7 @@ from attrs import frozen
 
 from scherbelberg.agreement import between_platforms, missing_pins, pinned_lines, with_requirements
 from scherbelberg.envlock import EnvLock
+from scherbelberg.errors import counted
 from scherbelberg.fitting import PROFILES
 from scherbelberg.shipped import current_pins, shipped_locks, shipped_pins
 from scherbelberg.solve import complaints
@@ -36,7 +37,8 @@ def check_lock(lock: EnvLock) -> Verdict:
         lock: The lock.
     """
     unknown = [package.file_name for package in lock.packages if not package.is_recorded]
-    noted = (f"{len(unknown)} packages have no record of what they need, such as {unknown[0]}",) if unknown else ()
+    words = f"{counted(len(unknown), 'package')} without a record of what they need, such as"
+    noted = (f"{words} {unknown[0]}",) if unknown else ()
     return Verdict(wrong=complaints(lock.packages, platform=lock.platform, asked=lock.specs), noted=noted)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scherbelberg.errors import BadInput, TokenMissing
+from scherbelberg.textfiles import decoded
 
 
 def read_context(path: Path, *, asked: str | None, is_named: bool) -> tuple[str, str] | None:
@@ -43,7 +44,7 @@ def read_context(path: Path, *, asked: str | None, is_named: bool) -> tuple[str,
 
 def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(decoded(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scherbelberg.errors import BadInput
+from scherbelberg.strictyaml import read_yaml
+from scherbelberg.textfiles import read_text
 
 DaskConfig = str | Mapping[str, Any] | os.PathLike[str]
 
@@ -37,12 +37,7 @@ def read_dask_config(config: DaskConfig | None) -> str:
         except (TypeError, ValueError):
             raise BadInput("Dask's configuration has values in it that YAML does not know.") from None
     text = config if isinstance(config, str) else _read(Path(config))
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1})" if mark is not None else ""
-        raise BadInput(f"Dask's configuration is no YAML{where}.") from None
+    content = read_yaml(text, source="Dask's configuration")
     if content is not None and not isinstance(content, dict):
         raise BadInput("Dask's configuration is no YAML mapping; to name a file, give its path as a pathlib.Path.")
     if not _has_text_keys(content):
@@ -57,7 +52,4 @@ def _has_text_keys(content: Any) -> bool:
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"Dask's configuration {path} cannot be read: {error}.") from None
+    return read_text(path, what=f"Dask's configuration {path}")

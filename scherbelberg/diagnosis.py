@@ -10,7 +10,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from scherbelberg.environment import REQUIRED, Versions, differences
-from scherbelberg.errors import ScherbelbergError, TokenRefused
+from scherbelberg.errors import ScherbelbergError, TokenRefused, counted
 from scherbelberg.exitcodes import ExitCode
 from scherbelberg.validity import MOST_BEHIND_S
 
@@ -230,7 +230,9 @@ def judge_versions(own: Versions, clusters: Mapping[str, Versions]) -> Check:
         return Check(name="versions", status="fail", message=message, advice=wrong, exit_code=ExitCode.MISMATCH)
     if rows := differences(own, clusters):
         prefix, package, here, there = rows[0]
-        message = f"{package} is {here} here and {there} on cluster '{prefix}' ({len(rows)} differences in all)."
+        message = (
+            f"{package} is {here} here and {there} on cluster '{prefix}' ({counted(len(rows), 'difference')} in all)."
+        )
         advice = "Use the Python environment with which that cluster was made."
         return Check(name="versions", status="warn", message=message, advice=advice)
     if minor > _NEWEST:

@@ -5,21 +5,23 @@
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Any
 
-import yaml
 from attrs import frozen
 
 from scherbelberg.errors import BadInput
-from scherbelberg.pypi import read_requirement
-from scherbelberg.spec import LICENSED
+from scherbelberg.licensed import check_licence_of_spec
+from scherbelberg.pypi import normalized, read_requirement, without_secrets
+from scherbelberg.spec import check_channel
+from scherbelberg.strictyaml import Rows, read_mapping
 
+#: The newest formats that are known.
+_NEWEST_PIXI, _NEWEST_CONDA_LOCK = 7, 1
 #: Of an environment.yml, what means nothing for nodes.
 _IGNORED = {"name", "prefix", "platforms"}
-#: libyaml reads a lock of some thousand packages in a second instead of ten, where PyYAML has it.
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class FileKind(Enum):
@@ -82,60 +84,126 @@ def read_wish(text: str, *, source: str) -> EnvWish:
     Raises:
         BadInput: It is no environment.yml, or has something in it that nodes cannot have.
     """
-    found = _read_mapping(text, source)
+    found = read_mapping(text, source=source)
     if "variables" in found:
         raise BadInput(f"{source} sets variables, which an environment of nodes does not have: take them out.")
     unknown = set(found) - _IGNORED - {"channels", "dependencies"}
     if unknown:
         raise BadInput(f"{source} has '{sorted(map(str, unknown))[0]}' in it, which an environment.yml does not have.")
     rows = _list(found.get("dependencies"), "dependencies", source)
-    sections = [_pip(row, source) for row in rows if isinstance(row, dict)]
+    specs = [(line, row) for line, row in zip(rows.lines, rows, strict=True) if not isinstance(row, dict)]
+    sections = [(line, row) for line, row in zip(rows.lines, rows, strict=True) if isinstance(row, dict)]
+    _check_once([(line, "pip:", "") for line, _ in sections], "dependencies", source)
     return EnvWish(
         channels=tuple(_channels(_list(found.get("channels"), "channels", source), source)),
-        specs=tuple(_text(row, "dependencies", source) for row in rows if not isinstance(row, dict)),
-        pip=tuple(read_requirement(one, source=source) for section in sections for one in section),
+        specs=_specs(specs, source),
+        pip=tuple(one for _, section in sections for one in _pip(section, source)),
     )
 
 
-def _read_mapping(text: str, source: str) -> dict[Any, Any]:
-    try:
-        found = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, either of the two
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        raise BadInput(f"{source} is no YAML{f' (line {mark.line + 1})' if mark else ''}.") from None
-    if not isinstance(found, dict):
-        raise BadInput(f"{source} is no YAML mapping.")
-    return found
-
-
-def _list(found: Any, key: str, source: str) -> list[Any]:
-    if not isinstance(found, list | None):
+def _list(found: Any, key: str, source: str) -> Rows:
+    if found is None:
+        return Rows()
+    if not isinstance(found, Rows):
         raise BadInput(f"{source} has under '{key}' what is no list.")
-    return found or []
+    return found
 
 
 def _text(row: Any, key: str, source: str) -> str:
     if not isinstance(row, str) or not row.strip():
-        raise BadInput(f"{source} has '{row}' under '{key}', which is no text.")
+        raise BadInput(f"{source} has '{reprlib.repr(row)}' under '{key}', which is no text.")
     return row.strip()
+
+
+def _specs(rows: Iterable[tuple[int, Any]], source: str) -> tuple[str, ...]:
+    specs = [(line, _text(row, "dependencies", source)) for line, row in rows]
+    for line, spec in specs:
+        check_licence_of_spec(spec, what=f"{source} wants in line {line} '{spec}', whose channel")
+    _check_once([(line, spec_name(spec), spec) for line, spec in specs], "dependencies", source)
+    return tuple(spec for _, spec in specs)
+
+
+def spec_name(spec: str) -> str:
+    """Tell which conda package a match spec is about.
+
+    Args:
+        spec: Such as ``conda-forge::numpy >=2``.
+    """
+    return re.split(r"[\s=<>!~\[]", spec.rpartition("::")[2], maxsplit=1)[0].lower()
 
 
 def _pip(row: Mapping[Any, Any], source: str) -> list[str]:
     if set(row) != {"pip"}:
         raise BadInput(f"{source} has '{next(iter(row), '')}:' under 'dependencies', where only 'pip:' can be.")
-    return [_text(one, "pip", source) for one in _list(row["pip"], "pip", source)]
+    rows = _list(row["pip"], "pip", source)
+    found = [read_requirement(_text(one, "pip", source), source=source) for one in rows]
+    # A marker may choose among several wishes for the same package.
+    named = [(line, one) for line, one in zip(rows.lines, found, strict=True) if ";" not in one]
+    names = [(line, normalized(re.split(r"[^A-Za-z0-9._-]", one, maxsplit=1)[0]), one) for line, one in named]
+    _check_once(names, "pip", source)
+    return found
+
+
+def _check_once(rows: Iterable[tuple[int, str, str]], key: str, source: str) -> None:
+    """Refuse a list that asks twice for the same: rows are line, name and text."""
+    seen: dict[str, tuple[int, str]] = {}
+    for line, name, said in rows:
+        text = without_secrets(said)
+        if name in seen:
+            first, other = seen[name]
+            raise BadInput(
+                f"{source} has {name} twice under '{key}', in line {first}{f' ({other})' if other else ''} and in line"
+                f" {line}{f' ({text})' if text else ''}: say all of it in one of them."
+            )
+        seen[name] = line, text
 
 
 def _channels(rows: Iterable[Any], source: str) -> Iterable[str]:
     for row in rows:
         channel = _text(row, "channels", source)
-        if LICENSED.fullmatch(channel):
-            raise BadInput(
-                f"{source} wants the channel '{channel}', which is Anaconda's own and needs a licence of many: take"
-                " conda-forge."
-            )
-        if channel != "nodefaults":
-            yield channel
+        if channel == "nodefaults":
+            continue
+        try:
+            if not channel.startswith("file://"):
+                check_channel(channel)
+        except BadInput as error:
+            raise BadInput(f"{source} wants a channel that cannot be: {error.message}") from None
+        yield channel
+
+
+def check_pixi(text: str, *, source: str) -> None:
+    """Refuse a pixi.lock that is newer than what can be read, or contradicts itself.
+
+    Args:
+        text: Its content.
+        source: Its name, for errors.
+
+    Raises:
+        BadInput: It is such a one, or no YAML.
+    """
+    found = read_mapping(text, source=source)
+    _check_version(found.get("version"), _NEWEST_PIXI, FileKind.PIXI, source)
+    rows = _list(found.get("packages"), "packages", source)
+    seen: dict[str, tuple[int, Any]] = {}
+    for line, row in zip(rows.lines, rows, strict=True):
+        if not isinstance(row, dict):
+            raise BadInput(f"{source} has in line {line} what is no package: '{reprlib.repr(row)}'.")
+        place = row.get("conda") or row.get("pypi") or row.get("url")
+        if not isinstance(place, str) or "://" not in place:
+            continue
+        first, said = seen.setdefault(place, (line, row))
+        if said != row:
+            raise BadInput(f"{source} says two things of {without_secrets(place)}, in line {first} and in line {line}.")
+
+
+def _check_version(version: Any, newest: int, kind: FileKind, source: str) -> None:
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise BadInput(f"{source} has as the version of its format '{reprlib.repr(version)}', which is no number.")
+    if version > newest:
+        raise BadInput(
+            f"{source} is a {kind.value} of version {version}, newer than this scherbelberg, which knows them up to"
+            f" {newest}: take a newer scherbelberg, or lock with an older program."
+        )
 
 
 def left_out(text: str, *, source: str) -> frozenset[str]:
@@ -149,8 +217,32 @@ def left_out(text: str, *, source: str) -> frozenset[str]:
         Addresses of packages.
 
     Raises:
-        BadInput: It is no YAML, or has no list of packages.
+        BadInput: It is no YAML, has no list of packages, or contradicts itself.
     """
-    rows = _list(_read_mapping(text, source).get("package"), "package", source)
-    by_category = [(str(row.get("url")), row.get("category", "main")) for row in rows if isinstance(row, dict)]
+    found = read_mapping(text, source=source)
+    rows = _list(found.get("package"), "package", source)
+    _check_version(found.get("version"), _NEWEST_CONDA_LOCK, FileKind.CONDA_LOCK, source)
+    seen: dict[tuple[str, ...], tuple[int, Any]] = {}
+    by_category: list[tuple[str, str]] = []
+    for line, row in zip(rows.lines, rows, strict=True):
+        if not isinstance(row, dict):
+            raise BadInput(f"{source} has in line {line} what is no package: '{reprlib.repr(row)}'.")
+        _check_texts(row, line, source)
+        key = tuple(str(row.get(name)) for name in ("name", "platform", "manager"))
+        first, said = seen.setdefault(key, (line, (row.get("url"), row.get("hash"))))
+        if said != (row.get("url"), row.get("hash")):
+            raise BadInput(
+                f"{source} has {key[0]} twice for {key[1]}, in line {first} and in line {line}, with different files:"
+                " lock anew."
+            )
+        by_category.append((str(row.get("url")), str(row.get("category", "main"))))
     return frozenset(url for url, _ in by_category) - {url for url, category in by_category if category == "main"}
+
+
+def _check_texts(row: Mapping[Any, Any], line: int, source: str) -> None:
+    for key in ("name", "version", "manager", "platform", "url", "category"):
+        if key in row and not isinstance(row[key], str):
+            raise BadInput(
+                f"{source} has in line {line} the package {reprlib.repr(row.get('name'))} with a {key} that YAML does"
+                f" not take for text ({reprlib.repr(row[key])}): put it into quotation marks."
+            )

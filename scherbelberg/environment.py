@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from scherbelberg.errors import VersionMismatch
+from scherbelberg.errors import VersionMismatch, counted
 
 #: Must be equal everywhere: they speak to each other or unpickle each other's objects.
 REQUIRED = ("dask", "distributed", "cloudpickle", "msgpack", "toolz", "tornado")
@@ -164,6 +164,6 @@ def compare(ours: Versions, theirs: Mapping[str, Versions], *, allowed: Allowed 
         node, package, here, there = rows[0]
         raise VersionMismatch(
             f"{package} is {here} on this computer and {there} on node {node}"
-            f" ({len(rows)} differences in all); client and nodes must run the same versions.",
+            f" ({counted(len(rows), 'difference')} in all); client and nodes must run the same versions.",
             differences=rows,
         )

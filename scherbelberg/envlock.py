@@ -11,19 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
 
 from scherbelberg.environment import OPTIONAL, REQUIRED, Versions
 from scherbelberg.errors import BadInput
+from scherbelberg.licensed import check_licence
 
 #: Where channels are that have but a name. A mirror stands in its place.
 CHANNELS = "https://conda.anaconda.org"
 SCHEMA = 1
 #: Our own name, under which an index has a program of others.
 _OURS = "scherbelberg"
+#: What the header of a lock of ours says.
+_HEAD = ("profile", "python", "platform", "specs", "digest", "bytes")
 #: The line by which a lock of ours is known from anybody's explicit list.
 BANNER = "# scherbelberg environment"
 #: Platforms that nodes can have, and how the cloud calls their architecture.
@@ -32,8 +35,16 @@ PLATFORMS = {"x86": "linux-64", "arm": "linux-aarch64"}
 CONDA_NAMES = {"dask": "dask-core", "msgpack": "msgpack-python"}
 _FILE = re.compile(r"(?P<name>[a-z0-9_.-]+)-(?P<version>[^-/]+)-(?P<build>[^-/]+)\.(conda|tar\.bz2)\Z")
 _LINE = re.compile(r"(?P<url>(https?|file)://\S+)#(sha256:)?(?P<sha256>[0-9a-f]{64})\Z")
+_MD5_LINE = re.compile(r"\S+#(md5:)?[0-9a-f]{32}\Z")
 _WHEEL = re.compile(r"# pip (?P<name>\S+?)==(?P<version>\S+) @ (?P<url>\S+?) --hash=sha256:(?P<sha256>[0-9a-f]{64})\Z")
-_BEGIN = "@EXPLICIT"
+#: The same as conda-lock writes it; the version is in the file's name.
+_WHEEL_OF_OTHERS = re.compile(
+    r"#\s*pip\s+(?P<name>[\w.-]+)\s+@\s+(?P<url>\S+?/[^/\s-]+-(?P<version>[^/\s-]+)-[^/\s]+\.whl)"
+    r"(#sha256[=:]|\s+--hash=sha256:)(?P<sha256>[0-9a-f]{64})\Z"
+)
+#: What is meant for pip, though it may not be in a form that we know.
+_FOR_PIP = re.compile(r"#\s*pip\s+(install\s.*|[\w.,\[\]-]+\s*([@=<>!~#;].*)?)\Z")
+_BEGIN = re.compile(r"^@EXPLICIT[ \t]*$", re.MULTILINE)
 
 
 @frozen(kw_only=True)
@@ -59,6 +70,7 @@ class Package:
     def __attrs_post_init__(self) -> None:
         if not _FILE.match(self.file_name):
             raise BadInput(f"{self.url} is no conda package: its name is not NAME-VERSION-BUILD.conda or .tar.bz2.")
+        check_licence(self.url, what=self.url)
 
     @property
     def file_name(self) -> str:
@@ -109,6 +121,9 @@ class Wheel:
     url: str
     sha256: str
     size: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        check_licence(self.url, what=self.url)
 
     @property
     def file_name(self) -> str:
@@ -217,7 +232,7 @@ def write_lock(lock: EnvLock) -> str:
     }
     if lock.size is not None:
         head["bytes"] = str(lock.size)
-    lines = [BANNER, *(f"# {name}: {value}" for name, value in head.items()), _BEGIN]
+    lines = [BANNER, *(f"# {name}: {value}" for name, value in head.items()), "@EXPLICIT"]
     return "".join(f"{line}\n" for line in lines) + _body(lock)
 
 
@@ -231,28 +246,31 @@ def read_lock(text: str, *, source: str, platform: str = "linux-64", records: st
         records: What `write_records` wrote of it, or None.
 
     Raises:
-        BadInput: It is none, a line has no SHA-256, or it is not what its header or its records say.
+        BadInput: It is none, a line has no SHA-256 or cannot be read, something is in it twice, or it is not what its
+            header or its records say.
     """
-    head, begin, body = text.partition(f"{_BEGIN}\n")
-    if not begin:
-        raise BadInput(f"{source} is no explicit list: it has no line {_BEGIN}.")
-    said = dict(line[2:].split(": ", 1) for line in head.splitlines() if line.startswith("# ") and ": " in line)
+    begin = _BEGIN.search(text)
+    if begin is None:
+        raise BadInput(f"{source} is no explicit list: it has no line @EXPLICIT.")
+    said = _read_head(text[: begin.start()], source)
     known = _read_records(records, source)
-    packages: list[Package] = []
-    wheels: list[Wheel] = []
-    for line in body.splitlines():
-        if match := _WHEEL.match(line):
-            check_foreign(match["name"], source=source)
-            wheels.append(Wheel(name=match[1], version=match[2], url=match[3], sha256=match[4]))
-        elif line.strip() and not line.startswith("#"):
-            packages.append(_read_line(line.strip(), known, source))
+    before = text.count("\n", 0, begin.end()) + 1
+    rows = [
+        (number, _read_line(line.strip(), number, known, source))
+        for number, line in enumerate(text[begin.end() :].split("\n"), before)
+        if _says_something(line.strip())
+    ]
+    packages = [(number, row) for number, row in rows if isinstance(row, Package)]
+    wheels = [(number, row) for number, row in rows if isinstance(row, Wheel)]
     if not packages:
         raise BadInput(f"{source} lists no package.")
+    _check_once([(number, one.name) for number, one in packages], source)
+    _check_once([(number, re.sub(r"[-_.]+", "-", one.name).lower()) for number, one in wheels], source)
     lock = EnvLock(
         profile=said.get("profile", "file"),
         platform=said.get("platform", platform),
-        packages=tuple(packages),
-        wheels=tuple(wheels),
+        packages=tuple(one for _, one in packages),
+        wheels=tuple(one for _, one in wheels),
         specs=_read_specs(said.get("specs", "[]"), source),
     )
     if said.get("digest", lock.digest) != lock.digest:
@@ -260,10 +278,54 @@ def read_lock(text: str, *, source: str, platform: str = "linux-64", records: st
     return lock
 
 
-def _read_line(line: str, known: Mapping[str, Mapping[str, Any]], source: str) -> Package:
+def _says_something(line: str) -> bool:
+    """Whether a line is more than a comment; some comments are for pip."""
+    return bool(line) and (not line.startswith("#") or _FOR_PIP.match(line) is not None)
+
+
+def _read_head(head: str, source: str) -> dict[str, str]:
+    """Read what stands before the mark, where there is no package."""
+    said: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for number, line in enumerate(head.split("\n"), 1):
+        if _says_something(line.strip()):
+            raise BadInput(f"{source} has a line before @EXPLICIT that would count for nothing (line {number}).")
+        name, colon, value = line.rstrip().removeprefix("# ").partition(": ")
+        if colon and line.startswith("# "):
+            if name in said and name in _HEAD:
+                raise BadInput(
+                    f"{source} has '{name}' twice in its header, in line {lines[name]} and in line {number}."
+                )
+            said[name], lines[name] = value, number
+    return said
+
+
+def _check_once(rows: Iterable[tuple[int, str]], source: str) -> None:
+    seen: dict[str, int] = {}
+    for number, name in rows:
+        if name in seen:
+            raise BadInput(
+                f"{source} has {name} twice, in line {seen[name]} and in line {number}, and only one of them can be"
+                " installed: take one out."
+            )
+        seen[name] = number
+
+
+def _read_line(line: str, number: int, known: Mapping[str, Mapping[str, Any]], source: str) -> Package | Wheel:
+    try:
+        if line.startswith("#"):
+            return _read_wheel(line, number, source)
+        return _read_package(line, number, known, source)
+    except BadInput as error:
+        if error.message.startswith(source):
+            raise
+        raise BadInput(f"{source}, line {number}: {error.message}") from None
+
+
+def _read_package(line: str, number: int, known: Mapping[str, Mapping[str, Any]], source: str) -> Package:
     match = _LINE.match(line)
     if match is None:
-        raise BadInput(f"{source} has the line '{line[:200]}', which is no URL with #sha256:HASH behind it.")
+        raise BadInput(_no_package(line, number, source))
     url = match["url"]
     record = known.get("/".join(url.rsplit("/", 2)[-2:]))
     if record is None:
@@ -271,11 +333,34 @@ def _read_line(line: str, known: Mapping[str, Mapping[str, Any]], source: str) -
     return Package(url=url, sha256=match["sha256"], **record)
 
 
+def _no_package(line: str, number: int, source: str) -> str:
+    words = f"{source} has in line {number} '{line[:200]}', which is no URL with #sha256:HASH behind it"
+    if _MD5_LINE.match(line):
+        return (
+            f"{words}, but with an MD5, which verifies nothing: write the list with 'conda list --explicit --sha256'."
+        )
+    return f"{words}."
+
+
+def _read_wheel(line: str, number: int, source: str) -> Wheel:
+    match = _WHEEL.match(line) or _WHEEL_OF_OTHERS.match(line)
+    if match is None:
+        raise BadInput(
+            f"{source} has in line {number} '{line[:200]}', which is for pip, and names no wheel with its SHA-256: lock"
+            " a wheel of it ('# pip NAME @ URL.whl#sha256=HASH'), or take the line out."
+        )
+    check_foreign(match["name"], source=source)
+    return Wheel(name=match["name"], version=match["version"], url=match["url"], sha256=match["sha256"])
+
+
 def _read_specs(text: str, source: str) -> tuple[str, ...]:
     try:
-        return tuple(str(spec) for spec in json.loads(text))
-    except (ValueError, TypeError):
-        raise BadInput(f"{source} has specs in its header that are no JSON list.") from None
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, list) or not all(isinstance(spec, str) for spec in found):
+        raise BadInput(f"{source} has specs in its header that are no JSON list of texts.")
+    return tuple(found)
 
 
 def _read_records(text: str | None, source: str) -> dict[str, dict[str, Any]]:
@@ -285,12 +370,18 @@ def _read_records(text: str | None, source: str) -> dict[str, dict[str, Any]]:
         document = json.loads(text)
         if document.get("schema") != SCHEMA:
             raise BadInput(f"The records of {source} were written by another version of scherbelberg; make them anew.")
-        return {
-            name: {"size": row["size"], "depends": tuple(row["depends"]), "constrains": tuple(row["constrains"])}
-            for name, row in document["packages"].items()
-        }
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        return {name: _read_record(row) for name, row in document["packages"].items()}
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise BadInput(f"The records of {source} cannot be read: {error!r}.") from None
+
+
+def _read_record(row: Mapping[str, Any]) -> dict[str, Any]:
+    size, depends, constrains = row["size"], tuple(row["depends"]), tuple(row["constrains"])
+    if size is not None and (type(size) is not int or size < 0):
+        raise ValueError("a size is no number of bytes")
+    if not all(isinstance(one, str) for one in (*depends, *constrains)):
+        raise ValueError("what a package needs is no text")
+    return {"size": size, "depends": depends, "constrains": constrains}
 
 
 def write_records(lock: EnvLock) -> str:

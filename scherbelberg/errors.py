@@ -295,6 +295,16 @@ class VersionMismatch(ScherbelbergError):
         self.differences = differences
 
 
+def counted(number: int, word: str) -> str:
+    """Write how many there are of something: ``1 difference``, ``2 differences``.
+
+    Args:
+        number: How many.
+        word: What, as one is called; several have an s at the end.
+    """
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def _table(rows: tuple[tuple[str, str, str, str], ...]) -> tuple[str, ...]:
     """Lines of equal columns, at most as many as are shown of a log."""
     if not rows:

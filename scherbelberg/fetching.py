@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from scherbelberg.envlock import CHANNELS, EnvLock, Package, Wheel
-from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable
+from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable, counted
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.fitting import CHANNEL
 from scherbelberg.openness import is_open
@@ -64,9 +64,11 @@ async def fetch_private(
         return {}
     limit = asyncio.Semaphore(_AT_ONCE)
     folder = settings.cache / "packages"
-    listener(Event(phase=Phase.DOWNLOAD, state="start", detail=f"{len(private)} files that nodes cannot get"))
+    listener(
+        Event(phase=Phase.DOWNLOAD, state="start", detail=f"{counted(len(private), 'file')} that nodes cannot get")
+    )
     paths = await together(*(_fetch(file, folder, mirror, limit) for file in private))
-    listener(Event(phase=Phase.DOWNLOAD, state="done", detail=f"{len(private)} files to send along"))
+    listener(Event(phase=Phase.DOWNLOAD, state="done", detail=f"{counted(len(private), 'file')} to send along"))
     return {file.sha256: path for file, path in zip(private, paths, strict=True)}
 
 

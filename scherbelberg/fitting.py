@@ -21,7 +21,7 @@ from scherbelberg.environment import (
     differences,
 )
 from scherbelberg.envlock import CONDA_NAMES, EnvLock
-from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch
+from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch, counted
 
 #: Locks that are shipped, the smallest first.
 PROFILES = ("main", "science")
@@ -192,8 +192,8 @@ def _mismatch(name: str, client: Client, error: VersionMismatch) -> VersionMisma
     _, package, here, there = error.differences[0]
     return VersionMismatch(
         f"The environment '{name}' has {package} {there} and the client's Python {client.path} has {here}"
-        f" ({len(error.differences)} differences in all): use a client with the same versions, leave --env out, or"
-        " allow it with --allow-mismatch.",
+        f" ({counted(len(error.differences), 'difference')} in all): use a client with the same versions, leave --env"
+        " out, or allow it with --allow-mismatch.",
         differences=error.differences,
     )
 

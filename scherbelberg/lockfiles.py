@@ -7,16 +7,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import rattler
-from packaging.specifiers import SpecifierSet
-from rattler.exceptions import ParseCondaLockError
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from rattler.lock import CondaLockedBinaryPackage, LockedPackage, LockFile, PypiLockedPackage
 
-from scherbelberg.envfile import FileKind, kind_of, left_out
+from scherbelberg.envfile import FileKind, check_pixi, kind_of, left_out
 from scherbelberg.envlock import BANNER, EnvLock, Package, Wheel, check_foreign, read_lock
-from scherbelberg.errors import BadInput
+from scherbelberg.errors import BadInput, counted
+from scherbelberg.licensed import check_licence
+from scherbelberg.notices import notice
 from scherbelberg.pypi import normalized, without_secrets
+from scherbelberg.textfiles import read_text
 
 _ENVIRONMENT = "default"
 #: The part of channels whose packages run on any platform.
@@ -42,14 +46,13 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
         raise BadInput(f"{source} locks nothing yet: it has wishes to be solved.")
     if kind is FileKind.EXPLICIT:
         return read_lock(_published(text), source=source, platform=platform, records=_records_of(path, text))
-    skipped = left_out(text, source=source) if kind is FileKind.CONDA_LOCK else frozenset()
-    found = {one.location: one for one in _packages(path, platform) if one.location not in skipped}
+    found = {one.location: one for one in _packages(text, source, platform, _skipped(text, kind, source))}
     wheels = [one for one in found.values() if isinstance(one, PypiLockedPackage)]
     lock = EnvLock(
         profile="file",
         platform=platform,
         packages=_conda(found.values(), source),
-        wheels=tuple(_wheel(one, source) for one in wheels),
+        wheels=_wheels(wheels, source),
     )
     for one in wheels:
         _check_python(one, lock, source)
@@ -67,16 +70,28 @@ def platforms_of(path: Path) -> frozenset[str]:
     """
     text = _read(path)
     if kind_of(text, source=path.name) is not FileKind.EXPLICIT:
-        return frozenset(_packages_by_platform(path))
+        return frozenset(_packages_by_platform(text, path.name))
     lock = read_lock(_published(text), source=path.name, platform=_ANY)
     return frozenset({lock.platform, *(one.subdir for one in lock.packages)} - {_ANY})
 
 
 def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from None
+    return read_text(path, what=str(path))
+
+
+def _skipped(text: str, kind: FileKind, source: str) -> frozenset[str]:
+    """Check what the library would pass over, and say what is left out of a conda-lock.yml."""
+    if kind is FileKind.PIXI:
+        check_pixi(text, source=source)
+        return frozenset()
+    skipped = left_out(text, source=source)
+    if skipped:
+        notice(
+            f"{source} has packages of other categories than 'main' ({counted(len(skipped), 'file')}), which nodes do"
+            " not get.",
+            about=source,
+        )
+    return skipped
 
 
 def _records_of(path: Path, text: str) -> str | None:
@@ -85,28 +100,36 @@ def _records_of(path: Path, text: str) -> str | None:
     return _read(beside) if BANNER in text and beside.exists() else None
 
 
-def _packages(path: Path, platform: str) -> list[LockedPackage]:
-    by_platform = _packages_by_platform(path)
+def _packages(text: str, source: str, platform: str, skipped: frozenset[str]) -> list[LockedPackage]:
+    by_platform = _packages_by_platform(text, source)
     if platform not in by_platform:
         names = ", ".join(sorted(by_platform)) or "none"
         raise BadInput(
-            f"{path.name} is not for {platform}, which the nodes are: it has {names}; lock it for {platform} as well."
+            f"{source} is not for {platform}, which the nodes are: it has {names}; lock it for {platform} as well."
         )
-    return by_platform[platform]
+    return [one for one in by_platform[platform] if one.location not in skipped]
 
 
-def _packages_by_platform(path: Path) -> dict[str, list[LockedPackage]]:
-    try:
-        file = LockFile.from_path(path)
-    except ParseCondaLockError as error:
-        raise BadInput(f"{path.name} cannot be read as a lock: {' '.join(str(error).split())[:500]}.") from None
+def _packages_by_platform(text: str, source: str) -> dict[str, list[LockedPackage]]:
+    with TemporaryDirectory(prefix="scherbelberg-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "lock.yml"
+        path.write_text(text, encoding="utf-8", newline="\n")  # the library knows nothing of marks of encodings
+        file = _parsed(path, source)
     environment = file.environment(_ENVIRONMENT)
     if environment is None:
         names = ", ".join(name for name, _ in file.environments()) or "none"
-        raise BadInput(f"{path.name} has no environment '{_ENVIRONMENT}', which nodes would get (it has: {names}).")
+        raise BadInput(f"{source} has no environment '{_ENVIRONMENT}', which nodes would get (it has: {names}).")
     # A platform may be called as its author likes; what counts is what conda calls it.
     found = {str(one.subdir): environment.packages(one) for one in environment.platforms()}
     return {name: packages for name, packages in found.items() if packages}
+
+
+def _parsed(path: Path, source: str) -> Any:
+    try:
+        return LockFile.from_path(path)
+    except Exception as error:  # noqa: BLE001 - the library has no class for all that it raises of a file's content
+        words = " ".join(str(error).replace(str(path), source).split())[:500]
+        raise BadInput(f"{source} cannot be read as a lock: {words}.") from None
 
 
 def _conda(found: Iterable[LockedPackage], source: str) -> tuple[Package, ...]:
@@ -114,13 +137,40 @@ def _conda(found: Iterable[LockedPackage], source: str) -> tuple[Package, ...]:
     records: dict[str, rattler.RepoDataRecord] = {}
     for one in found:
         if isinstance(one, CondaLockedBinaryPackage):
-            records[one.name] = one.repo_data_record()
+            if one.name in records:
+                raise _twice(one.name, str(records[one.name].url), one.location, source)
+            records[one.name] = _of_library(one.repo_data_record, one.name, source)
         elif not isinstance(one, PypiLockedPackage):
             raise BadInput(f"{source} has {one.name} as source ({one.location}), and nodes build nothing.")
     if not records:
         raise BadInput(f"{source} lists no conda package.")
     order = rattler.PackageRecord.sort_topologically(list(records.values()))
     return tuple(_package(records[one.name.normalized], source) for one in order)
+
+
+def _of_library(ask: Any, name: str, source: str) -> Any:
+    try:
+        return ask()
+    except Exception as error:  # noqa: BLE001 - as above
+        words = " ".join(str(error).split())[:300]
+        raise BadInput(f"{source} has {name} in a way that makes no sense ({words}).") from None
+
+
+def _twice(name: str, one: str, other: str, source: str) -> BadInput:
+    return BadInput(
+        f"{source} has {name} twice, as {without_secrets(one)} and as {without_secrets(other)}, and only one of them"
+        " can be installed: lock anew."
+    )
+
+
+def _wheels(found: Iterable[PypiLockedPackage], source: str) -> tuple[Wheel, ...]:
+    wheels: dict[str, Wheel] = {}
+    for one in found:
+        wheel = _wheel(one, source)
+        if wheel.name in wheels:
+            raise _twice(wheel.name, wheels[wheel.name].url, wheel.url, source)
+        wheels[wheel.name] = wheel
+    return tuple(wheels.values())
 
 
 def _package(record: rattler.RepoDataRecord, source: str) -> Package:
@@ -153,14 +203,20 @@ def _wheel(one: PypiLockedPackage, source: str) -> Wheel:
 
 def _check_python(one: PypiLockedPackage, lock: EnvLock, source: str) -> None:
     wanted, python = one.requires_python, lock.versions.python
-    if wanted and not SpecifierSet(wanted).contains(python, prereleases=True):
+    try:
+        fits = not wanted or SpecifierSet(wanted).contains(python, prereleases=True)
+    except InvalidSpecifier:
+        raise BadInput(f"{source} has {one.name} for Python '{wanted}', which is no version of it.") from None
+    if not fits:
         raise BadInput(f"{source} has {one.name} for Python {wanted} and Python {python}, which exclude each other.")
 
 
 def _public(location: str, name: str, source: str) -> str:
     if not location.startswith(("https://", "http://")):
         raise BadInput(f"{source} has {name} at {without_secrets(location)}, where nodes cannot download it.")
-    return _published(location).partition("#")[0]
+    url = _published(location).partition("#")[0]
+    check_licence(url, what=f"{source} has {name} at {url}, which")
+    return url
 
 
 def _published(text: str) -> str:

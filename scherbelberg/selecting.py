@@ -37,6 +37,7 @@ from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
 from scherbelberg.solve import Channels
 from scherbelberg.solving import add, solve_for
 from scherbelberg.spec import PYPI, ClusterSpec
+from scherbelberg.textfiles import read_text
 from scherbelberg.wheels import resolve_wheels
 
 _SOFT = tuple(name for name in REQUIRED + OPTIONAL if name not in HARD)
@@ -153,12 +154,8 @@ def _wish_of(spec: ClusterSpec) -> EnvWish | None:
     if spec.env is None or spec.env in PROFILES:
         return None
     path = Path(spec.env)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: {error}."
-        ) from None
+    what = f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: it"
+    text = read_text(path, what=what)
     return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else None
 
 

@@ -19,6 +19,7 @@ from scherbelberg.contexts import read_context
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.plan import owner_label
 from scherbelberg.spec import DEFAULT_RANGE
+from scherbelberg.textfiles import read_text
 
 #: Where servers take SSH.
 SSH_PORT = 22
@@ -203,11 +204,7 @@ def passphrase_in(file: Path | None, environ: Mapping[str, str] = os.environ) ->
     """
     if file is None:
         return environ.get("SCHERBELBERG_PASSPHRASE", "")
-    try:
-        text = file.read_text(encoding="utf-8").partition("\n")[0].rstrip("\r")
-    except (OSError, ValueError) as error:
-        raise BadInput(f"The passphrase in {file} cannot be read: {error}.") from None
-    return text
+    return read_text(file, what=f"The passphrase in {file}").partition("\n")[0]
 
 
 def read_settings(
@@ -306,11 +303,7 @@ def _checked(token: str, source: str) -> str:
 
 
 def _from_file(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"The token file {path} cannot be read: {error}.") from None
-    return _checked(text, f"the file {path}")
+    return _checked(read_text(path, what=f"The token file {path}"), f"the file {path}")
 
 
 def _from_context(environ: Mapping[str, str]) -> tuple[str, str] | None:

@@ -16,6 +16,7 @@ from attrs import Attribute, asdict, field, frozen
 
 from scherbelberg.access import has_secrets
 from scherbelberg.errors import BadInput
+from scherbelberg.licensed import check_licence, check_licence_of_spec
 
 #: A network holds 100 members and the scheduler is one of them.
 MOST_WORKERS = 99
@@ -38,10 +39,6 @@ _RESOURCE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*\Z")
 PYPI = "pypi:"
 #: An address is none: it may hold secrets, and a channel has a place of its own.
 _PACKAGE = re.compile(r"(?!.*://)[A-Za-z0-9_][^\x00-\x1f]*\Z")
-#: Channels of Anaconda's, which want a licence of many and come from another host than all else.
-LICENSED = re.compile(
-    r"defaults|anaconda|(pkgs/)?(main|free|r|pro|msys2)|https?://repo\.(anaconda|continuum)\.(com|io)/.*"
-)
 _CHANNEL = re.compile(r"(https?://[!-~]+|[a-z0-9][a-z0-9_./-]*)\Z")
 _PREFIX = re.compile(r"[a-z]([a-z0-9-]*[a-z0-9])?\Z")
 _SPELLED_OUT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "æ": "ae", "ø": "oe", "å": "aa"})
@@ -288,19 +285,31 @@ def _check_packages(instance: object, attribute: object, value: tuple[str, ...])
     for text in value:
         if not _PACKAGE.match(text.removeprefix(PYPI)):
             raise BadInput(f"The package '{text}' cannot be: write NAME, 'NAME >=1.2', or {PYPI}NAME.")
+        check_licence_of_spec(text, what=f"The channel of '{text}'")
 
 
 def _check_channels(instance: object, attribute: object, value: tuple[str, ...]) -> None:
     for text in value:
-        if has_secrets(text):
-            raise BadInput(
-                "A channel's URL has a password or token in it, which others could read: leave it out there, and put it"
-                " into ~/.netrc or the keyring."
-            )
-        if LICENSED.fullmatch(text):
-            raise BadInput(f"The channel '{text}' is Anaconda's own and needs a licence of many: take conda-forge.")
-        if not _CHANNEL.match(text):
-            raise BadInput(f"The channel '{text}' cannot be: write a name such as conda-forge, or an http(s) URL.")
+        check_channel(text)
+
+
+def check_channel(text: str) -> None:
+    """Check the name or URL of a channel.
+
+    Args:
+        text: What the user wrote.
+
+    Raises:
+        BadInput: It is neither, has a password or token in it, or is Anaconda's own.
+    """
+    if has_secrets(text):
+        raise BadInput(
+            "A channel's URL has a password or token in it, which others could read: leave it out there, and put it"
+            " into ~/.netrc or the keyring."
+        )
+    check_licence(text, what=f"The channel '{text}'")
+    if not _CHANNEL.match(text):
+        raise BadInput(f"The channel '{text}' cannot be: write a name such as conda-forge, or an http(s) URL.")
 
 
 def _check_somebody(instance: object, attribute: object, value: tuple[str, ...]) -> None:

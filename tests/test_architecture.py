@@ -46,6 +46,7 @@ FLOORS = {
         "tried",
         "pins",
         "notices",
+        "licensed",
     },
     "thought": {
         "pricing",
@@ -73,6 +74,7 @@ FLOORS = {
         "diagnosis",
         "bygone",
         "envfile",
+        "strictyaml",
         "pypi",
         "pylock",
         "sealing",
@@ -86,6 +88,7 @@ FLOORS = {
     "hands": {
         "settings",
         "contexts",
+        "textfiles",
         "interpreter",
         "installed",
         "elsewhere",
@@ -175,7 +178,7 @@ ROOMS = {
     "rich": {"cli"},
     "tornado": {"sandbox", "share"},
     "uv": {"wheels"},
-    "yaml": {"daskconfig", "envfile", "sandbox"},
+    "yaml": {"strictyaml", "sandbox"},
 }
 
 #: Name, or method with a dot before it, to the rooms that may use it.

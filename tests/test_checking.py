@@ -95,7 +95,7 @@ def test_unrecorded() -> None:
     bare = tuple(Package(url=one.url, sha256=one.sha256, is_recorded=False) for one in lock.packages)
     verdict = check_lock(evolve(lock, packages=bare))
     assert verdict.wrong == ()
-    assert verdict.noted == (f"{len(bare)} packages have no record of what they need, such as {bare[0].file_name}",)
+    assert verdict.noted == (f"{len(bare)} packages without a record of what they need, such as {bare[0].file_name}",)
 
 
 @pytest.mark.parametrize("name", ["main-py312-linux-64.lock", "bootstrap.sh", "pins.toml"])

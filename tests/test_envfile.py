@@ -78,8 +78,8 @@ def test_little() -> None:
         ("variables: {A: b}\n", "sets variables"),
         ("dependancies: [a]\n", "has 'dependancies' in it"),
         ("channels: conda-forge\n", "has under 'channels' what is no list"),
-        ("channels: [defaults]\n", "wants the channel 'defaults'"),
-        ("channels: ['https://repo.anaconda.com/pkgs/main']\n", "wants the channel 'https://repo"),
+        ("channels: [defaults]\n", "wants a channel that cannot be: The channel 'defaults' is Anaconda's own"),
+        ("channels: ['https://repo.anaconda.com/pkgs/main']\n", "wants a channel that cannot be: .* 'https://repo"),
         ("dependencies: [1]\n", "has '1' under 'dependencies'"),
         ("dependencies: [a, {npm: [b]}]\n", "has 'npm:' under 'dependencies'"),
         ("dependencies: [a, {pip: b}]\n", "has under 'pip' what is no list"),
@@ -92,6 +92,29 @@ def test_refused(text: str, reason: str) -> None:
     """What nodes cannot have is refused, with what stands there."""
     with pytest.raises(BadInput, match=f"^environment.yml {reason}"):
         read_wish(text, source="environment.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dependencies: [a]\nname: x\ndependencies: [b]\n", "has 'dependencies' twice, in line 1 and in line 3"),
+        ("dependencies:\n- numpy\n- b\n- numpy>=2\n", r"has numpy twice .* in line 2 \(numpy\) and in line 4"),
+        ("dependencies:\n- numpy=1\n- conda-forge::NumPy=2\n", "has numpy twice .* in line 2 .* and in line 3"),
+        ("dependencies:\n- pip: [a_b==1, A-b==2]\n", "has a-b twice under 'pip', in line 2 .* and in line 2"),
+        ("dependencies:\n- pip: [a]\n- pip: [b]\n", "has pip: twice under 'dependencies', in line 2 and in line 3"),
+        ("dependencies:\n- {pip: [a],\n   pip: [b]}\n", "has 'pip' twice, in line 2 and in line 3"),
+    ],
+)
+def test_contradictions(text: str, words: str) -> None:
+    """What stands twice is refused with both lines, instead of the last one winning."""
+    with pytest.raises(BadInput, match=f"^it {words}"):
+        read_wish(text, source="it")
+
+
+def test_choice_by_marker() -> None:
+    """Markers may choose among several wishes for a package."""
+    text = "dependencies:\n- pip: ['a==1; python_version < \"3.12\"', 'a==2; python_version >= \"3.12\"']\n"
+    assert len(read_wish(text, source="it").pip) == 2
 
 
 @pytest.mark.parametrize("channel", ["main-of-us", "pkgs-main", "https://repo.example/pkgs/main", "robostack", "r-own"])

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from scherbelberg.envlock import EnvLock, Package, Wheel, lock_name, read_lock, write_lock, write_records
 from scherbelberg.errors import BadInput
+from scherbelberg.pypi import normalized
 
 _FORGE = "https://conda.anaconda.org/conda-forge"
 _SHA = st.text("0123456789abcdef", min_size=64, max_size=64)
@@ -51,8 +52,8 @@ def _locks(draw: st.DrawFn) -> EnvLock:
     return EnvLock(
         profile=draw(_WORD),
         platform=draw(st.sampled_from(["linux-64", "linux-aarch64"])),
-        packages=tuple({one.file_name: one for one in rows}.values()),
-        wheels=tuple(draw(st.lists(_wheels(), max_size=2))),
+        packages=tuple({one.name: one for one in rows}.values()),
+        wheels=tuple(draw(st.lists(_wheels(), max_size=2, unique_by=lambda one: normalized(one.name)))),
         specs=draw(_SPECS),
     )
 
@@ -153,7 +154,10 @@ def test_foreign_list(mark: str) -> None:
         (write_lock(_LOCK).replace("0" * 64, "1" + "0" * 63), "it was changed: its digest is not the one"),
         (write_lock(_LOCK).replace("# digest: ", "# digest: 0"), "it was changed"),
         (write_lock(_LOCK).replace(f"{_DASK.url}#sha256:{'0' * 64}\n", ""), "it was changed"),
-        (write_lock(evolve(_LOCK, wheels=(_WHEEL,))).replace("# pip rio", "#  pip rio"), "it was changed"),
+        (
+            write_lock(evolve(_LOCK, wheels=(_WHEEL,))).replace("# pip rio", "#  pip rio"),
+            "which is for pip, and names no wheel",
+        ),
     ],
 )
 def test_no_lock(text: str, words: str) -> None:
@@ -223,3 +227,75 @@ def test_no_python() -> None:
 def test_name() -> None:
     """A lock's file is named for profile, Python and platform."""
     assert _LOCK.name == lock_name("main", "3.13", "linux-aarch64") == "main-py313-linux-aarch64"
+
+
+_SIX = "https://files.example/packages/aa/six-1.17.0-py2.py3-none-any.whl"
+
+
+@pytest.mark.parametrize("end", ["#sha256=", "#sha256:", " --hash=sha256:"])
+def test_wheels_of_conda_lock(end: str) -> None:
+    """What conda-lock writes for pip into an explicit list is read, and not taken for a comment."""
+    text = f"@EXPLICIT\n{_PYTHON.url}#{'0' * 64}\n# pip six @ {_SIX}{end}{'ab' * 32}\n"
+    wheel = Wheel(name="six", version="1.17.0", url=_SIX, sha256="ab" * 32)
+    assert read_lock(text, source="it").wheels == (wheel,)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"# pip six @ {_SIX}",
+        f"# pip six @ {_SIX}#md5={'a' * 32}",
+        f"# pip six @ https://files.example/six-1.17.0.tar.gz#sha256={'a' * 64}",
+        "# pip six @ git+https://a.b/six",
+        "# pip six === 1.17.0",
+        "#pip six==1.17.0",
+        "# pip six",
+        "# pip install six",
+    ],
+)
+def test_lines_for_pip(line: str) -> None:
+    """What is for pip and is no wheel with a hash is refused with its line; prose is none of it."""
+    with pytest.raises(BadInput, match=r"^it has in line 3 '#.*', which is for pip, and names no wheel"):
+        read_lock(f"@EXPLICIT\n{_PYTHON.url}#{'0' * 64}\n{line}\n", source="it")
+    assert read_lock(f"@EXPLICIT\n# pip packages follow\n{_PYTHON.url}#{'0' * 64}\n", source="it").wheels == ()
+
+
+def test_before_the_mark() -> None:
+    """A package before the mark, which nobody would install, is refused with its line."""
+    row = f"{_PYTHON.url}#{'0' * 64}\n"
+    with pytest.raises(BadInput, match=r"^it has a line before @EXPLICIT that would count for nothing \(line 2\)"):
+        read_lock(f"# x\n{row}@EXPLICIT\n{row}", source="it")
+
+
+def test_twice() -> None:
+    """A package, a wheel or a word of the header that stands twice is refused with both lines."""
+    row, other = f"{_PYTHON.url}#{'0' * 64}\n", _PYTHON.url.replace("3.13.14", "3.13.9")
+    with pytest.raises(BadInput, match=r"^it has python twice, in line 2 and in line 4,"):
+        read_lock(f"@EXPLICIT\n{row}\n{other}#{'0' * 64}\n", source="it")
+    wheels = "".join(f"# pip {name} @ {_SIX}#sha256={'a' * 64}\n" for name in ("a-b", "A_B"))
+    with pytest.raises(BadInput, match=r"^it has a-b twice, in line 3 and in line 4,"):
+        read_lock(f"@EXPLICIT\n{row}{wheels}", source="it")
+    with pytest.raises(BadInput, match=r"^it has 'platform' twice in its header, in line 1 and in line 2"):
+        read_lock(f"# platform: linux-64\n# platform: linux-aarch64\n@EXPLICIT\n{row}", source="it")
+
+
+def test_md5() -> None:
+    """A list with MD5 is refused with the command that writes a better one."""
+    with pytest.raises(BadInput, match=r"an MD5, .* 'conda list --explicit --sha256'"):
+        read_lock(f"@EXPLICIT\n{_PYTHON.url}#{'0' * 32}\n", source="it")
+
+
+@pytest.mark.parametrize("specs", ['"abc"', "5", "{}", "[1]", "[null]", "[" * 9999])
+def test_specs_that_are_none(specs: str) -> None:
+    """A header with nonsense for what was asked for is refused."""
+    with pytest.raises(BadInput, match="specs in its header"):
+        read_lock(f"# specs: {specs}\n@EXPLICIT\n{_PYTHON.url}#{'0' * 64}\n", source="it")
+
+
+@CALM
+@given(st.text(max_size=80), st.text(max_size=80))
+def test_any_text(text: str, records: str) -> None:
+    """Whatever stands in a list and its records, it is read or refused."""
+    for whole in (text, f"@EXPLICIT\n{text}", f"# specs: {text}\n@EXPLICIT\n{_PYTHON.url}#{'0' * 64}\n"):
+        with contextlib.suppress(BadInput):
+            read_lock(whole, source="it", records=records)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -133,7 +134,11 @@ def test_older_pixi(version: int, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "reason"),
     [
-        ("version: 6", "version: 99", "pixi.lock cannot be read as a lock: found newer lockfile format version 99"),
+        (
+            "version: 6",
+            "version: 99",
+            "pixi.lock is a pixi.lock of version 99, newer than this scherbelberg, which knows them up to 7",
+        ),
         ("linux-64:", "osx-64:", "is not for linux-64, which the nodes are: it has osx-64"),
         ("  default:", "  docs:", r"no environment 'default', which nodes would get \(it has: docs\)"),
         (f"  sha256: {_OTHER}\n", "", "has no SHA-256 of zict"),
@@ -226,6 +231,51 @@ def test_refused_conda_lock(tmp_path: Path) -> None:
         read_any_lock(path, platform="linux-aarch64")
 
 
+def test_contradicting_conda_lock(tmp_path: Path) -> None:
+    """A package twice with different files is refused with both lines, as is a version that YAML takes for a number."""
+    python = _EXPECTED[0]
+    other = _row(python, url=python.url.replace("3.13.9", "3.13.8"), version="3.13.8")
+    text = _conda_lock(_row(python), other)
+    lines = [number for number, line in enumerate(text.splitlines(), 1) if line.startswith("- category")]
+    with pytest.raises(BadInput, match=f"has python twice for linux-64, in line {lines[0]} and in line {lines[1]}"):
+        read_any_lock(_write(tmp_path, "conda-lock.yml", text), platform="linux-64")
+    path = _write(tmp_path, "conda-lock.yml", _conda_lock(_row(python, version=3.1)))
+    with pytest.raises(BadInput, match=f"in line {lines[0]} the package 'python' with a version that YAML does not"):
+        read_any_lock(path, platform="linux-64")
+    newer = _conda_lock(_row(python)).replace("version: 1\n", "version: 2\n")
+    with pytest.raises(BadInput, match="of version 2, newer than this scherbelberg"):
+        read_any_lock(_write(tmp_path, "conda-lock.yml", newer), platform="linux-64")
+
+
+def test_contradicting_pixi(tmp_path: Path) -> None:
+    """A package that two builds stand for, and a file of which two things are said, are refused."""
+    text = _older(6)
+    second = text.replace(f"      - conda: {_PYTHON}\n", f"      - conda: {_PYTHON}\n      - conda: {_PYTHON}x.conda\n")
+    second += f"- conda: {_PYTHON}x.conda\n  sha256: {_OTHER}\n"
+    second = second.replace(".condax.conda", "x.conda")
+    with pytest.raises(BadInput, match=r"has python twice, as https://.* and as https://"):
+        read_any_lock(_write(tmp_path, "pixi.lock", second), platform="linux-64")
+    path = _write(tmp_path, "pixi.lock", f"{text}- conda: {_PYTHON}\n  sha256: {_OTHER}\n")
+    with pytest.raises(BadInput, match=r"says two things of https://.*, in line \d+ and in line \d+"):
+        read_any_lock(path, platform="linux-64")
+
+
+@CALM
+@given(st.data())
+def test_mutated(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """Whatever is changed in a lock, it is read or refused, and never anything else."""
+    text = data.draw(
+        st.sampled_from([_older(4), _older(6), _conda_lock(_row(_EXPECTED[0]), _row(_EXPECTED[1], **_PIP))])
+    )
+    start = data.draw(st.integers(0, len(text)))
+    piece = data.draw(st.sampled_from(["", "\n", "0", "- ", "[", "~", "&a ", "'", ": ", "\t"]) | st.text(max_size=3))
+    changed = text[:start] + piece + text[start + data.draw(st.integers(0, 12)) :]
+    path = tmp_path_factory.getbasetemp() / "mutated.yml"
+    path.write_bytes(changed.encode(errors="replace"))
+    with contextlib.suppress(BadInput):
+        read_any_lock(path, platform="linux-64")
+
+
 _WORDS = st.from_regex("[a-z][a-z0-9_]{0,8}", fullmatch=True)
 _HASHES = st.binary(min_size=32, max_size=32).map(bytes.hex)
 
@@ -235,7 +285,11 @@ def _locks(draw: st.DrawFn) -> EnvLock:
     names = draw(st.lists(_WORDS.filter(lambda name: name != "python"), max_size=4, unique=True))
     urls = [_PYTHON, *(f"{_CHANNEL}/noarch/{name}-{draw(_WORDS)}-{draw(_WORDS)}.conda" for name in names)]
     wheels = draw(
-        st.lists(st.builds(Wheel, name=_WORDS, version=_WORDS, url=st.just(_SIX), sha256=_HASHES), max_size=2)
+        st.lists(
+            st.builds(Wheel, name=_WORDS, version=_WORDS, url=st.just(_SIX), sha256=_HASHES),
+            max_size=2,
+            unique_by=lambda one: one.name.replace("_", "-"),
+        )
     )
     packages = tuple(Package(url=url, sha256=draw(_HASHES), is_recorded=False) for url in urls)
     return EnvLock(profile="file", platform="linux-64", packages=packages, wheels=tuple(wheels))
@@ -286,6 +340,6 @@ def test_not_there(tmp_path: Path) -> None:
         read_any_lock(tmp_path / "gone.lock", platform="linux-64")
     with pytest.raises(BadInput, match="locks nothing yet"):
         read_any_lock(_write(tmp_path, "environment.yml", "dependencies: []\n"), platform="linux-64")
-    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
     with pytest.raises(BadInput, match="cannot be read"):
         read_any_lock(tmp_path / "binary", platform="linux-64")

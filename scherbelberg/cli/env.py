@@ -13,7 +13,7 @@ import click
 from scherbelberg.cli.choosing import Command, client_in, environment_options, sources
 from scherbelberg.cli.common import json_option, out, say, voice_options
 from scherbelberg.cli.speaker import SCHEMA, speaker
-from scherbelberg.errors import BadInput, EnvironmentUnavailable
+from scherbelberg.errors import BadInput, EnvironmentUnavailable, counted
 from scherbelberg.spec import ClusterSpec
 
 if TYPE_CHECKING:
@@ -189,15 +189,14 @@ def check(
         for line in (*verdict.noted, *verdict.wrong):
             out().print(line, highlight=False, markup=False)
     if verdict.wrong:
-        raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({len(verdict.wrong)} findings in all).")
+        raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({counted(len(verdict.wrong), 'finding')} in all).")
     say("Everything is in order.")
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from None
+    from scherbelberg.textfiles import read_text  # noqa: PLC0415 - needed by few
+
+    return read_text(path, what=str(path))
 
 
 def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:

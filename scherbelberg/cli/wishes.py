@@ -19,6 +19,7 @@ from scherbelberg.provisions import Provisions
 from scherbelberg.settings import Settings, address_url_in, variables
 from scherbelberg.spec import ANYWHERE, AUTO, ClusterSpec
 from scherbelberg.specfile import read_duration, read_resources, read_spec
+from scherbelberg.textfiles import read_text
 from scherbelberg.whereabouts import HERE, resolved
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -256,7 +257,4 @@ def _dask_config(path: Path | None) -> str:
 
 
 def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read: {error}.") from None
+    return read_text(path, what=str(path))
