@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 from scherbelberg.errors import ScherbelbergError
+from scherbelberg.reachability import nothing_left
 from scherbelberg.remote import Remote
 from scherbelberg.waiting import pause
 
@@ -38,9 +40,17 @@ class Tunnel:
 
         Returns:
             The port.
+
+        Raises:
+            ScherbelbergError: This computer has none left, or no file for it.
         """
         if self._server is None:
-            self._server = await asyncio.start_server(self._take, "127.0.0.1", 0, limit=_CHUNK)
+            try:
+                # Not asyncio's own socket: where it can have none, it listens to nothing and does not say so.
+                line = socket.create_server(("127.0.0.1", 0))
+                self._server = await asyncio.start_server(self._take, sock=line, limit=_CHUNK)
+            except OSError as error:
+                raise nothing_left(error) from None
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 

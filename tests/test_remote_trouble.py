@@ -92,3 +92,12 @@ async def test_tunnel_and_trouble_of_ours(machine: Machine, caplog: pytest.LogCa
     await remote.close()
     gc.collect()
     assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of open files are POSIX's")
+async def test_no_port_may_be_opened_here(machine: Machine, request: pytest.FixtureRequest) -> None:
+    """A tunnel that this computer cannot open says so, instead of a traceback."""
+    tunnel = Tunnel(machine.remote(), "127.0.0.1", 9)
+    request.getfixturevalue("crowded")
+    with pytest.raises(ScherbelbergError, match="This computer cannot open another connection"):
+        await tunnel.listen()
