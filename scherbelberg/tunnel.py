@@ -48,9 +48,11 @@ class Tunnel:
             try:
                 # Not asyncio's own socket: where it can have none, it listens to nothing and does not say so.
                 line = socket.create_server(("127.0.0.1", 0))
-                self._server = await asyncio.start_server(self._take, sock=line, limit=_CHUNK)
+                # In two steps: who is cancelled while a server begins to serve would not know it, and never close it.
+                self._server = await asyncio.start_server(self._take, sock=line, limit=_CHUNK, start_serving=False)
             except OSError as error:
                 raise nothing_left(error) from None
+            await self._server.start_serving()
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 

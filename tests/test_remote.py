@@ -482,3 +482,23 @@ async def test_tunnel_is_closed_while_it_connects(tmp_path: Path, caplog: pytest
     await remote.close()
     silent.close()
     await silent.wait_closed()
+
+
+def _listening() -> set[int]:
+    """The ports on which this process listens."""
+    rows = psutil.Process().net_connections("tcp")
+    return {row.laddr.port for row in rows if row.status == psutil.CONN_LISTEN}
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_tunnel_that_is_cancelled_early(machine: Machine, steps: int) -> None:
+    """Wherever the opening of a tunnel is cancelled, nothing listens any more after its close."""
+    before = _listening()
+    tunnel = Tunnel(machine.remote(), "127.0.0.1", 9)
+    opening = asyncio.create_task(tunnel.listen())
+    for _ in range(steps):
+        await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    await tunnel.close()
+    assert _listening() == before
