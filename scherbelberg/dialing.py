@@ -78,11 +78,18 @@ async def dial(addresses: tuple[str, ...], port: int, *, lead_s: float = _LEAD_S
                 return kept
         return await tasks[0]  # which raises
     finally:
-        for task in tasks:
+        for task in tasks:  # nothing is awaited here: who is cancelled meanwhile would lose what is to be returned
             task.cancel()
-        for line in await asyncio.gather(*tasks, return_exceptions=True):
-            if isinstance(line, socket.socket) and line is not kept:
-                line.close()
+            if task.done():
+                _drop(task, kept)
+            else:
+                task.add_done_callback(_drop)
+
+
+def _drop(task: asyncio.Task[socket.socket], kept: socket.socket | None = None) -> None:
+    """Close a connection that nobody wants any more, if there is one."""
+    if not task.cancelled() and task.exception() is None and task.result() is not kept:
+        task.result().close()
 
 
 async def _first_of(tasks: list[asyncio.Task[socket.socket]], *, within_s: float | None) -> socket.socket | None:

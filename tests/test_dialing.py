@@ -9,10 +9,12 @@ import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
+import psutil
 import pytest
 
 from scherbelberg.dialing import dial, first_way, has_route, ways
 from scherbelberg.sandbox.hosts.silence import Silence
+from scherbelberg.waiting import until
 
 _V4, _V6, _TEST_V6 = "198.51.100.1", "2a01:4f8:1:2::1", "2001:db8:1:2::1"
 
@@ -107,4 +109,33 @@ async def test_given_up() -> None:
                 await dialled("127.0.0.1", "127.0.0.1", port=port, lead_s=0.01)
     finally:
         silence.end()
-    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []
+
+    async def over() -> bool | None:
+        return True if asyncio.all_tasks() == {asyncio.current_task()} else None
+
+    await until(over, every_s=0.01, within_s=20, what="the end of all tries")
+
+
+@needs_ipv6
+@pytest.mark.parametrize("steps", range(12))
+async def test_cancelled_at_any_moment(steps: int) -> None:
+    """Wherever a connection in the making is cancelled, it is either returned or closed."""
+    with listening("127.0.0.1") as port, listening("::1", port):
+        before = _sockets()
+        dialling = asyncio.create_task(dial(("127.0.0.1", "::1"), port, lead_s=0))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        dialling.cancel()
+        for line in await asyncio.gather(dialling, return_exceptions=True):
+            if isinstance(line, socket.socket):
+                line.close()
+
+        async def closed() -> bool | None:
+            return True if _sockets() == before else None
+
+        await until(closed, every_s=0.01, within_s=20, what="the end of all connections")
+
+
+def _sockets() -> set[int]:
+    """The descriptors of all our sockets."""
+    return {row.fd for row in psutil.Process().net_connections("tcp") if row.fd != -1}
