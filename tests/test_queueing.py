@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
-from schemas import unpromised
+from schemas import read
 from shells import Shell
 from surroundings import SHORT, folders, held
 from test_consent import sitting_before
@@ -93,9 +93,10 @@ def test_progress_for_programs(sandbox: SandboxThread, shell: Shell) -> None:
     """A program is told of the wait by events, and gets one document in the end."""
     sandbox.set_faults(_NONE)
     code, output, complaints = shell("create", "-w", "1", "--wait", "1", "--json", "--progress", "json")
-    assert (code, json.loads(output)["error"]["code"]) == (5, "capacity")
-    lines = [json.loads(line) for line in complaints.splitlines()]
-    assert [line for line in lines if unpromised("progress", line)] == []
+    error = read("error", output)["error"]
+    assert (code, error["code"]) == (5, "capacity")
+    assert "--max-hourly " in error["instead"][0]["options"]
+    lines = [read("progress", line) for line in complaints.splitlines()]
     waits = [line for line in lines if (line.get("phase"), line.get("state")) == ("rent", "progress")]
     assert waits
     assert waits[0]["detail"].startswith("no capacity; asking again in ")

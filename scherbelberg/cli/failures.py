@@ -5,14 +5,19 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING
 
 import click
 from attrs import evolve
 
 from scherbelberg.cli.interrupts import Interrupted
-from scherbelberg.cli.speaker import Failure
-from scherbelberg.errors import LeftOver, ScherbelbergError
+from scherbelberg.cli.speaker import Failure, Json
+from scherbelberg.errors import LeftOver, NoCapacity, ScherbelbergError
 from scherbelberg.exitcodes import ExitCode
+from scherbelberg.pricing import write_price
+
+if TYPE_CHECKING:
+    from scherbelberg.remedies import Remedy
 
 #: Codes of failures that are no `ScherbelbergError`.
 USAGE = "usage"
@@ -43,6 +48,7 @@ def _described(error: BaseException) -> Failure:
             tried=error.tried,
             left_over=error.left_over if isinstance(error, LeftOver) else (),
             log_file=error.log_file,
+            instead=tuple(map(_offer, error.remedies)) if isinstance(error, NoCapacity) else (),
         )
     if isinstance(error, Interrupted):
         return Failure(code=CANCELLED, message=str(error), exit_code=error.exit_code)
@@ -51,6 +57,11 @@ def _described(error: BaseException) -> Failure:
     if isinstance(error, click.ClickException):
         return Failure(code=USAGE, message=error.format_message(), exit_code=error.exit_code)
     return Failure(code=UNEXPECTED, message=f"{type(error).__name__}: {error}", exit_code=int(ExitCode.FAILURE))
+
+
+def _offer(one: Remedy) -> Json:
+    hourly = {**write_price(one.hourly), "currency": one.currency}
+    return {"words": one.words, "hourly": hourly, "options": one.options}
 
 
 def was_asked_for(option: str, words: list[str], command: click.Command | None) -> bool:

@@ -42,6 +42,7 @@ class Failure:
         left_over: Kind and name of each resource that is still there, or of a cluster of which something may be.
         log_file: File on this computer with more of those lines, or None.
         tried: What was tried in vain for the nodes of a cluster, in order.
+        instead: What there is where there is no capacity, as documents, the best first.
     """
 
     code: str
@@ -53,6 +54,7 @@ class Failure:
     left_over: tuple[str, ...] = ()
     log_file: str | None = None
     tried: tuple[Tried, ...] = ()
+    instead: tuple[Json, ...] = ()
 
     @property
     def document(self) -> Json:
@@ -65,6 +67,7 @@ class Failure:
             "log_tail": list(self.log_tail),
             "log_file": self.log_file,
             "tried": tries_document(self.tried),
+            **({"instead": list(self.instead)} if self.instead else {}),
         }
         return {"schema": SCHEMA, "error": error, "left_over": list(self.left_over)}
 
