@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from attrs import field, frozen
 
+from scherbelberg.envfile import spec_name
 from scherbelberg.environment import (
     OPTIONAL,
     REQUIRED,
@@ -239,10 +240,32 @@ def check_releases(client: Client, *, may_differ: bool) -> None:
         )
 
 
-def hard_specs(versions: Versions) -> tuple[str, ...]:
-    """What an environment for a client must have, as match specs."""
-    pins = [f"{conda_name(name)} =={public(versions.packages[name])}" for name in HARD]
-    return (f"python {versions.python_minor}.*", *pins)
+def hard_specs(versions: Versions, *, free: Collection[str] = ()) -> tuple[str, ...]:
+    """What an environment for a client must have, as match specs.
+
+    Args:
+        versions: The client's.
+        free: What may have any version.
+    """
+    pins = {"python": f"python {versions.python_minor}.*"}
+    pins |= {name: f"{conda_name(name)} =={public(versions.packages[name])}" for name in HARD}
+    return tuple(conda_name(name) if name in free else pin for name, pin in pins.items())
+
+
+def freed(more: Iterable[str], versions: Versions) -> tuple[frozenset[str], ...]:
+    """What of a client's versions is let go, step by step, where everything may differ.
+
+    At first nothing, then what was asked for by name, then Dask with it, and in the end everything.
+
+    Args:
+        more: What was asked for beside it, as match specs.
+        versions: The client's.
+    """
+    everything = frozenset({"python", *versions.packages})
+    asked = {spec_name(spec) for spec in more}
+    named = frozenset(name for name in everything if {name, conda_name(name)} & asked)
+    steps = (frozenset[str](), named | set(HARD) if named & set(HARD) else named, named | set(HARD), everything)
+    return tuple(dict.fromkeys(steps))
 
 
 def soft_pins(versions: Versions) -> dict[str, str]:
@@ -289,15 +312,23 @@ def not_in_channel(name: str, wanted: str, found: tuple[str, ...], *, both: str 
     )
 
 
-def unsolvable(reason: str) -> EnvironmentUnavailable:
+def unsolvable(reason: str, *, client: Client | None = None, may_differ: bool = False) -> EnvironmentUnavailable:
     """Say that what was asked for cannot be had together.
 
     Args:
         reason: The solver's words, over several lines.
+        client: Whose versions were asked for, too, or None.
+        may_differ: Whether all of these were given up already.
     """
     lines = tuple(line for line in reason.splitlines() if line.strip())
+    also, way = "", "ask for less or for other versions"
+    if client is not None and not may_differ:
+        versions = {"python": client.versions.python, **client.versions.packages}
+        words = ", ".join(f"{name} {version}" for name, version in versions.items())
+        also = f" and with what the client's Python {client.path} has ({words})"
+        way += ", use a client with what is asked for, or let them differ with --allow-mismatch"
     return EnvironmentUnavailable(
-        "The channel has no environment with all that was asked for: ask for less or for other versions; the lines"
-        " above say what excludes what.",
+        f"The channel has no environment with all that was asked for{also}: {way}; the lines above say what excludes"
+        " what.",
         log_tail=lines[-20:],
     )

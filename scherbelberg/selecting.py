@@ -33,7 +33,7 @@ from scherbelberg.lockfiles import platforms_of, read_any_lock
 from scherbelberg.pylock import check_wheels
 from scherbelberg.pypi import pypi_versions, read_requirement
 from scherbelberg.settings import Sources
-from scherbelberg.shipped import shipped_lock, shipped_pins, tool_version
+from scherbelberg.shipped import shipped_lock, shipped_locks, shipped_pins, tool_version
 from scherbelberg.solve import Channels
 from scherbelberg.solving import add, solve_for
 from scherbelberg.spec import PYPI, ClusterSpec
@@ -159,6 +159,11 @@ def _wish_of(spec: ClusterSpec) -> EnvWish | None:
     return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else None
 
 
+def _distance(one: str, other: str) -> int:
+    """How many minor versions of Python lie between two."""
+    return abs(int(one.partition(".")[2]) - int(other.partition(".")[2]))
+
+
 def _as_in(like: EnvLock, specs: tuple[str, ...]) -> tuple[str, ...]:
     """Ask for the versions that another platform has got."""
     versions = {package.name: package.version for package in like.packages}
@@ -227,6 +232,9 @@ class _Choice:
 
     def _shipped(self, profile: str, minor: str, platform: str) -> EnvLock:
         lock = shipped_lock(profile, minor, platform)
+        if lock is None and self._spec.allow_mismatch:
+            others = [one for one in shipped_locks().values() if (one.profile, one.platform) == (profile, platform)]
+            lock = min(others, key=lambda one: _distance(one.versions.python_minor, minor), default=None)
         if lock is None:
             raise EnvironmentUnavailable(
                 f"There is no environment '{profile}' for the Python {minor} of {self._client.path}, but"
@@ -238,11 +246,14 @@ class _Choice:
     async def _solved(self, platform: str, like: EnvLock | None) -> EnvLock:
         more = (*self._more, "pip") if self._requirements else self._more
         more = more if like is None else _as_in(like, more)
-        versions = self._client.versions if like is None else evolve(like.versions, python=self._client.versions.python)
+        versions = self._client.versions if like is None else like.versions
         asked = {"for": versions.packages, "python": versions.python_minor, "platform": platform, "more": more}
-        return await self._remembered(
-            asked, solve_for(self._client, self._channels, platform=platform, versions=versions, more=more)
+        may_differ = self._spec.allow_mismatch
+        asked |= {"differing": True} if may_differ else {}
+        solving = solve_for(
+            self._client, self._channels, platform=platform, versions=versions, more=more, may_differ=may_differ
         )
+        return await self._remembered(asked, solving)
 
     async def _added(self, base: EnvLock, more: tuple[str, ...]) -> EnvLock:
         asked = {"to": base.digest, "platform": base.platform, "more": more}

@@ -25,6 +25,7 @@ from rattler.exceptions import GatewayError, InvalidMatchSpecError, IoError, Sol
 from rattler.networking import AuthenticationMiddleware, Client, MirrorMiddleware, RetryMiddleware
 from rattler.package import BuildString
 from rattler.package_streaming import download_to_path
+from rattler.repo_data.gateway import SourceConfig
 from rattler.virtual_package.generic import GenericVirtualPackage
 
 from scherbelberg.envlock import CHANNELS, Package
@@ -42,6 +43,7 @@ _RETRIES = 3
 _PATIENCE_S, _REST_S, _LONGEST_REST_S = 120.0, 2.0, 30.0
 #: How errors tell of an HTTP status that says so.
 _BUSY = re.compile(r"\((?:408|425|429|5\d\d) ", re.ASCII)
+_NOT_MODIFIED = "(304 "
 T = TypeVar("T")
 part_in_peace()
 
@@ -63,6 +65,8 @@ class Channels:
     def __init__(self, names: tuple[str, ...], *, mirror: str | None, cache: Path, within_s: float) -> None:
         self._names = names
         self._within_s = within_s
+        self._mirror = mirror
+        self._cache = cache
         self._gateway = Gateway(cache_dir=cache, client=_client(mirror))
 
     async def solve(
@@ -89,14 +93,13 @@ class Channels:
                 solve,
                 self._names,
                 self._asked_for([_match_spec(spec) for spec in specs]),
-                gateway=self._gateway,
                 platforms=[platform, "noarch"],  # type: ignore[list-item] # rattler knows more of them than a literal
                 pinned_packages=[_record(package) for package in pinned],
                 virtual_packages=[_virtual(*row) for row in _node(platform)],
                 timeout=dt.timedelta(seconds=self._within_s),
                 channel_relations="disabled",  # nobody else's channels than those that were named
             )
-            found = await _patiently(solving, within_s=self._within_s)
+            found = await self._asked_of(lambda gateway: solving(gateway=gateway))
         by_name = {record.name.normalized: record for record in found}
         order = PackageRecord.sort_topologically(list(found))
         return tuple(_package(by_name[record.name.normalized]) for record in order)
@@ -119,12 +122,27 @@ class Channels:
         """
         async with self._asked(f"the versions of {name}"):
             for channel in self._names:
-                asking = partial(self._gateway.query, [channel], [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
-                rows = await _patiently(asking, within_s=self._within_s)
+                where = ([channel], [platform, "noarch"], [name])
+                rows = await self._asked_of(lambda gateway, where=where: gateway.query(*where, recursive=False))
                 found = {str(record.version): record.version for records in rows for record in records}
                 if found:
                     return tuple(sorted(found, key=lambda text: found[text], reverse=True))
         return ()
+
+    async def _asked_of(self, ask: Callable[[Gateway], Awaitable[T]]) -> T:
+        """Ask, and ask anew without what was kept where a server cannot tell whether that still counts.
+
+        Servers of plain folders, Python's among them, compare times alone. That something is not modified is no answer
+        where the library asks by content.
+        """
+        try:
+            return await _patiently(lambda: ask(self._gateway), within_s=self._within_s)
+        except GatewayError as error:
+            if _NOT_MODIFIED not in str(error):
+                raise
+        fresh = SourceConfig(cache_action="no-cache")
+        self._gateway = Gateway(cache_dir=self._cache, client=_client(self._mirror), default_config=fresh)
+        return await _patiently(lambda: ask(self._gateway), within_s=self._within_s)
 
     @asynccontextmanager
     async def _asked(self, what: str) -> AsyncIterator[None]:

@@ -17,6 +17,7 @@ from scherbelberg.fitting import (
     HARD,
     any_of_major,
     conda_name,
+    freed,
     hard_specs,
     not_in_channel,
     public,
@@ -42,6 +43,7 @@ async def solve_for(
     versions: Versions | None = None,
     more: tuple[str, ...] = (),
     profile: str = SOLVED,
+    may_differ: bool = False,
 ) -> EnvLock:
     """Find an environment for a client.
 
@@ -52,13 +54,14 @@ async def solve_for(
         versions: Instead of the client's, where another platform's were decided already.
         more: What else is asked for, as match specs.
         profile: What the lock is called.
+        may_differ: Whether it may have other versions than the client in everything, where there is nothing else.
 
     Raises:
         EnvironmentUnavailable: There is none.
         ChannelUnreachable: A channel does not answer.
         WaitTimeout: It was not found in time.
     """
-    search = _Search(client, versions or client.versions, channels, platform, more)
+    search = _Search(client, versions or client.versions, channels, platform, more, may_differ=may_differ)
     limit = asyncio.timeout(_SEARCH_S)
     try:
         async with limit:
@@ -79,23 +82,44 @@ class _Search:
         channels: Where packages come from.
         platform: Of the nodes.
         more: What else is asked for.
+        may_differ: Whether everything may differ from what is wanted.
     """
 
     def __init__(
-        self, client: Client, versions: Versions, channels: Channels, platform: str, more: tuple[str, ...]
+        self,
+        client: Client,
+        versions: Versions,
+        channels: Channels,
+        platform: str,
+        more: tuple[str, ...],
+        *,
+        may_differ: bool,
     ) -> None:
         self._client = client
         self._versions = versions
         self._channels = channels
         self._platform = platform
         self._more = more
+        self._may_differ = may_differ
+        self._free: frozenset[str] = frozenset()
         self.specs: tuple[str, ...] = ()
 
     async def run(self) -> tuple[Package, ...]:
-        """Search, at first for exactly the wanted versions."""
+        """Search, at first for exactly the wanted versions, and as long as it can be with most of them."""
+        first, *others = freed(self._more, self._versions) if self._may_differ else (frozenset[str](),)
         if await self._has(DASHBOARD):
             self._more = (*self._more, DASHBOARD)
-        wanted = soft_pins(self._versions)
+        self._free = first
+        for free in others:
+            try:
+                return await self._run()
+            except EnvironmentUnavailable:
+                self._free = free
+        return await self._run()
+
+    async def _run(self) -> tuple[Package, ...]:
+        """Search with all that is not free."""
+        wanted = {name: one for name, one in soft_pins(self._versions).items() if name not in self._free}
         known = {name: await self._channels.versions(conda_name(name), platform=self._platform) for name in wanted}
         if not all(nearest_first(known[name], version) for name, version in wanted.items()):
             await self._check_hard()  # which says more, where a channel has nothing for this Python at all
@@ -119,7 +143,7 @@ class _Search:
         return near
 
     async def _try(self, asked: Mapping[str, str]) -> tuple[Package, ...]:
-        specs = (*hard_specs(self._versions), *asked.values(), *self._more)
+        specs = (*hard_specs(self._versions, free=self._free), *asked.values(), *self._more)
         packages = await self._channels.solve(specs, platform=self._platform)
         self.specs = specs
         return packages
@@ -135,7 +159,7 @@ class _Search:
             except Unsolvable:
                 continue
             return asked
-        raise unsolvable(reason)
+        raise unsolvable(reason, client=self._client, may_differ=self._may_differ)
 
     async def _nearest(self, asked: dict[str, str], near: Mapping[str, tuple[str, ...]]) -> tuple[Package, ...]:
         """Take of what was let go the versions that are nearest, so that it differs in no more than it must."""
@@ -160,10 +184,12 @@ class _Search:
             name: await self._channels.versions(conda_name(name), platform=self._platform) for name in ("python", *HARD)
         }
         minor = self._versions.python_minor
-        if not any(version.startswith(f"{minor}.") for version in found["python"]):
+        if "python" not in self._free and not any(version.startswith(f"{minor}.") for version in found["python"]):
             raise not_in_channel("python", f"{minor}.*", found["python"], both=None, client=self._client)
         both = next((version for version in found["dask"] if version in found["distributed"]), None)
         for name in HARD:
+            if name in self._free:
+                continue
             wanted = public(self._versions.packages[name])
             if wanted not in found[name]:
                 raise not_in_channel(name, wanted, found[name], both=both, client=self._client)

@@ -195,3 +195,10 @@ async def test_wheels_bring_pip(world: World, index: SimpleIndex) -> None:
     without = (await world.choose(client())).locks["linux-64"]
     assert names(with_wheels) - names(without) == {"pip"}
     assert [(one.name, one.version) for one in with_wheels.wheels] == [("plain", "1.0")]
+
+
+async def test_named_for_another_python_with_permission(world: World) -> None:
+    """With permission a shipped environment of the nearest Python is taken, and the difference is told."""
+    chosen = await world.choose(client("3.11.7"), env="main", allow_mismatch=True)
+    assert chosen.versions.python_minor == "3.12"
+    assert chosen.allowed[0][:2] == ("python", "3.11.7")

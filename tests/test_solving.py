@@ -8,6 +8,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 from conda_channel import add_package, reindex
 from fake_channel import PLATFORMS, add, channels, client, remove
 from mirror import Mirror
@@ -265,3 +266,28 @@ async def test_addition_that_contradicts(fake: Mirror, tmp_path: Path) -> None:
     with pytest.raises(EnvironmentUnavailable) as caught:
         await add_to(base, ("ancient",), channels(fake, tmp_path), profile="x")
     assert any("ancient" in line for line in caught.value.log_tail)
+
+
+_OF_ANOTHER = client("3.11.7", dask="2026.7.0", distributed="2026.7.0")
+
+
+async def test_python_that_differs(fake: Mirror, tmp_path: Path) -> None:
+    """With permission the Python may be the one that was asked for, all else the client's; else both are named."""
+    opened = channels(fake, tmp_path)
+    lock = await solve_for(_OF_ANOTHER, opened, platform="linux-64", more=("python=3.12.*",), may_differ=True)
+    assert lock.versions == evolve(_OF_ANOTHER.versions, python="3.12.13")
+    with pytest.raises(EnvironmentUnavailable, match=r"The channel has no python 3\.11"):
+        await solve_for(_OF_ANOTHER, opened, platform="linux-64", more=("python=3.12.*",))
+    words = r"with what the client's Python /opt/.* has \(python 3\.13\.14, dask 2026\.7\.1, .* with --allow-mismatch"
+    with pytest.raises(EnvironmentUnavailable, match=words):
+        await solve_for(client(), opened, platform="linux-64", more=("python=3.12.*",))
+
+
+@pytest.mark.parametrize(
+    "who", [client(dask="2026.9.0", distributed="2026.9.0"), client(numpy="9.0"), client("3.14.1")]
+)
+async def test_everything_may_differ(fake: Mirror, tmp_path: Path, who: Client) -> None:
+    """With permission there is an environment though the channel has not what the client has."""
+    lock = await solve_for(who, channels(fake, tmp_path), platform="linux-64", may_differ=True)
+    assert lock.versions.packages["dask"] == lock.versions.packages["distributed"]
+    assert lock.versions.packages["toolz"] == "1.1.0"
