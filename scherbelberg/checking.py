@@ -39,7 +39,13 @@ def check_lock(lock: EnvLock) -> Verdict:
     unknown = [package.file_name for package in lock.packages if not package.is_recorded]
     words = f"{counted(len(unknown), 'package')} without a record of what they need, such as"
     noted = (f"{words} {unknown[0]}",) if unknown else ()
-    return Verdict(wrong=complaints(lock.packages, platform=lock.platform, asked=lock.specs), noted=noted)
+    strange = tuple(
+        f"{one.file_name} is for {one.subdir}, and its lock for {lock.platform}"
+        for one in lock.packages
+        if one.subdir not in {lock.platform, "noarch"}
+    )
+    wrong = complaints(lock.packages, platform=lock.platform, asked=lock.specs)
+    return Verdict(wrong=(*strange, *wrong), noted=noted)
 
 
 def check_shipped(constraints: str | None = None) -> Verdict:

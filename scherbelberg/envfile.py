@@ -14,6 +14,7 @@ from attrs import frozen
 
 from scherbelberg.errors import BadInput
 from scherbelberg.licensed import check_licence_of_spec
+from scherbelberg.otherfiles import way_from
 from scherbelberg.pypi import normalized, read_requirement, without_secrets
 from scherbelberg.spec import check_channel
 from scherbelberg.strictyaml import Rows, read_mapping
@@ -31,6 +32,7 @@ class FileKind(Enum):
     PIXI = "pixi.lock"
     CONDA_LOCK = "conda-lock.yml"
     WISH = "environment.yml"
+    PYLOCK = "pylock.toml"
 
 
 @frozen(kw_only=True)
@@ -67,6 +69,10 @@ def kind_of(text: str, *, source: str) -> FileKind:
         return FileKind.CONDA_LOCK
     if "dependencies" in keys:
         return FileKind.WISH
+    if re.search(r"^lock-version\s*=", text, re.MULTILINE):
+        return FileKind.PYLOCK
+    if way := way_from(text, source=source):
+        raise BadInput(way)
     kinds = ", ".join(kind.value for kind in FileKind)
     raise BadInput(f"{source} describes no environment: it can be one of {kinds}.")
 

@@ -44,6 +44,11 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
     kind = kind_of(text, source=source)
     if kind is FileKind.WISH:
         raise BadInput(f"{source} locks nothing yet: it has wishes to be solved.")
+    if kind is FileKind.PYLOCK:
+        raise BadInput(
+            f"{source} has wheels alone, and the Python for them is solved: see what nodes get of it with 'scherbelberg"
+            f" env diff --env {source}', or write it with 'scherbelberg env lock --env {source} -o FILE'."
+        )
     if kind is FileKind.EXPLICIT:
         return read_lock(_published(text), source=source, platform=platform, records=_records_of(path, text))
     found = {one.location: one for one in _packages(text, source, platform, _skipped(text, kind, source))}

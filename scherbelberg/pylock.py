@@ -10,7 +10,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from scherbelberg.envlock import EnvLock, Wheel
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
+
+from scherbelberg.envlock import EnvLock, Wheel, check_foreign
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
 from scherbelberg.pypi import normalized, without_secrets
 
@@ -26,6 +29,87 @@ _FREE_THREADED = re.compile(r"_cp3[0-9]+t\Z")
 _OLD_TAGS = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17, "linux": GLIBC_MINOR}
 #: Name, version, and the tags for Python, ABI and system.
 _LEAST_PARTS = 5
+
+
+def read_whole(text: str, *, source: str, python: str, platform: str) -> tuple[Wheel, ...]:
+    """Read the wheels of a lock of the user's, all that is for nodes.
+
+    Args:
+        text: A pylock.toml (PEP 751).
+        source: Its name, for errors.
+        python: Full version of the nodes' Python.
+        platform: conda's name of the nodes' platform.
+
+    Raises:
+        BadInput: It cannot be read, is newer than what is known, contradicts itself, or is for another Python or
+            system.
+        EnvironmentUnavailable: There is a package without a wheel that nodes can download and verify.
+    """
+    try:
+        return _read_whole(tomllib.loads(text), text, source, python, platform)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise BadInput(f"{source} cannot be read as TOML: {error}.") from None
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise BadInput(f"{source} is no pylock.toml: what it says makes no sense ({error!r:.200}).") from None
+
+
+def _read_whole(found: Mapping[str, Any], text: str, source: str, python: str, platform: str) -> tuple[Wheel, ...]:
+    if not re.fullmatch(r"1(\.[0-9]+)?", str(found["lock-version"])):
+        raise BadInput(
+            f"{source} is a pylock.toml of version {found['lock-version']}, and this scherbelberg knows 1: take another"
+            " scherbelberg, or lock with another program."
+        )
+    around = _around(python, platform, found.get("default-groups", ()))
+    environments = found.get("environments", [])
+    if environments and not any(_holds(one, around) for one in environments):
+        raise BadInput(f"{source} is not for Python {python} on {platform}: it is for {'; '.join(environments)[:300]}.")
+    _check_python(source, found, python)
+    chosen: dict[str, Mapping[str, Any]] = {}
+    for row in found.get("packages", []):
+        if "marker" in row and not _holds(row["marker"], around):
+            continue
+        name = normalized(row["name"])
+        check_foreign(name, source=source)
+        _check_python(f"{source} has {name}, which", row, python)
+        if name in chosen:
+            lines = _lines_of(name, text)
+            raise BadInput(f"{source} has {name} twice for the same nodes, in line {' and in line '.join(lines)}.")
+        chosen[name] = row
+    return tuple(_wheel({**row, "name": name}, python, MACHINES[platform]) for name, row in chosen.items())
+
+
+def _lines_of(name: str, text: str) -> list[str]:
+    rows = (
+        (number, re.match(r"""name\s*=\s*["']([^"']+)""", line)) for number, line in enumerate(text.splitlines(), 1)
+    )
+    return [str(number) for number, match in rows if match and normalized(match[1]) == name]
+
+
+def _holds(marker: str, around: Mapping[str, Any]) -> bool:
+    return Marker(marker).evaluate(dict(around), context="lock_file")
+
+
+def _around(python: str, platform: str, groups: Iterable[str]) -> dict[str, Any]:
+    """What markers ask for, as nodes would answer."""
+    return {
+        "python_version": ".".join(python.split(".")[:2]),
+        "python_full_version": python,
+        "implementation_name": "cpython",
+        "implementation_version": python,
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": MACHINES[platform],
+        "extras": frozenset(),
+        "dependency_groups": frozenset(groups),
+    }
+
+
+def _check_python(words: str, row: Mapping[str, Any], python: str) -> None:
+    wanted = row.get("requires-python")
+    if wanted and not SpecifierSet(wanted).contains(python, prereleases=True):
+        raise BadInput(f"{words} is for Python {wanted}, and nodes would have the client's, {python}.")
 
 
 def read_pylock(text: str, *, python: str, machine: str, having: Iterable[str]) -> tuple[Wheel, ...]:

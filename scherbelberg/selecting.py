@@ -30,12 +30,12 @@ from scherbelberg.fitting import (
 )
 from scherbelberg.lockcache import LockCache
 from scherbelberg.lockfiles import platforms_of, read_any_lock
-from scherbelberg.pylock import check_wheels
+from scherbelberg.pylock import check_wheels, read_whole
 from scherbelberg.pypi import pypi_versions, read_requirement
 from scherbelberg.settings import Sources
 from scherbelberg.shipped import shipped_lock, shipped_locks, shipped_pins, tool_version
 from scherbelberg.solve import Channels
-from scherbelberg.solving import add, solve_for
+from scherbelberg.solving import add, solve_bare, solve_for
 from scherbelberg.spec import PYPI, ClusterSpec
 from scherbelberg.textfiles import read_text
 from scherbelberg.wheels import resolve_wheels
@@ -116,7 +116,7 @@ def architectures_for(spec: ClusterSpec, client: Client) -> tuple[str, ...] | No
     Raises:
         BadInput: The environment is neither a name nor a file that describes one.
     """
-    if spec.env is None or _wish_of(spec) is not None:
+    if spec.env is None or _wish_of(spec) is not None or _wheels_of(spec) is not None:
         return None
     if spec.env in PROFILES:
         minor, locks = client.versions.python_minor, shipped_pins().locks
@@ -143,10 +143,13 @@ def read_environment(path: Path, platform: str) -> EnvLock:
         raise BadInput(
             f"{path} is for {found}, and nodes of {platform} are asked for: give one that was made for {platform}."
         )
-    name = re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-")
-    lock = evolve(lock, profile=name or lock.profile) if lock.profile == "file" else lock
+    lock = evolve(lock, profile=_profile_of(path)) if lock.profile == "file" else lock
     check_wheels(lock)
     return lock
+
+
+def _profile_of(path: Path) -> str:
+    return re.sub("[^a-z0-9]+", "-", path.stem.lower()).strip("-") or "file"
 
 
 def _wish_of(spec: ClusterSpec) -> EnvWish | None:
@@ -154,9 +157,21 @@ def _wish_of(spec: ClusterSpec) -> EnvWish | None:
     if spec.env is None or spec.env in PROFILES:
         return None
     path = Path(spec.env)
-    what = f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: it"
-    text = read_text(path, what=what)
+    text = _text_of(spec)
     return read_wish(text, source=str(path)) if kind_of(text, source=str(path)) is FileKind.WISH else None
+
+
+def _wheels_of(spec: ClusterSpec) -> str | None:
+    """The text of a pylock.toml of the user's, or None if there is none."""
+    if spec.env is None or spec.env in PROFILES:
+        return None
+    text = _text_of(spec)
+    return text if kind_of(text, source=spec.env) is FileKind.PYLOCK else None
+
+
+def _text_of(spec: ClusterSpec) -> str:
+    what = f"The environment '{spec.env}' is neither {' nor '.join(PROFILES)}, nor a file that can be read: it"
+    return read_text(Path(spec.env or ""), what=what)
 
 
 def _distance(one: str, other: str) -> int:
@@ -188,6 +203,7 @@ class _Choice:
         self._sources = sources
         found = _wish_of(spec)
         self._has_wish = found is not None
+        self._wheels = _wheels_of(spec)
         wish = found or EnvWish(channels=(), specs=())
         self._channel_names = spec.channels or wish.channels or (CHANNEL,)
         self._more = (*wish.specs, *(text for text in spec.packages if not text.startswith(PYPI)))
@@ -208,7 +224,7 @@ class _Choice:
         return environment_of(name, locks, self._client, may_differ=may_differ, soft=soft)
 
     async def _packages(self, platform: str, like: EnvLock | None) -> EnvLock:
-        base = self._base(platform)
+        base = self._base(platform) if self._wheels is None else await self._under_wheels(self._wheels, platform, like)
         if base is None:
             self._is_solved = True
             return await self._solved(platform, like)
@@ -217,6 +233,19 @@ class _Choice:
             more = (*more, "pip")
         more = more if like is None else _as_in(like, more)
         return await self._added(base, more) if more else base
+
+    async def _under_wheels(self, text: str, platform: str, like: EnvLock | None) -> EnvLock:
+        """A Python of the client's version, and the wheels of a lock that has nothing else."""
+        path = Path(self._spec.env or "")
+        python = self._client.versions.python_minor if like is None else like.versions.python
+        asked = {"bare": python, "platform": platform}
+        bare = await self._remembered(
+            asked, solve_bare(self._channels, python, platform=platform, profile=_profile_of(path))
+        )
+        wheels = read_whole(text, source=str(path), python=bare.versions.python, platform=platform)
+        lock = evolve(bare, profile=_profile_of(path), wheels=wheels)
+        check_wheels(lock)
+        return lock
 
     def _base(self, platform: str) -> EnvLock | None:
         """What all else is added to; None if it has to be solved."""

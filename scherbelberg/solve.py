@@ -219,23 +219,39 @@ def complaints(packages: Iterable[Package], *, platform: str, asked: Iterable[st
         packages: All of an environment.
         platform: Of the nodes.
         asked: What was asked for, as match specs.
+
+    Raises:
+        BadInput: A platform, a version or a match spec in it makes no sense.
     """
     chosen = tuple(packages)
-    records: dict[str, PackageRecord] = {package.name: _record(package) for package in chosen}
+    if platform not in _PROCESSOR:
+        raise BadInput(f"The lock is for {platform}, which no node can be: lock for {' or '.join(_PROCESSOR)}.")
+    records: dict[str, PackageRecord] = {package.name: _understood(_record, package) for package in chosen}
     records |= {name: _bare(name, version, build) for name, version, build in _node(platform)}
 
     def lacks(text: str) -> bool:
-        other = records.get(_name_of(MatchSpec(text)))
-        return other is None or not MatchSpec(text).matches(other)
+        spec = _understood(MatchSpec, text)
+        other = records.get(_name_of(spec))
+        return other is None or not spec.matches(other)
 
     found = [f"{text} was asked for, and is not there" for text in asked if lacks(text)]
     for package in chosen:
         found += [f"{package.file_name} needs {text}" for text in package.depends if lacks(text)]
         for text in package.constrains:
-            other = records.get(_name_of(MatchSpec(text)))
-            if other is not None and not MatchSpec(text).matches(other):
+            spec = _understood(MatchSpec, text)
+            other = records.get(_name_of(spec))
+            if other is not None and not spec.matches(other):
                 found.append(f"{package.file_name} forbids {other} by {text}")
     return tuple(found)
+
+
+def _understood(read: Callable[[Any], T], what: Package | str) -> T:
+    """Have the library read what a file says, which may be anything."""
+    try:
+        return read(what)
+    except Exception as error:  # noqa: BLE001 - the library has many classes for what it does not understand
+        name = what if isinstance(what, str) else what.file_name
+        raise BadInput(f"The lock has '{name[:200]}' in it, which makes no sense ({_one_line(error)}).") from None
 
 
 def _name_of(spec: MatchSpec) -> str:

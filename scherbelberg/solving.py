@@ -195,6 +195,28 @@ class _Search:
                 raise not_in_channel(name, wanted, found[name], both=both, client=self._client)
 
 
+async def solve_bare(channels: Channels, python: str, *, platform: str, profile: str) -> EnvLock:
+    """Find a Python with pip and nothing else, for what comes as wheels.
+
+    Args:
+        channels: Where packages come from.
+        python: Such as ``3.13``, or a full version.
+        platform: Of the nodes.
+        profile: What the lock is called.
+
+    Raises:
+        EnvironmentUnavailable: There is none.
+        ChannelUnreachable: A channel does not answer.
+        WaitTimeout: It was not found in time.
+    """
+    specs = (f"python {python}.*", "pip")
+    try:
+        packages = await channels.solve(specs, platform=platform)
+    except Unsolvable as error:
+        raise unsolvable(str(error)) from None
+    return EnvLock(profile=profile, platform=platform, packages=packages, specs=specs)
+
+
 async def add(lock: EnvLock, specs: tuple[str, ...], channels: Channels, *, profile: str) -> EnvLock:
     """Add packages to a lock, all of which stays as it is.
 

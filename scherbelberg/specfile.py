@@ -93,6 +93,8 @@ def read_resources(texts: Iterable[str]) -> dict[str, float]:
     found: dict[str, float] = {}
     for word in " ".join(texts).replace(",", " ").split():
         name, sign, amount = word.partition("=")
+        if name in found:
+            raise BadInput(f"The resource '{name}' is given twice, and only one can count.")
         try:
             found[name] = float(amount)
         except ValueError:

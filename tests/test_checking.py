@@ -4,17 +4,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from architecture import ROOT
 from attrs import evolve
+from catalogues import CALM
+from hypothesis import given
+from hypothesis import strategies as st
 from own_share import extras, share
 
 from scherbelberg.agreement import between_platforms, pinned_lines, with_requirements
 from scherbelberg.checking import Verdict, check_extras, check_lock, check_shipped
 from scherbelberg.envlock import EnvLock, Package
+from scherbelberg.errors import BadInput
 from scherbelberg.shipped import pin_anew, ship, shipped_lock, shipped_locks, shipped_pins
 
 __all__ = ["share"]
@@ -175,3 +180,24 @@ def test_between_platforms() -> None:
     assert (wrong, len(noted)) == ((), 1)
     changed = {**locks, "main-py312-linux-64": _with_version(locks["main-py312-linux-64"], "pyarrow", "1.0")}
     assert len(between_platforms(changed.values())[0]) == 1
+
+
+@CALM
+@given(st.text(max_size=20), st.lists(st.text(max_size=12), max_size=2).map(tuple))
+def test_any_header(platform: str, specs: tuple[str, ...]) -> None:
+    """Whatever a lock says of its platform and of what was asked for, there is a verdict or a sentence."""
+    lock = next(iter(shipped_locks().values()))
+    for one in (evolve(lock, platform=platform), evolve(lock, specs=specs)):
+        with contextlib.suppress(BadInput):
+            check_lock(one)
+
+
+def test_other_platform() -> None:
+    """A list for what no node can be is refused, and a package for another platform is found."""
+    lock = next(one for one in shipped_locks().values() if one.platform == "linux-64")
+    with pytest.raises(BadInput, match="is for win-64, which no node can be"):
+        check_lock(evolve(lock, platform="win-64"))
+    wrong = check_lock(evolve(lock, platform="linux-aarch64")).wrong
+    assert any("is for linux-64, and its lock for" in line for line in wrong)
+    with pytest.raises(BadInput, match="which makes no sense"):
+        check_lock(evolve(lock, specs=("numpy ===[",)))

@@ -188,3 +188,64 @@ async def test_no_file(world: World, tmp_path: Path, content: str | None, words:
     with pytest.raises(BadInput) as caught:
         await world.choose(client(), env=tmp_path / "file")
     assert words in caught.value.message
+
+
+def _pylock(*names: str, head: str = "", more: str = "") -> str:
+    """A pylock.toml with what a client needs."""
+    versions = {name: version for name, version in client().versions.packages.items() if name not in names}
+    rows = [
+        f'[[packages]]\nname = "{name}"\nversion = "{version}"\nwheels = [{{ url = "https://files.example/{name}-{version}'
+        f'-py3-none-any.whl", hashes = {{ sha256 = "{"a" * 64}" }} }}]\n'
+        for name, version in versions.items()
+    ]
+    return f'lock-version = "1.0"\n{head}' + "".join(rows) + more
+
+
+async def test_pylock(world: World, tmp_path: Path) -> None:
+    """A pylock.toml gives all of its wheels, over a Python of the client's version and pip."""
+    path = tmp_path / "pylock.toml"
+    path.write_text(_pylock(), encoding="utf-8")
+    chosen = await world.choose(client(), env=path)
+    lock = chosen.locks["linux-64"]
+    assert names(lock) == {"python", "pip"}
+    assert chosen.versions == client().versions
+    path.write_text(_pylock("toolz"), encoding="utf-8")
+    with pytest.raises(VersionMismatch, match="has toolz -"):
+        await world.choose(client(), env=path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (_pylock().replace('"1.0"', '"2.0"'), "of version 2.0, and this scherbelberg knows 1"),
+        (_pylock(head='requires-python = ">=3.14"\n'), "is for Python >=3.14"),
+        (_pylock(head="environments = [\"sys_platform == 'win32'\"]\n"), "is not for Python 3.13.14 on linux-64"),
+        (
+            _pylock(more='[[packages]]\nname = "Toolz"\nversion = "1"\n'),
+            r"has toolz twice for the same nodes, in line \d+ and in line \d+",
+        ),
+        (_pylock(more='[[packages]]\nname = "x"\nmarker = "what"\n'), "makes no sense"),
+        (
+            _pylock(more='[[packages]]\nname = "x"\nversion = "1"\nsdist = { url = "https://a.b/x.tar.gz" }\n'),
+            "x 1 has no wheel",
+        ),
+        (_pylock(more="[[packages]\n"), "cannot be read as TOML"),
+        (_pylock(more="[[packages]]\nname = 7\n"), "makes no sense"),
+        (_pylock(more='[[packages]]\nname = "scherbelberg"\n'), "asks for scherbelberg"),
+    ],
+)
+async def test_refused_pylock(world: World, tmp_path: Path, text: str, words: str) -> None:
+    """What of a pylock.toml nodes cannot have is refused."""
+    path = tmp_path / "pylock.toml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises((BadInput, EnvironmentUnavailable), match=words):
+        await world.choose(client(), env=path)
+
+
+async def test_markers_of_a_pylock(world: World, tmp_path: Path) -> None:
+    """What a pylock.toml has for other systems is not for nodes."""
+    path = tmp_path / "pylock.toml"
+    more = """[[packages]]\nname = "x"\nmarker = "sys_platform == 'win32' or 'y' in extras"\n"""
+    path.write_text(_pylock(more=more), encoding="utf-8")
+    lock = (await world.choose(client(), env=path)).locks["linux-64"]
+    assert {one.name for one in lock.wheels} == set(client().versions.packages)

@@ -181,7 +181,7 @@ def test_no_durations(text: str) -> None:
 
 def test_resources() -> None:
     """Resources may be given one by one or together; a later one of a name wins."""
-    assert read_resources(["GPU=2", "disk=1.5 net=0", "GPU=4"]) == {"GPU": 4, "disk": 1.5, "net": 0}
+    assert read_resources(["GPU=4", "disk=1.5 net=0"]) == {"GPU": 4, "disk": 1.5, "net": 0}
     assert read_resources(["a=1,b=2"]) == {"a": 1, "b": 2}
     assert math.isinf(read_resources(["a=inf"])["a"])  # which ClusterSpec refuses
 
@@ -191,3 +191,9 @@ def test_no_resources(word: str) -> None:
     """A word that is no name with a number is named."""
     with pytest.raises(BadInput, match=f"The resource '{word}' cannot be"):
         read_resources([word])
+
+
+def test_resource_twice() -> None:
+    """A resource that is given twice is refused, instead of the last one winning."""
+    with pytest.raises(BadInput, match="'GPU' is given twice"):
+        read_resources(["GPU=1", "GPU=2"])

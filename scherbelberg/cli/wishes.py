@@ -229,6 +229,8 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
         name, sign, value = text.partition("=")
         if not sign:
             raise BadInput(f"--env-var {text} says no value: write {text}=VALUE.")
+        if name in found:
+            raise BadInput(f"--env-var gives {name} twice, and only one can count.")
         found[name] = value
     return found
 
@@ -237,6 +239,8 @@ def _secrets(texts: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         name, sign, place = text.partition("=")
+        if name in found:
+            raise BadInput(f"--secret gives {name} twice, and only one can count.")
         if not sign:
             found |= variables([name])
         elif place.startswith("@"):
