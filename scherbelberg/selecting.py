@@ -276,7 +276,12 @@ class _Choice:
         more = (*self._more, "pip") if self._requirements else self._more
         more = more if like is None else _as_in(like, more)
         versions = self._client.versions if like is None else like.versions
-        asked = {"for": versions.packages, "python": versions.python_minor, "platform": platform, "more": more}
+        asked: dict[str, object] = {
+            "for": versions.packages,
+            "python": versions.python_minor,
+            "platform": platform,
+            "more": more,
+        }
         may_differ = self._spec.allow_mismatch
         asked |= {"differing": True} if may_differ else {}
         solving = solve_for(

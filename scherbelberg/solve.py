@@ -122,8 +122,7 @@ class Channels:
         """
         async with self._asked(f"the versions of {name}"):
             for channel in self._names:
-                where = ([channel], [platform, "noarch"], [name])
-                rows = await self._asked_of(lambda gateway, where=where: gateway.query(*where, recursive=False))
+                rows = await self._asked_of(partial(_query, channel=channel, platform=platform, name=name))
                 found = {str(record.version): record.version for records in rows for record in records}
                 if found:
                     return tuple(sorted(found, key=lambda text: found[text], reverse=True))
@@ -159,6 +158,10 @@ class Channels:
             ) from None
         except SolverError as error:
             raise Unsolvable(str(error)) from None
+
+
+async def _query(gateway: Gateway, *, channel: str, platform: str, name: str) -> list[list[RepoDataRecord]]:
+    return await gateway.query([channel], [platform, "noarch"], [name], recursive=False)  # type: ignore[list-item]
 
 
 async def download(url: str, target: Path, *, mirror: str | None, within_s: float) -> None:

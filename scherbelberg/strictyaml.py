@@ -102,7 +102,8 @@ def _check_depth(text: str, source: str) -> None:
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
         if depth > _DEEPEST:
-            raise BadInput(f"{source} is nested more than {_DEEPEST} deep (line {event.start_mark.line + 1}).")
+            line = getattr(event.start_mark, "line", 0) + 1
+            raise BadInput(f"{source} is nested more than {_DEEPEST} deep (line {line}).")
 
 
 def read_mapping(text: str, *, source: str) -> dict[Any, Any]:
