@@ -216,7 +216,7 @@ def test_check_a_file_for_any_platform(shell: Shell, share: Path, tmp_path: Path
     assert shell("env", "check", str(tmp_path / "main-py313-linux-aarch64.lock"))[0] == 0
     (tmp_path / "main-py313-linux-aarch64.json").unlink()
     code, output, _ = shell("env", "check", str(tmp_path / "main-py313-linux-aarch64.lock"))
-    assert (code, "have no record of what they need" in output) == (0, True)
+    assert (code, "without a record of what they need" in output) == (0, True)
 
 
 def test_update(shell: Shell, share: Path, tmp_path: Path) -> None:
