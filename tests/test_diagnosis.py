@@ -129,7 +129,7 @@ def test_versions_of_clusters() -> None:
     other = evolve(OWN, packages={**OWN.packages, "msgpack": "1.1"})
     check = judge_versions(OWN, {"same": OWN, "tour": other})
     assert check.status == "warn"
-    assert check.message == "msgpack is 1.0 here and 1.1 on cluster 'tour' (1 differences in all)."
+    assert check.message == "msgpack is 1.0 here and 1.1 on cluster 'tour' (1 difference in all)."
 
 
 def test_openssh() -> None:
