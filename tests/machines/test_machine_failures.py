@@ -94,7 +94,7 @@ def test_no_private_network(machines: SandboxThread, place: Rented) -> None:
     machines.set_faults(Faults(hosts=(HostFault(server="*-worker000", how="no_interface"),)))
     try:
         with pytest.raises(ScherbelbergError) as caught:
-            place.make(workers=1, timeouts=evolve(SHORT, node_wait=5), prefix="alone")
+            place.make(workers=1, timeouts=evolve(SHORT, reach=120, node_wait=5), prefix="alone")
     finally:
         machines.set_faults(NO_FAULTS)
     assert caught.value.node == "worker000"
