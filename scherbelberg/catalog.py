@@ -224,6 +224,10 @@ def _as_tuple(numbers: Iterable[int]) -> tuple[int, ...]:
     return tuple(numbers)
 
 
+def _by_network(addresses: Mapping[int, str]) -> dict[int, str]:
+    return {int(network): address for network, address in addresses.items()}  # JSON's keys are text
+
+
 @frozen(kw_only=True)
 class Server(Resource):
     """A server, as it was when it was read; None stands for what the cloud does not tell.
@@ -248,7 +252,7 @@ class Server(Resource):
     created_s: int | None
     has_ipv4: bool | None
     public_ip: str | None
-    private_ips: Mapping[int, str] = field(hash=False)
+    private_ips: Mapping[int, str] = field(hash=False, converter=_by_network)
     public_ipv6: str | None = None
     primary_ip: int | None = None
     floating_ips: tuple[int, ...] = field(default=(), converter=_as_tuple)

@@ -339,6 +339,8 @@ class _Deletion:
         """Look at everything, as far as the cloud answers."""
         try:
             await self._list()
+            with contextlib.suppress(CloudError, CloudUnreachable):  # why it is there is told if the cloud says so
+                await self._find_failures()
         except (CloudError, CloudUnreachable, TokenRefused) as error:
             self._unseen = error.message
 

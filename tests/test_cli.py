@@ -139,7 +139,7 @@ def test_bad_input(shell: Shell, words: tuple[str, ...], code: int, sentence: st
 @pytest.mark.parametrize(
     ("variable", "value", "code", "sentence"),
     [
-        ("HCLOUD_TOKEN", None, 3, "There is no API token: set HCLOUD_TOKEN"),
+        ("HCLOUD_TOKEN", None, 3, "/v1: set HCLOUD_TOKEN, or name a file with --token-file"),
         ("HCLOUD_TOKEN", "wrong" * 12, 3, "check the token from HCLOUD_TOKEN"),
         ("HCLOUD_TOKEN", "two words", 2, "is not a token"),
         ("HCLOUD_ENDPOINT", "http://example.org/v1", 2, "is plain http, which would send your token in the clear"),

@@ -73,7 +73,7 @@ def test_node_that_is_not_made(offline: Shell) -> None:
     document = json.loads(before)
     scheduler, worker = document["nodes"]
     scheduler["script"] = ""
-    worker["public_ip"] = None
+    worker |= {"public_ip": None, "public_ipv6": None}
     manifest.write_text(json.dumps(document), encoding="utf-8")
     try:
         code, output, complaints = offline("logs", "-p", "nodes", "-n", "1")

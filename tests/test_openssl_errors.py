@@ -191,13 +191,14 @@ _MAKES_A_CLIENT = """
 import pathlib
 from scherbelberg.daskclient import TunnelClient
 from scherbelberg.daskdoor import Door
+from scherbelberg.errors import StateDamaged
 from scherbelberg.share import openssl_errors
 
 openssl_errors._choose = lambda: ("by hand", None)
 path = pathlib.Path("there is none")
 try:
     TunnelClient(Door(prefix="x", port=1, dashboard_port=1, authority=path, certificate=path, key=path))
-except OSError:
+except StateDamaged:
     print(openssl_errors.SSLIOStream.scherbelberg_openssl_errors)
 """
 
