@@ -25,6 +25,8 @@ from scherbelberg.offers import read_catalog, read_images, read_price_list
 from scherbelberg.transport import Busy, Gone, Passing, Transport
 from scherbelberg.waiting import Deadline, pause, together, until
 
+#: No project holds as much as this many of them.
+_MOST_PAGES = 400
 #: The API's largest page, and the most ids it takes in one question for actions.
 _PAGE = 50
 IDS_AT_ONCE = 25
@@ -316,21 +318,37 @@ class Hetzner(Transport):
         rows: list[Json] = []
         page: int | None = 1
         while page is not None:
+            if page > _MOST_PAGES:
+                raise self._stranger()
             found, pagination = await self._page(path, {**(params or {}), "page": page, "per_page": _PAGE})
             rows += found
-            page = pagination["next_page"]
+            page = _next_page(page, len(found), pagination)
         return rows
 
     async def _page(self, path: str, params: Mapping[str, Any]) -> tuple[list[Json], Json]:
         answer = await self.call("GET", f"/{path}", params=params)
         try:
-            pagination = answer["meta"]["pagination"]
-            return [*answer[path]], {**pagination, "next_page": pagination["next_page"]}
-        except (KeyError, TypeError):
-            raise CloudError(
-                f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.",
-                api_code="not_the_api",
-            ) from None
+            return [*answer[path]], dict(_part(answer, "meta", "pagination") or {})
+        except (KeyError, TypeError, ValueError):
+            raise self._stranger() from None
+
+    def _stranger(self) -> CloudError:
+        return CloudError(
+            f"What answers at {self.access.endpoint} is not Hetzner's API; check the endpoint.", api_code="not_the_api"
+        )
+
+
+def _next_page(page: int, count: int, pagination: Json) -> int | None:
+    """The number of the page after one, or None; where an answer does not say so, a full page has another one after it.
+
+    What is not listed is not given back, so no list ends early since the API's words for its pages have changed.
+    """
+    said = pagination.get("next_page", "nothing")
+    if said is None:
+        return None
+    if type(said) is int and said > page:
+        return said
+    return page + 1 if count >= _PAGE else None
 
 
 def _part(document: object, *names: str) -> Any:

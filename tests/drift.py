@@ -38,12 +38,14 @@ class Drift:
     Attributes:
         change: Changes one.
         total: What lists say of their length, or ``...`` for the truth.
+        next_page: What they say of the page after them, or ``...`` for the truth.
         witness: Sees them as the emulated cloud means them.
     """
 
     def __init__(self) -> None:
         self.change: Change = keep
         self.total: Any = ...
+        self.next_page: Any = ...
         self.witness = Witness()
 
     def __call__(self, request: HTTPServerRequest, status: int, body: Any) -> None:
@@ -53,6 +55,8 @@ class Drift:
             return
         if self.total is not ... and "meta" in body:
             with_nonsense(body["meta"], "pagination", "total_entries", value=self.total)
+        if self.next_page is not ... and "meta" in body:
+            with_nonsense(body["meta"], "pagination", "next_page", value=self.next_page)
         for kind, value in body.items():
             if isinstance(value, list):
                 body[kind] = [self._changed(kind, row) for row in value]
@@ -61,7 +65,7 @@ class Drift:
 
     def forget(self) -> None:
         """Answer as the cloud means it again."""
-        self.change, self.total = keep, ...
+        self.change, self.total, self.next_page = keep, ..., ...
 
     def _changed(self, kind: str, row: Any) -> Any:
         changed = copy.deepcopy(row)  # the cloud's own state stays as it is

@@ -27,9 +27,11 @@ from scherbelberg.billing import known_prices
 from scherbelberg.catalog import KINDS, Firewall, Kind, PriceList, Server, read_resource
 from scherbelberg.cli.documents import cluster_document, print_cluster, print_overview
 from scherbelberg.cloud import Hetzner
-from scherbelberg.errors import BadInput
+from scherbelberg.errors import BadInput, CloudError
 from scherbelberg.events import ignore
 from scherbelberg.holdings import holdings
+from scherbelberg.keeping import opened
+from scherbelberg.keys import make_ssh_pair
 from scherbelberg.ledger import entry, entry_document, read_entry
 from scherbelberg.offers import read_price_list
 from scherbelberg.plan import network_labels
@@ -260,3 +262,29 @@ def test_no_time(
     code, _, complaints = shell("destroy", "-p", "ours")
     assert code == 0, complaints
     assert (held(shell.settings), folders(shell.settings)) == ([], [])
+
+
+async def test_pages(world: tuple[SandboxThread, Drift], settings: Settings, cloud: Api) -> None:
+    """A list goes on over all its pages whatever is said of the next one, and ends where none says that it does."""
+    labels = {"managed-by": "scherbelberg", "uid": "p1", "owner": "anna"}
+    for number in range(51):
+        key = {"name": f"key-{number}", "public_key": make_ssh_pair().public, "labels": labels}
+        assert cloud("POST", "/ssh_keys", key).status == 201
+    async with opened(settings, SHORT) as hetzner:
+        for value in (ABSENT, "2", 0, 1, 2.5, [], {}):
+            world[1].next_page = value
+            assert len(await hetzner.find("ssh_keys", {"uid": "p1"})) == 51, value
+    for row in cloud("GET", "/ssh_keys", per_page="50").body["ssh_keys"]:
+        cloud("DELETE", f"/ssh_keys/{row['id']}")
+
+
+async def test_pages_without_end(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
+    """What answers with full pages for ever is no API."""
+
+    async def answer(*_: object, **__: object) -> Json:
+        return {"servers": [{}] * 50}
+
+    async with opened(settings, SHORT) as hetzner:
+        monkeypatch.setattr(hetzner, "call", answer)
+        with pytest.raises(CloudError, match="is not Hetzner's API"):
+            await hetzner.every("servers")
