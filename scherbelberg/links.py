@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -21,7 +20,7 @@ from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRec
 from scherbelberg.reminding import Reminder
 from scherbelberg.remote import Remote
 from scherbelberg.store import Folder
-from scherbelberg.threadloop import private_loop
+from scherbelberg.threadloop import at_end, private_loop
 from scherbelberg.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -177,9 +176,7 @@ def _close_all() -> None:
         private_loop().submit(closed(tuple(_OPEN))).wait(_END_S)
 
 
-# Registered when this is imported: after the private loop's own end, so that it runs before that, and before what the
-# user registers, so that it runs after that.
-atexit.register(_close_all)
+at_end(_close_all)
 if hasattr(os, "register_at_fork"):
     # A forked child has no part in its parent's connections.
     os.register_at_fork(after_in_child=_OPEN.clear)

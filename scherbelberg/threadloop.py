@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 
 from scherbelberg.awake import BEAT_S, CLOCK
 from scherbelberg.threads import Threads
+from scherbelberg.waiting import Deadline
 
 T = TypeVar("T")
 E = TypeVar("E")
@@ -29,9 +30,12 @@ E = TypeVar("E")
 #: How long a thread waits before it looks for an interrupt.
 _GLANCE_S = 1.0
 _STOP_S = 5.0
+#: How long the end of the program waits for the undoing of what is under way, in seconds; each has a deadline as well.
+_UNDO_S = 1800.0
 _THREADS = 16
 _STARTING = threading.Lock()
 _LOG = logging.getLogger("scherbelberg")
+_AT_END: list[Callable[[], object]] = []
 
 
 class _Carried(Exception):
@@ -238,6 +242,7 @@ class ThreadLoop:
         self._loop = asyncio.new_event_loop()
         # For asyncio.to_thread and names of hosts; asyncio's own stops working before the last clean-up does.
         self._loop.set_default_executor(Threads(_THREADS, "scherbelberg-loop"))
+        self._jobs: set[Job[Any]] = set()
         self._thread = threading.Thread(target=self._run, name="scherbelberg", daemon=True)
         self._thread.start()
 
@@ -262,7 +267,26 @@ class ThreadLoop:
             work: The coroutine.
             too_late: Undoes the work, given its result, when it is abandoned but has succeeded already.
         """
-        return Job(self._loop, work, too_late)
+        job = Job(self._loop, work, too_late)
+        self._jobs.add(job)
+        job.call_when_done(lambda: self._jobs.discard(job))
+        return job
+
+    def undo_all(self) -> None:
+        """Abandon whatever is under way and wait until nothing of it is left; for the end of the program."""
+        jobs = [job for job in tuple(self._jobs) if not job.is_done]
+        if not jobs:
+            return
+        _LOG.warning("The program ends while something is under way: that is undone, or brought to its end, first.")
+        ends = [job.abandon() for job in jobs]
+        deadline = Deadline(_UNDO_S)
+        while deadline.left_s and not all(end.done() for end in ends):
+            # The clean-up has its own deadline; impatience does not shorten it.
+            with contextlib.suppress(KeyboardInterrupt):
+                concurrent.futures.wait(ends, timeout=_GLANCE_S)
+        for end in ends:
+            if end.done() and (error := end.exception()) is not None:
+                _LOG.error("What was under way when the program ended: %s", error)
 
     def stop(self) -> None:
         """End the loop and its thread."""
@@ -276,8 +300,20 @@ def _the_loop() -> ThreadLoop:
     return ThreadLoop()
 
 
+def at_end(call: Callable[[], object]) -> None:
+    """Have a function called when the program ends, after all that is under way and before the private loop ends.
+
+    Args:
+        call: It; raises nothing.
+    """
+    _AT_END.append(call)
+
+
 def _stop_the_loop() -> None:
     if _the_loop.cache_info().currsize:
+        _the_loop().undo_all()
+        for call in _AT_END:
+            call()
         _the_loop().stop()
 
 

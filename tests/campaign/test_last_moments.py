@@ -13,7 +13,7 @@ import pytest
 from surroundings import environment_for, folders, held, settings_for
 
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 180
@@ -100,3 +100,45 @@ def test_end_of_a_program(around: Settings, name: str) -> None:
     assert (held(around), folders(around)) == ([], []), ended.stderr
     assert ended.returncode == 0, ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+_WORK = """
+begun = threading.Event()
+
+def listen(event):
+    if event.phase == "environment":
+        begun.set()
+
+"""
+_LEFT = {
+    "operation": "operation = Cluster.begin_new(spec, listen=listen)",
+    "daemon": "threading.Thread(target=lambda: Cluster.from_new(spec, listen=listen), daemon=True).start()",
+    "loop": """
+async def work():
+    await scherbelberg.Cluster.from_new(spec, listen=listen)
+
+threading.Thread(target=lambda: asyncio.run(work()), daemon=True).start()
+""",
+}
+
+
+@pytest.mark.parametrize("end", ["", "raise ValueError", "sys.exit(3)"])
+@pytest.mark.parametrize("name", _LEFT)
+def test_end_in_the_middle(stage: SandboxThread, around: Settings, name: str, end: str) -> None:
+    """What is being made when a program ends, and nobody waits for, is undone before its process is gone."""
+    stage.set_faults(Faults(hosts=(HostFault(server="*", how="hangs", phase="environment"),)))
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-c", f"import sys\n{_BEGIN}{_WORK}{_LEFT[name]}\nbegun.wait(60)\n{end}\n"],
+            env=environment_for(around),
+            capture_output=True,
+            text=True,
+            timeout=_WITHIN_S,
+            check=False,
+        )
+    finally:
+        stage.set_faults(Faults())
+    assert (held(around), folders(around)) == ([], []), ended.stderr
+    assert ended.returncode == {"": 0, "raise ValueError": 1, "sys.exit(3)": 3}[end]
+    assert "The program ends while something is under way" in ended.stderr
+    assert "destroyed but" not in ended.stderr
