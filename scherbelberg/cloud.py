@@ -310,8 +310,9 @@ class Hetzner(Transport):
         texts: dict[int, str] = {}
         for start in range(0, len(ids), IDS_AT_ONCE):
             rows = await self._list("actions", {"id": list(ids[start : start + IDS_AT_ONCE])})
-            failed = [row for row in rows if _part(row, "status") == "error"]
-            texts |= {_part(row, "id"): f"{_part(row, 'command')}: {_part(row, 'error', 'message')}" for row in failed}
+            for row in rows:
+                if _part(row, "status") == "error" and type(number := _part(row, "id")) is int:
+                    texts[number] = f"{_part(row, 'command')}: {_part(row, 'error', 'message')}"
         return texts
 
     async def _list(self, path: str, params: Mapping[str, Any] | None = None) -> list[Json]:

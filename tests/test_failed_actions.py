@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -83,6 +84,19 @@ async def test_deletion_that_always_fails(own: Settings, api: Api, emulated: San
     assert caught.value.left_over == (f"server {uid}-worker001",)
     emulated.set_faults(Faults())
     await give_back(own, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+
+
+@pytest.mark.parametrize("row", [{"id": []}, {"id": {}, "status": "error"}, None, 5, {"id": "x", "status": "error"}])
+async def test_actions_of_nonsense(own: Settings, monkeypatch: pytest.MonkeyPatch, row: Any) -> None:
+    """Of actions that make no sense nothing is told, and nothing breaks."""
+
+    async def answer(*_: object, **__: object) -> dict[str, Any]:
+        good = {"id": 1, "status": "error", "command": "c", "error": {"message": "m"}}
+        return {"actions": [row, good], "meta": None}
+
+    async with opened(own, SHORT) as hetzner:
+        monkeypatch.setattr(hetzner, "call", answer)
+        assert await hetzner.failed_actions((1, 2)) == {1: "c: m"}
 
 
 async def test_deletion_that_works(own: Settings, api: Api, emulated: SandboxThread) -> None:
