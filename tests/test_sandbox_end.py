@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import threading
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox import server
 from scherbelberg.sandbox.addresses import claim
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
-from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.sandbox.server import Sandbox, SandboxThread
 from scherbelberg.sandbox.words import Options
 
 _SCRIPTED = Options(hosts="scripted", time_scale=0.02)
@@ -66,12 +67,20 @@ def test_other_errors_come_first(tmp_path: Path) -> None:
 def test_start_that_takes_too_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sandbox whose start nobody waits for any more ends by itself."""
     monkeypatch.setattr(server, "_START_S", 0.0)
+    start, is_given_up = Sandbox.start, threading.Event()
+
+    async def start_late(self: Sandbox) -> None:
+        await asyncio.to_thread(is_given_up.wait, 20)
+        await start(self)
+
+    monkeypatch.setattr(Sandbox, "start", start_late)
     before = set(threading.enumerate())
     with (
         pytest.raises(SandboxFailed, match="did not start within 0 s"),
         SandboxThread(tmp_path / "sandbox", _SCRIPTED),
     ):
         pass
+    is_given_up.set()
     for thread in set(threading.enumerate()) - before:
         thread.join(20)
     assert [thread for thread in threading.enumerate() if thread not in before] == []
