@@ -184,7 +184,8 @@ class Cluster(Handle):
 
         async def nuked() -> None:
             where = around(settings, token=token, endpoint=endpoint, variable=variable)
-            await private_loop().submit(give_back_all(where, prefix, listener=carried(told(listen, log)))).join()
+            nuking = give_back_all(where, prefix, listener=carried(told(listen, log)))
+            await private_loop().submit(nuking, goes_on=True).join()
 
         return nuked()
 
@@ -281,7 +282,7 @@ class Cluster(Handle):
             ClusterProtected: It is protected; nothing was deleted.
             LeftOver: Something was still there at the deadline, or outlives its servers.
         """
-        return await private_loop().submit(self._end(forget=forget)).join()
+        return await private_loop().submit(self._end(forget=forget), goes_on=True).join()
 
     async def _end(self, *, forget: bool = False) -> Entry | None:
         with suppress(Exception):  # connections that cannot be closed keep nothing from being given back

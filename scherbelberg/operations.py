@@ -136,7 +136,7 @@ class Operation(Generic[T]):
 
     def _undo_despite_interrupts(self) -> None:
         while True:
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 self.cancel()
                 return
 

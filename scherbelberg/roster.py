@@ -12,13 +12,21 @@ before.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 from collections import defaultdict
 from collections.abc import Callable, Container, Mapping
 
 from scherbelberg.catalog import Server
 from scherbelberg.cloud import IDS_AT_ONCE, Hetzner
-from scherbelberg.errors import CloudError, ClusterBroken, NodeUnreachable, ScherbelbergError, WaitTimeout
+from scherbelberg.errors import (
+    CloudError,
+    CloudUnreachable,
+    ClusterBroken,
+    NodeUnreachable,
+    ScherbelbergError,
+    WaitTimeout,
+)
 from scherbelberg.events import Phase
 from scherbelberg.holdings import selector
 from scherbelberg.waiting import Deadline, heard, limited
@@ -33,6 +41,8 @@ _SOON_S = 3.0
 _ASK_ACTIONS_AT, _ASK_ACTIONS_EVERY = (2, 4), 8
 #: Seconds for which a list may lack a server that it never had.
 _LAG_S = 5.0
+#: For the cloud to say what actions have failed, in seconds: machines are looked at meanwhile in vain.
+_REASON_S = 5.0
 #: For a look by which somebody wants to know more of an error.
 _LOOK_S = 10.0
 
@@ -267,7 +277,11 @@ class Roster:
 
     async def _check_actions(self, ids: tuple[int, ...]) -> None:
         owners = {number: name for name, own in self._missing_actions().items() for number in own}
-        for number, reason in (await self._hetzner.failed_actions(ids)).items():
+        failed: dict[int, str] = {}
+        with contextlib.suppress(CloudError, CloudUnreachable, TimeoutError):  # what comes up comes without it
+            async with limited(_REASON_S):
+                failed = await self._hetzner.failed_actions(ids)
+        for number, reason in failed.items():
             name = owners.get(number, "")
             if one := self._missing().get(name):
                 one.fail(

@@ -389,6 +389,11 @@ class ClusterSpec:
             raise BadInput(
                 f"At least {self.min_workers} of {self.workers} workers cannot be: accept 1 to {self.workers}."
             )
+        if self.wait_s is not None and self.ttl_s is not None and self.wait_s >= self.ttl_s:
+            raise BadInput(
+                f"A wait of {self.wait_s} s for machines cannot be within a time to live of {self.ttl_s} s, which"
+                " counts from the beginning: wait for less time, or let the cluster live longer."
+            )
         most = MOST_PROCESSES if self.processes == AUTO else int(self.processes)
         taken = [self.ports.scheduler, self.ports.dashboard]
         taken += [first + number for first in (self.ports.worker, self.ports.nanny) for number in range(most)]

@@ -227,7 +227,7 @@ class Cluster:
         """Delete all clusters of a name, other people's included; see `scherbelberg.Cluster.nuke`."""
         variable = old_token_variable(old, call="Cluster.nuke")
         where = around(settings, token=token, endpoint=endpoint, variable=variable)
-        _wait(cluster.Cluster.nuke(prefix, listen=listen, log=log, settings=where))
+        _wait(cluster.Cluster.nuke(prefix, listen=listen, log=log, settings=where), goes_on=True)
 
     def get_client(self) -> DaskClient:
         """Connect a Dask client through the tunnel; see `scherbelberg.Cluster.get_client`."""
@@ -261,7 +261,7 @@ class Cluster:
 
     def destroy(self, *, forget: bool = False) -> Entry | None:
         """Give all of it back, and tell what it has cost; see `scherbelberg.Cluster.destroy`."""
-        return _wait(self._inner.destroy(forget=forget))
+        return _wait(self._inner.destroy(forget=forget), goes_on=True)
 
     def close(self) -> None:
         """End the connections of this handle; the cluster lives on."""
@@ -293,6 +293,11 @@ def _node(inner: node.Node) -> Node:
     )
 
 
-def _wait(work: Coroutine[Any, Any, T], too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None) -> T:
+def _wait(
+    work: Coroutine[Any, Any, T],
+    too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+    *,
+    goes_on: bool = False,
+) -> T:
     """Block until a coroutine of the other face is done; it runs on the private loop, so any thread may wait."""
-    return private_loop().submit(work, too_late=too_late).result()
+    return private_loop().submit(work, too_late=too_late, goes_on=goes_on).result()

@@ -16,12 +16,14 @@ from scherbelberg.holdings import selector
 from scherbelberg.plan import Identity
 from scherbelberg.spec import Timeouts
 from scherbelberg.unlabelled import is_ours, selected, sentence
-from scherbelberg.waiting import Deadline, finish, pause, together, until
+from scherbelberg.waiting import Deadline, finish, limited, pause, together, until
 
 #: Is given what is about to be deleted and the API's clock, and raises if it must not be.
 Check = Callable[[tuple[Resource, ...], float], object]
 #: A deletion that the cloud took on is not asked for again before so many seconds.
 _ASK_AGAIN_S = 20.0
+#: Seconds for the cloud to say why a deletion failed: what may still go does not wait for that.
+_REASON_S = 5.0
 #: Seconds before the first look at servers that go.
 _FIRST_S = 0.3
 #: If none goes for so many seconds, the cloud is asked whether it failed, and then less and less often.
@@ -304,7 +306,9 @@ class _Deletion:
         """Have servers asked for again at once whose deletion the cloud began and failed to do."""
         left = {(resource.kind, resource.id) for resource in self.left}
         owners = {number: key for key, number in self._actions.items() if key in left}
-        for number, reason in (await self._hetzner.failed_actions(tuple(owners))).items():
+        async with limited(_REASON_S):
+            failed = await self._hetzner.failed_actions(tuple(owners))
+        for number, reason in failed.items():
             if (key := owners.get(number)) is not None:
                 self._failed[key] = f"The cloud failed to delete {self._seen[key].described} ({reason})."
                 del self._actions[key]

@@ -15,6 +15,7 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
@@ -35,6 +36,8 @@ _UNDO_S = 1800.0
 _THREADS = 16
 _STARTING = threading.Lock()
 _LOG = logging.getLogger("scherbelberg")
+#: How long threads that were waiting have to answer, in seconds.
+_ANSWER_S = 0.3
 _AT_END: list[Callable[[], object]] = []
 
 
@@ -83,6 +86,7 @@ class Job(Generic[T]):
         loop: The private loop.
         work: The coroutine.
         too_late: Undoes the work, given its result, when it is abandoned but has succeeded already.
+        goes_on: Whether it is brought to its end, and not undone, when the program ends.
     """
 
     def __init__(
@@ -90,12 +94,21 @@ class Job(Generic[T]):
         loop: asyncio.AbstractEventLoop,
         work: Coroutine[Any, Any, T],
         too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+        *,
+        goes_on: bool = False,
     ) -> None:
+        self.goes_on = goes_on
         self._loop = loop
+        self._work = work
         self._too_late = too_late
         self._outcome: concurrent.futures.Future[T] = concurrent.futures.Future()
         self._task: asyncio.Task[T] | None = None
-        loop.call_soon_threadsafe(self._start, work)
+        self.is_begun = False
+
+    def begin(self) -> None:
+        """Have it run."""
+        self.is_begun = True
+        self._loop.call_soon_threadsafe(self._start, self._work)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> None:
         self._task = self._loop.create_task(_guarded(work))
@@ -128,6 +141,10 @@ class Job(Generic[T]):
         """
         self.cancel()
         return asyncio.run_coroutine_threadsafe(self._undo(), self._loop)
+
+    def end(self) -> concurrent.futures.Future[Any]:
+        """Abandon it, or let it go on if it is meant to; returns what is done when nothing is left to wait for."""
+        return self._outcome if self.goes_on else self.abandon()
 
     async def _undo(self) -> None:
         try:
@@ -182,7 +199,7 @@ class Job(Generic[T]):
             end = self.abandon()
             while not end.done():
                 # The clean-up has its own deadline; more impatience does not shorten it.
-                with contextlib.suppress(KeyboardInterrupt):
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
                     _wait(self._loop, end, _GLANCE_S)
             if error := end.exception():
                 raise error from interrupt
@@ -214,6 +231,15 @@ class Job(Generic[T]):
             if error := end.exception():
                 raise error from cancelled
             raise
+
+
+def _ignore_signals() -> None:
+    """Have no handler of signals break off what goes on at the end; a signal that kills the process still does."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK"):
+        number = getattr(signal, name, None)
+        if number is not None and callable(signal.getsignal(number)):
+            with contextlib.suppress(ValueError):  # it is the main thread's to do so, and that is where atexit is
+                signal.signal(number, lambda *_: None)
 
 
 def _look_at(future: asyncio.Future[Any]) -> None:
@@ -259,34 +285,53 @@ class ThreadLoop:
         self._loop.call_later(BEAT_S, self._beat)
 
     def submit(
-        self, work: Coroutine[Any, Any, T], *, too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        too_late: Callable[[T], Coroutine[Any, Any, object]] | None = None,
+        goes_on: bool = False,
     ) -> Job[T]:
         """Start a coroutine on this loop; for any thread.
 
         Args:
             work: The coroutine.
             too_late: Undoes the work, given its result, when it is abandoned but has succeeded already.
+            goes_on: Whether it is brought to its end, and not undone, when the program ends: a deletion.
         """
-        job = Job(self._loop, work, too_late)
-        self._jobs.add(job)
+        job = Job(self._loop, work, too_late, goes_on=goes_on)
+        self._jobs.add(job)  # before it begins: what is under way is known at any moment
+        job.begin()
         job.call_when_done(lambda: self._jobs.discard(job))
         return job
 
     def undo_all(self) -> None:
-        """Abandon whatever is under way and wait until nothing of it is left; for the end of the program."""
-        jobs = [job for job in tuple(self._jobs) if not job.is_done]
-        if not jobs:
-            return
-        _LOG.warning("The program ends while something is under way: that is undone, or brought to its end, first.")
-        ends = [job.abandon() for job in jobs]
-        deadline = Deadline(_UNDO_S)
-        while deadline.left_s and not all(end.done() for end in ends):
-            # The clean-up has its own deadline; impatience does not shorten it.
-            with contextlib.suppress(KeyboardInterrupt):
-                concurrent.futures.wait(ends, timeout=_GLANCE_S)
-        for end in ends:
-            if end.done() and (error := end.exception()) is not None:
+        """Abandon whatever is under way and wait until nothing of it is left; for the end of the program.
+
+        Deletions go on to their end. Threads that were waiting may answer with another one, which is waited for, too.
+        """
+        deadline, ends = Deadline(_UNDO_S), dict[Job[Any], "concurrent.futures.Future[Any]"]()
+        while deadline.left_s and not self._are_over(ends):
+            pass
+        for end in ends.values():
+            error = end.exception() if end.done() else None
+            if error is not None and not isinstance(error, asyncio.CancelledError):
                 _LOG.error("What was under way when the program ended: %s", error)
+
+    def _are_over(self, ends: dict[Job[Any], concurrent.futures.Future[Any]]) -> bool:
+        """Take a step towards the end of all that is under way; whether it is reached."""
+        for job in tuple(self._jobs):
+            if job.is_begun and not job.is_done and job not in ends:
+                if not ends:
+                    _ignore_signals()
+                    _LOG.warning("The program ends while something is under way: it is undone, or ended, first.")
+                ends[job] = job.end()
+        waiting = [end for end in ends.values() if not end.done()]
+        if waiting:
+            concurrent.futures.wait(waiting, timeout=_GLANCE_S)
+            return False
+        if ends:
+            threading.Event().wait(_ANSWER_S)
+        return all(job.is_done or job in ends or not job.is_begun for job in tuple(self._jobs))
 
     def stop(self) -> None:
         """End the loop and its thread."""

@@ -21,10 +21,15 @@ P = ParamSpec("P")
 _Item = tuple[concurrent.futures.Future[Any], Callable[[], Any]]
 
 
+#: Those with threads; the first one is the private loop's, which lives as long as the program.
+_STANDING: list[Threads] = []
+
+
 class Threads(concurrent.futures.ThreadPoolExecutor):
     """An executor whose first thread stands ready at once, since Python 3.12 and later start none while they end.
 
-    Its threads are daemons: Python waits for none of them, so whoever wants a result waits for it.
+    Where not even that can be started, since Python is ending already, another executor of this kind that has threads
+    does the work. Its threads are daemons: Python waits for none of them, so whoever wants a result waits for it.
 
     Args:
         most: How many threads there are at most.
@@ -40,7 +45,15 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
         self._under_way = 0  # or waiting
         self._started: list[threading.Thread] = []
         self._is_closed = False
-        self._add()
+        self._lender: Threads | None = None
+        try:
+            self._add()
+        except RuntimeError:
+            self._lender = next(iter(_STANDING), None)
+            if self._lender is None:
+                raise
+        else:
+            _STANDING.append(self)
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> concurrent.futures.Future[T]:
         """Have a function called on one of the threads.
@@ -52,6 +65,8 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
         with self._lock:
             if self._is_closed:
                 raise RuntimeError(f"The threads {self._name} are closed.")
+            if self._lender is not None:
+                return self._lender.submit(fn, *args, **kwargs)
             self._items.put((future, functools.partial(fn, *args, **kwargs)))
             self._under_way += 1
             if len(self._started) < min(self._under_way, self._most):
@@ -91,6 +106,8 @@ class Threads(concurrent.futures.ThreadPoolExecutor):
         """
         with self._lock:
             self._is_closed = True
+        if self in _STANDING:
+            _STANDING.remove(self)
         while cancel_futures and not self._items.empty():
             with contextlib.suppress(queue.Empty):
                 item = self._items.get_nowait()

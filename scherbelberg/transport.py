@@ -90,13 +90,15 @@ class _Adapter(requests.adapters.HTTPAdapter):
     def cut(self) -> None:
         """Break what is being received or sent, for any thread."""
         for connection in self._made:
-            if isinstance(connection.sock, socket.socket):
+            line = connection.sock  # its thread may take it away in the meantime
+            if isinstance(line, socket.socket):
                 with contextlib.suppress(OSError):
                     # TLS's own would take its state away from under the thread that reads.
-                    socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)
+                    socket.socket.shutdown(line, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close all connections; what still receives finds its end."""
+        self.cut()  # or else closing would wait for a thread that reads, and with it whoever closes
         super().close()
         for connection in self._made:
             connection.close()
@@ -280,11 +282,11 @@ class Transport:
 
     def _look_after(self) -> None:
         """See to it that requests end, also those whose answers trickle in: requests bounds no whole one."""
+        later = asyncio.get_running_loop().call_later
+        self._look = later(_LOOK_EVERY_S, self._look_after) if self._under_way else None
         for sending in list(self._under_way.values()):
             if not sending.left_s:
                 sending.cut()
-        later = asyncio.get_running_loop().call_later
-        self._look = later(_LOOK_EVERY_S, self._look_after) if self._under_way else None
 
     def _send(self, sending: _Sending, method: str, path: str, body: Json | None, params: Json | None) -> Json:
         """On a worker thread: one request, one answer or error of ours."""

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
@@ -26,6 +27,7 @@ from scherbelberg.keys import make_ssh_pair
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.waiting import until
 
 
 @pytest.fixture
@@ -71,6 +73,23 @@ async def test_answer_that_trickles(
         with pytest.raises(CloudUnreachable, match=r"no whole answer within 1 s; check the network"):
             await hetzner.call("GET", "/servers")
     assert held(settings) == ["ssh_keys/key"]
+
+
+async def test_closing_while_an_answer_trickles(sandbox: SandboxThread, settings: Settings) -> None:
+    """Whoever closes waits for no thread that receives."""
+    sandbox.set_faults(Faults(requests=(RequestFault(how="trickle", slow_s=60),)))
+    client = Hetzner(settings.access, request_s=50, patience_s=0)
+    before = len(sandbox.sandbox.requests)
+    begun = asyncio.create_task(client.prices())
+
+    async def is_sent() -> bool | None:
+        return True if len(sandbox.sandbox.requests) > before else None
+
+    await until(is_sent, every_s=0.2, within_s=20, what="the request")
+    begun.cancel()
+    async with asyncio.timeout(20):
+        await asyncio.to_thread(client.close)
+        await client.settled(20)
 
 
 async def test_name_of_somebody_else(hetzner: Hetzner, settings: Settings) -> None:

@@ -102,6 +102,9 @@ async def test_default_ports(scheduler: Scheduler) -> None:
     """What a browser leaves out of an address because it is usual counts as said."""
     monitored = GUARD.is_welcome({"Host": "x:443", "Origin": "https://x"}, ("x:443",))
     assert monitored
+    for port, scheme in (("443", "https"), ("80", "http")):
+        assert GUARD.is_welcome({"Host": "x", "Origin": f"{scheme}://x"}, (f"x:{port}",))
+    assert not GUARD.is_welcome({"Host": "x"}, ("x:8000",))
     assert not GUARD.is_welcome({"Host": "x:443", "Origin": "http://x"}, ("x:443",))
 
 

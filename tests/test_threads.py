@@ -59,6 +59,9 @@ def test_no_more_threads(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(threading.Thread, "start", refuse)
         futures = [threads.submit(pow, 2, number) for number in range(9)]
         assert [future.result(_WITHIN_S) for future in futures] == [2**number for number in range(9)]
+        with made(1) as borrowing:  # those of others
+            assert borrowing.submit(threading.current_thread).result(_WITHIN_S).name != threading.current_thread().name
+        monkeypatch.setattr("scherbelberg.threads._STANDING", [])
         with pytest.raises(RuntimeError, match="new thread"):
             Threads(1, "test-threads")
 

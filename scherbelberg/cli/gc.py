@@ -58,17 +58,15 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     rows: list[Json] = []
     findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)}
     speaker().findings = findings
-    ends = []
-    for judged in garbage.clusters:
-        # Who was interrupted has heard of that when a deletion failed on its way out; no other one is begun then.
-        is_to_go = judged.verdict.is_doomed and not dry_run and speaker().interrupted_by is None
-        end = _delete(judged, settings) if is_to_go else _STAYS
-        ends.append((judged.kept.holding.prefix, end))
-        rows.append(_row(judged, end))
-        if not as_json:
-            _tell(judged, end, dry_run=dry_run)
+    ends: list[tuple[str, _End]] = []
     left: tuple[Remembered, ...] = ()
     try:
+        for judged in garbage.clusters:
+            end = _end(judged, settings, dry_run=dry_run)
+            ends.append((judged.kept.holding.prefix, end))
+            rows.append(_row(judged, end))
+            if not as_json:
+                _tell(judged, end, dry_run=dry_run)
         left = run(paid_on(settings, prefix=prefix))
     finally:  # what went wrong before counts for more
         findings["outliving"] = outliving_document(left)
@@ -99,6 +97,14 @@ class _End:
 
 
 _STAYS = _End(is_gone=False)
+#: Who was interrupted has heard of that when a deletion failed on its way out; no other one is begun then.
+_NOT_BEGUN = _End(is_gone=False)
+
+
+def _end(judged: Judged, settings: Settings, *, dry_run: bool) -> _End:
+    if not judged.verdict.is_doomed or dry_run:
+        return _STAYS
+    return _delete(judged, settings) if speaker().interrupted_by is None else _NOT_BEGUN
 
 
 def _delete(judged: Judged, settings: Settings) -> _End:
@@ -166,6 +172,7 @@ def _tell(judged: Judged, end: _End, *, dry_run: bool) -> None:
     news = ""
     if judged.verdict.is_doomed:
         stays = "not all could be deleted" if end.error else "stays: somebody needs it again"
+        stays = "not begun, since a signal came: it is rented on" if end is _NOT_BEGUN else stays
         news = f" -> {'would be deleted' if dry_run else 'deleted' if end.is_gone else stays}"
     text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{news}"
     for line in (text, *bill_lines({"bills": end.bills})):

@@ -106,6 +106,7 @@ def _run(words: list[str], speaker: Speaker) -> int:
             ears.heed_early()
             # Without click's own ending, a command's Exit comes back as its exit code.
             code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
+            ears.close()
         except click.ClickException as error:
             ears.close()
             return _refuse(error, words, speaker)

@@ -62,7 +62,8 @@ def is_welcome(headers: Mapping[str, str], welcome: Iterable[str]) -> bool:
     """
     known = tuple(welcome)
     origin = headers.get("Origin", headers.get("Sec-WebSocket-Origin"))
-    if not _fits(f"http://{headers.get('Host', '')}", known):
+    host = headers.get("Host", "")
+    if not any(_fits(f"{scheme}://{host}", known) for scheme in _USUAL_PORTS):  # a browser leaves usual ports out
         return False
     return origin is None or _fits(origin, known)
 

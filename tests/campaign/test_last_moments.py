@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -57,6 +59,25 @@ cluster = make()
 after_main(cluster.destroy)
 """,
     "thread makes and destroys": "after_main(lambda: make().destroy())",
+    "daemon destroys": """
+cluster = make()
+threading.Thread(target=cluster.destroy, daemon=True).start()
+""",
+    "daemon answers": """
+cluster = make()
+begun = threading.Event()
+
+def work():
+    try:
+        while True:
+            cluster.node("scheduler").ping_ssh()
+            begun.set()
+    except BaseException:
+        cluster.destroy()
+
+threading.Thread(target=work, daemon=True).start()
+begun.wait(60)
+""",
     "thread fails": """
 def work():
     with make():
@@ -142,3 +163,34 @@ def test_end_in_the_middle(stage: SandboxThread, around: Settings, name: str, en
     assert ended.returncode == {"": 0, "raise ValueError": 1, "sys.exit(3)": 3}[end]
     assert "The program ends while something is under way" in ended.stderr
     assert "destroyed but" not in ended.stderr
+
+
+_LEAVES = """
+import signal, sys
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+operation = Cluster.begin_new(spec, listen=listen)
+begun.wait(60)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process of Windows ends at once by SIGTERM")
+def test_signals_at_the_end(stage: SandboxThread, around: Settings) -> None:
+    """No handler of a program's own that exits breaks off the undoing at its end."""
+    stage.set_faults(Faults(hosts=(HostFault(server="*", how="hangs", phase="environment"),), slow_s=0.1))
+    words = [sys.executable, "-c", _BEGIN + _WORK + _LEAVES]
+    try:
+        with subprocess.Popen(words, env=environment_for(around), stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            timer = threading.Timer(_WITHIN_S, process.kill)
+            timer.start()
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "The program ends" in line:
+                    process.send_signal(signal.SIGTERM)
+                    process.send_signal(signal.SIGINT)
+            process.wait()
+            timer.cancel()
+    finally:
+        stage.set_faults(Faults())
+    assert (held(around), folders(around)) == ([], []), lines
