@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal, TextIO
@@ -109,8 +109,8 @@ class Client:
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens if it has ended."""
-        # It is waited for later: its pid is not given away before.
-        os.kill(self.pid, number)
+        with suppress(ProcessLookupError):  # the server that it was forked from has waited for it already
+            os.kill(self.pid, number)
 
     def kill(self) -> None:
         """End it without a warning."""
@@ -135,18 +135,20 @@ def run(program: Program, *, within_s: float, act: Callable[[Client, int], None]
 
         timer = threading.Timer(within_s, end)
         timer.start()
-        act(client, 0)
-        for line in lines:
-            client.heard.append(_parsed(line))
-            act(client, len(client.heard))
+        try:
+            act(client, 0)
+            for line in lines:
+                client.heard.append(_parsed(line))
+                act(client, len(client.heard))
+                if not client.is_read:
+                    break
             if not client.is_read:
-                break
-        if not client.is_read:
-            lines.close()
-            ours.close()
-        process.join(_END_S if client.is_read else within_s)
-        timer.cancel()
-        timer.join()
+                lines.close()
+                ours.close()
+            process.join(_END_S if client.is_read else within_s)
+        finally:
+            timer.cancel()
+            timer.join()
         code = process.exitcode
     printed = program.output.read_text(encoding="utf-8") if program.output.exists() else ""
     return Ended(

@@ -18,7 +18,7 @@ from standstill import STANDSTILL
 from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
-from scherbelberg.environment import Client, Versions
+from scherbelberg.environment import Baked, Client, Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, StateDamaged, TokenRefused, WaitTimeout
 from scherbelberg.history import History
 from scherbelberg.sandbox.hosts.system import marked
@@ -213,8 +213,8 @@ async def test_environment_that_is_not_there(settings: Settings, monkeypatch: py
     """A machine without the client's environment is an error with node, phase and reason; nothing is left."""
     other = Versions(python="3.11.0", packages={"dask": "2026.6.9"})
     client = Client(versions=other, path=sys.executable, source="the test")
-    # This program would be the sandbox's own, but the sandbox was started by another one.
-    monkeypatch.setattr("scherbelberg.ordering.own_versions", lambda: other)
+    # As if the cloud said of the image what is not so.
+    monkeypatch.setattr("scherbelberg.ordering._baked", lambda plan: Baked(versions=other, folder="elsewhere"))
     with pytest.raises(
         BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
     ) as caught:
