@@ -10,13 +10,15 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+from attrs import evolve
 from schemas import read
 from shells import Shell
 from surroundings import SHORT, folders, held
 from test_consent import sitting_before
 
 from scherbelberg import ClusterSpec, Event, Phase, sync
-from scherbelberg.errors import NoCapacity
+from scherbelberg.cli.instead import usual_wait_s
+from scherbelberg.errors import BadInput, NoCapacity
 from scherbelberg.queueing import Queue
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, SoldOut
@@ -172,3 +174,18 @@ def test_others_wait_for_one(sandbox: SandboxThread, settings: Settings, schedul
         assert {node.server_type for node in cluster.nodes} == {"cx23", "cx43"}
         cluster.destroy()
     assert set(waits) == ({"scheduler"} if scheduler == "cx43" else {"worker000", "worker001"})
+
+
+@pytest.mark.parametrize(
+    ("wishes", "seconds"), [({}, 1800), ({"ttl_s": None}, 1800), ({"ttl_s": 1200}, 600), ({"wait_s": 60}, 60)]
+)
+def test_usual_wait(wishes: dict[str, int | None], seconds: int) -> None:
+    """Who does not say for how long waits half an hour, or for half the time to live if that is less."""
+    spec = ClusterSpec(prefix="late", **wishes)  # type: ignore[arg-type] # some of its fields
+    assert evolve(spec, wait_s=usual_wait_s(spec)).wait_s == seconds
+
+
+def test_wait_within_the_time_to_live() -> None:
+    """Who would wait for longer than the cluster is to live is told so before anything is rented."""
+    with pytest.raises(BadInput, match=r"A wait of 3600 s .* within a time to live of 3600 s"):
+        ClusterSpec(prefix="late", wait_s=3600, ttl_s=3600)

@@ -46,13 +46,18 @@ def made_or_asked(spec: ClusterSpec, make: Callable[[ClusterSpec, bool], Made], 
             spec, is_new = other, False
 
 
+def usual_wait_s(spec: ClusterSpec) -> int:
+    """For how long to wait for machines where nobody says it, in seconds: within the cluster's time to live."""
+    return spec.wait_s or (_WAIT_S if spec.ttl_s is None else max(1, min(_WAIT_S, spec.ttl_s // 2)))
+
+
 def _ask(spec: ClusterSpec, error: NoCapacity) -> ClusterSpec | None:
     """What the user wants by now, or None if they give up."""
     say("There is none left of what was asked for, and nothing is rented. There is:")
     for number, one in enumerate(error.remedies, 1):
         price = f"{enough(one.hourly.gross)} {one.currency} an hour gross in all"
         say(f"  {number}  {one.words}, {price} (as with {one.options})")
-    wait_s = spec.wait_s or _WAIT_S
+    wait_s = usual_wait_s(spec)
     numbers = {str(number): one for number, one in enumerate(error.remedies, 1)}
     take = f"Take it [{'/'.join(numbers)}], wait" if numbers else "Nothing that would do. Wait"
     click.echo(f"{take} for {words_for(wait_s)} [w], or give up [Enter]: ", nl=False, err=True)
