@@ -23,6 +23,7 @@ from scherbelberg.spec import AUTO
 FOLDER = "scherbelberg-payload"
 #: What the script tells sshd.
 DROP_IN = "/etc/ssh/sshd_config.d/10-scherbelberg.conf"
+_NO_PASSWORDS = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
 #: Share of the memory that Dask may use, in percent; the rest is the system's.
 MEMORY_PERCENT = 85
 
@@ -75,11 +76,11 @@ def user_data(planted: SshPair) -> str:
         planted: That key.
     """
     config = {
-        "ssh_pwauth": False,
         "ssh_deletekeys": True,
         "ssh_keys": {"ed25519_private": planted.private, "ed25519_public": planted.public},
-        # In a node's snapshot, sshd has that node's own host key, by which nobody would know the new machine.
-        "write_files": [{"path": DROP_IN, "content": ""}],
+        # In a node's snapshot, sshd has that node's own host key, by which nobody would know the new machine. With
+        # "ssh_pwauth", cloud-init would start sshd anew when we are logged in already.
+        "write_files": [{"path": DROP_IN, "content": _NO_PASSWORDS}],
     }
     # YAML reads JSON, and JSON needs no indentation rules.
     return "#cloud-config\n" + json.dumps(config, indent=1) + "\n"

@@ -86,6 +86,7 @@ class Remote:
         self._standstills = 0
         self._connecting = asyncio.Lock()
         self._failure: Failure | None = None
+        self._met_stranger = False
         self._own_trouble: ScherbelbergError | None = None
         self._last = ""
         self._refusals = 0
@@ -129,7 +130,7 @@ class Remote:
         if self._own_trouble is not None:
             return self._own_trouble
         warning = " What answers there has another host key than the node, and was told nothing."
-        return NodeUnreachable(error.message + warning * (self._failure is Failure.STRANGER), node=self.node)
+        return NodeUnreachable(error.message + warning * self._met_stranger, node=self.node)
 
     async def _connect(self) -> asyncssh.SSHClientConnection:
         async with self._connecting:
@@ -165,6 +166,7 @@ class Remote:
                     raise
             else:
                 self._failure, self._own_trouble, self._last, self._refusals = None, None, "", 0
+                self._met_stranger = False
                 return connection
 
     async def _try_once(self) -> asyncssh.SSHClientConnection:
@@ -230,6 +232,8 @@ class Remote:
         if failure is not self._failure:
             _LOG.info("Node %s at %s port %d: %s", self.node, self._host, self._port, details or failure.value)
         self._failure, self._last = failure, details or failure.value
+        # A stranger may let nobody in for a while who has left without a login, which is not the news then.
+        self._met_stranger |= failure is Failure.STRANGER
 
     async def run(self, command: str, *, within_s: float, stdin: bytes = b"") -> CommandResult:
         """Run a command to its end.

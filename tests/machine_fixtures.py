@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import Factory, frozen
@@ -31,13 +31,15 @@ from scherbelberg.sandbox.hosts.machines.commands import PROGRAMS
 from scherbelberg.sandbox.hosts.machines.links import GATEWAY, interfaces, namespaces
 from scherbelberg.sandbox.hosts.machines.machine import Machine
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.words import BaseRelease, Options
 from scherbelberg.settings import Settings
 from scherbelberg.sync import Cluster
 
 #: A computer has machines of one sandbox at a time; a module of another session takes minutes.
 _TURN = Path("/run/scherbelberg-machine-tests.lock")
 _TURN_S = 600
+#: The release of Debian that machines boot; None for that of this computer.
+BASE = cast("BaseRelease | None", os.environ.get("SCHERBELBERG_TEST_BASE"))
 
 
 _COMMAND = """
@@ -57,7 +59,7 @@ def base(shared: None) -> Path:
         miss("machines need root")
     if missing := sorted(package for program, package in PROGRAMS.items() if shutil.which(program) is None):
         miss(f"machines need Debian's packages {', '.join(missing)}")
-    return asyncio.run(base_system(cache_folder()))
+    return asyncio.run(base_system(cache_folder(), release=BASE))
 
 
 @pytest.fixture(scope="session")
@@ -79,9 +81,9 @@ def machines_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def machines(base: Path, machines_folder: Path) -> Iterator[SandboxThread]:
     """A cloud of machines for all tests of a module, which leaves nothing."""
     assert base.is_dir()
-    witness = Witness()
+    witness, options = Witness(), Options(hosts="machine", time_scale=0.02, base=BASE)
     with alone(_TURN, patience_s=_TURN_S):
-        with SandboxThread(machines_folder, Options(hosts="machine", time_scale=0.02), witness=witness) as running:
+        with SandboxThread(machines_folder, options, witness=witness) as running:
             yield running
         assert witness.complaints == []
         assert (asyncio.run(namespaces()), asyncio.run(interfaces())) == ([], [])

@@ -38,8 +38,11 @@ SOURCED = (
     'load_settings "$PAYLOAD/node.env"; exec 3>&1 4<&0; install -d "$RUN" "$BASE/bin" "$TLS"; '
 )
 _SYSTEMCTL = """#!/bin/sh
-echo "$*" >>"$SCHERBELBERG_SYSROOT/systemctl.calls"
-test ! -e "$SCHERBELBERG_SYSROOT/systemctl.fails"
+cd "$SCHERBELBERG_SYSROOT" || exit
+[ "$*" != "--quiet is-active ssh.socket" ] || { test -e ssh.socket; exit; }
+echo "$*" >>systemctl.calls
+[ ! -e systemctl.fails.once ] || { rm systemctl.fails.once; exit 1; }
+test ! -e systemctl.fails
 """
 
 

@@ -168,14 +168,18 @@ def rent(api: Api, folder: Path, **changes: object) -> Machine:
 
 
 def wait_for_ssh(machine: Machine) -> None:
-    """Wait until a machine's SSH server listens."""
-    import socket
+    """Wait until a machine's SSH server answers a login: connections that end before one count against us."""
 
-    def answers() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex((machine.ip, machine.port)) == 0
+    async def logs_in() -> bool | None:
+        try:
+            async with machine.connect():
+                return True
+        except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied):
+            return True
+        except (OSError, asyncssh.Error):
+            return None
 
-    Waiter().wait(answers, what="SSH")
+    asyncio.run(until(logs_in, every_s=0.05, within_s=WITHIN_S, what="SSH"))
 
 
 async def run(machine: Machine, command: str, **options: object) -> asyncssh.SSHCompletedProcess:

@@ -183,6 +183,28 @@ async def test_hostkey(node: Node) -> None:
     assert stat.S_IMODE(node.path(_OWN_KEY).stat().st_mode) == 0o600
 
 
+async def test_hostkey_behind_a_socket(node: Node) -> None:
+    """An sshd for which systemd listens is started anew, since it may lose that socket with a reload."""
+    node.path("ssh.socket").touch()
+    assert (await node.source("phase_hostkey", stdin="pinned\n")).said[-1] == "@phase hostkey done"
+    assert node.read("systemctl.calls") == "restart ssh\n"
+
+
+async def test_hostkey_cancelled(node: Node) -> None:
+    """What systemd cancels, since somebody else starts sshd in the same moment, is asked for again."""
+    node.path("systemctl.fails.once").touch()
+    assert (await node.source("phase_hostkey", stdin="pinned\n")).said[-1] == "@phase hostkey done"
+    assert node.read("systemctl.calls") == "reload ssh\n" * 2
+
+
+async def test_hostkey_that_sshd_would_not_take(node: Node) -> None:
+    """On a machine, sshd itself is asked first, and goes on as it was if it refuses."""
+    refusing = "SUPERVISION=systemd; sshd_accepts() { false; }; phase_hostkey"
+    ended = await node.source(refusing, stdin="pinned\n")
+    assert _failure(ended) == "@failed hostkey sshd did not accept its new configuration"
+    assert node.read("systemctl.calls") == ""
+
+
 async def test_hostkey_again(node: Node) -> None:
     """The second run announces the same key and leaves sshd alone."""
     first = await node.source("phase_hostkey", stdin="pinned\n")
@@ -201,7 +223,7 @@ async def test_hostkey_unpinned(node: Node) -> None:
 async def test_hostkey_refused_by_sshd(node: Node) -> None:
     """A configuration that sshd refuses does not stay, or the next boot would lock everybody out."""
     node.path("systemctl.fails").touch()
-    ended = await node.source("phase_hostkey", stdin="pinned\n")
+    ended = await node.source("SSHD_S=0; phase_hostkey", stdin="pinned\n")
     assert _failure(ended) == "@failed hostkey sshd did not accept its new configuration"
     assert not node.path(_DROP_IN).exists()
 

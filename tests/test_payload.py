@@ -44,12 +44,12 @@ def test_user_data() -> None:
     """cloud-init plants a key, makes none, takes no passwords, and takes a snapshot's own key from sshd."""
     pair = make_ssh_pair()
     text = user_data(pair)
+    closed = "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
     assert text.startswith("#cloud-config\n")
     assert yaml.safe_load(text) == {
-        "ssh_pwauth": False,
         "ssh_deletekeys": True,
         "ssh_keys": {"ed25519_private": pair.private, "ed25519_public": pair.public},
-        "write_files": [{"path": "/etc/ssh/sshd_config.d/10-scherbelberg.conf", "content": ""}],
+        "write_files": [{"path": "/etc/ssh/sshd_config.d/10-scherbelberg.conf", "content": closed}],
     }
     assert "/etc/ssh/sshd_config.d/10-scherbelberg.conf" in shipped_files()["bootstrap.sh"].decode()
     assert len(text.encode()) < 32 * 1024

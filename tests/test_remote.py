@@ -44,6 +44,18 @@ async def test_impostor_is_never_accepted(machine: Machine) -> None:
     assert machine.logins == 0
 
 
+async def test_impostor_that_shuts_us_out(machine: Machine) -> None:
+    """That another host key was seen is told also where that machine takes nobody in afterwards."""
+    remote = machine.remote(make_ssh_pair().public)
+    with pytest.raises(NodeUnreachable, match="another host key"):
+        await remote.run("true", within_s=60)
+    await machine.crash()
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", machine.port)
+    async with server:
+        with pytest.raises(NodeUnreachable, match=r"broken off .*has another host key than the node"):
+            await remote.reach(within_s=4)
+
+
 async def test_connection_for_a_client_that_is_gone(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the machine's SSH server has opened for a client that is gone meanwhile is closed again."""
     ended = asyncio.Event()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import urllib.error
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -88,6 +89,16 @@ def test_replaced_over_http(emulated: SandboxThread, api: Api) -> None:
     refused = requests.put(url, data='{"hosts": 1}', headers=headers, timeout=WITHIN_S)
     assert refused.status_code == 422
     assert emulated.sandbox.faults == Faults(servers=0)
+
+
+@pytest.mark.parametrize("hosts", ["process", "scripted"])
+def test_hosts_that_boot_nothing(hosts: Any) -> None:
+    """Only machines boot a release of Debian, one of those that there are."""
+    with pytest.raises(BadInput, match=f"Hosts of the kind '{hosts}' boot no system"):
+        Options(hosts=hosts, base="sid")
+    with pytest.raises(BadInput, match="base"):
+        read_options('{"hosts": "machine", "base": "buzz"}')
+    assert read_options(write(Options(hosts="machine", base="trixie"))).base == "trixie"
 
 
 def test_hosts_that_cannot(emulated: SandboxThread, api: Api, tmp_path: Path) -> None:

@@ -40,6 +40,11 @@ def sandbox() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The Python of the servers' image, such as VENV/bin/python with Dask in it; else the one that runs this.",
 )
+@click.option(
+    "--base",
+    type=click.Choice(["bookworm", "trixie", "sid"]),
+    help="The release of Debian that machines boot; sid is most like Ubuntu 26.04. Default: that of this computer.",
+)
 @click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
 @voice_options
 def start(
@@ -48,6 +53,7 @@ def start(
     realistic: bool,
     hosts: Literal["process", "scripted", "machine"],
     node_python: Path | None,
+    base: Literal["bookworm", "trixie", "sid"] | None,
     faults_file: TextIO | None,
 ) -> None:
     """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
@@ -57,13 +63,14 @@ def start(
 
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
     if hosts == "machine":
-        say("The first time, the system that machines begin with is built, which takes a minute or two ...")
+        say("Machines boot a system that is built once, which takes a minute or two ...")
     options = Options(
         hosts=hosts,
         time_scale=time_scale,
         realistic=realistic,
         faults=wrong,
         node_python=str(node_python.absolute()) if node_python else None,
+        base=base,
     )
     settings = begin(_folder(), options)
     say(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")

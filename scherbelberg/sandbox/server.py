@@ -182,7 +182,13 @@ class Sandbox:
         from scherbelberg.sandbox.hosts.machines.driver import MachineHosts  # noqa: PLC0415
         from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET  # noqa: PLC0415
 
-        machines = MachineHosts(folder, places=self._interfaces, rules=self.project.rules, diagnose=self._diagnose)
+        machines = MachineHosts(
+            folder,
+            places=self._interfaces,
+            rules=self.project.rules,
+            diagnose=self._diagnose,
+            release=self._options.base,
+        )
         try:
             await machines.start()
         except BaseException:

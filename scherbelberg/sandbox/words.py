@@ -17,6 +17,8 @@ Disguise = Literal["placement", "location_disabled", "unsupported_location", "de
 _Trouble = Literal["error", "drop_before", "drop_after", "slow", "trickle"]
 _Ending = Literal["error", "endless"]
 _Hosts = Literal["process", "scripted", "machine"]
+#: Releases of Debian, from the one that is like Ubuntu 22.04 to the one that is like 26.04.
+BaseRelease = Literal["bookworm", "trixie", "sid"]
 #: Phases of the script that runs on a node.
 Part = Literal["hostkey", "download", "miniforge", "environment", "tls", "service"]
 #: ``silent`` does not even refuse connections until it has booted, ``mute`` takes them and never says a word,
@@ -222,6 +224,7 @@ class Options:
         realistic: Whether delays are as long as the cloud's own.
         faults: What goes wrong on purpose in the beginning.
         node_python: Path of the Python that the image of ``process`` hosts has; None for the one that runs the sandbox.
+        base: The release of Debian that ``machine`` hosts boot; None for that of this computer.
     """
 
     hosts: _Hosts = field(default="process", validator=_words(_Hosts))
@@ -229,15 +232,18 @@ class Options:
     realistic: bool = field(default=False, validator=validators.instance_of(bool))
     faults: Faults = NO_FAULTS
     node_python: str | None = field(default=None, validator=validators.optional(_text))
+    base: BaseRelease | None = field(default=None, validator=validators.optional(_words(BaseRelease)))
 
     def __attrs_post_init__(self) -> None:
         """Refuse what the hosts have no use for.
 
         Raises:
-            BadInput: They have no Python of their own to choose.
+            BadInput: They have no Python of their own to choose, or no system.
         """
         if self.node_python is not None and self.hosts != "process":
             raise BadInput(f"Hosts of the kind '{self.hosts}' cannot have another Python; 'process' ones can.")
+        if self.base is not None and self.hosts != "machine":
+            raise BadInput(f"Hosts of the kind '{self.hosts}' boot no system; those of the kind 'machine' do.")
 
     @property
     def delays(self) -> Delays:

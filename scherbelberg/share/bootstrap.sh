@@ -33,6 +33,7 @@ SETTINGS="NODE_NAME NODE_ROLE CLUSTER_UID ENV_DIGEST PRIVATE_IP SCHEDULER_IP SCH
 PROGRAMS="awk base64 cat chmod cksum cmp cp cut date df dirname env grep head install ls mkdir mkfifo mv openssl
   readlink rm sed sh sleep ssh-keygen systemctl tail tar tr uname wc"
 SYSTEM_PROGRAMS="chgrp chown id journalctl nft useradd"
+SSHD_S=15 # for sshd to take a new configuration
 PHASE=
 FAILURE=failed # or hopeless
 
@@ -195,10 +196,23 @@ host_key_is_loaded() { # host_key_is_loaded PUBLIC
   cmp -s "$PAYLOAD/10-scherbelberg.conf" "$DROP_IN" && [[ $(cat "$RUN/hostkey" 2>/dev/null) == "$1" ]]
 }
 
+sshd_accepts() { # asked before, since an sshd that is started anew would be gone
+  [[ $SUPERVISION == plain ]] || /usr/sbin/sshd -t
+}
+
+reload_sshd() { # with a reload it may lose the socket at which systemd listens for it: then it is started anew
+  if systemctl --quiet is-active ssh.socket; then
+    systemctl restart ssh # sessions go on, and who connects meanwhile waits
+  else
+    systemctl reload ssh
+  fi
+}
+
 load_host_key() { # load_host_key PUBLIC
   install -d -m 0755 "${DROP_IN%/*}"
   put "$DROP_IN" 0644 <"$PAYLOAD/10-scherbelberg.conf"
-  if ! systemctl reload ssh; then
+  # In its first minute a machine may start sshd anew by itself, which cancels what is asked of systemd meanwhile.
+  if ! { sshd_accepts && within "$SSHD_S" reload_sshd; }; then
     rm -f "$DROP_IN" # sshd must find a configuration that it accepts at the next boot
     fail "sshd did not accept its new configuration"
   fi

@@ -27,7 +27,7 @@ PROBES = {
     "PrivateTmp": "os.path.exists('/tmp/of-the-machine')",
     "PrivateDevices": "os.path.exists('/dev/net/tun')",
     "ProtectClock": "status('Seccomp_filters')",
-    "ProtectControlGroups": "bool(os.statvfs('/sys/fs/cgroup/systemd').f_flag & os.ST_RDONLY)",
+    "ProtectControlGroups": "bool(os.statvfs('/sys/fs/cgroup').f_flag & os.ST_RDONLY)",
     "ProtectHostname": "os.readlink('/proc/self/ns/uts')",
     "ProtectKernelLogs": "os.stat('/proc/kmsg').st_mode",
     "ProtectKernelModules": "tried(os.listdir, '/usr/lib/modules')",

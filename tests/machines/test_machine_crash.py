@@ -9,6 +9,7 @@ import os
 import signal
 from pathlib import Path
 
+from machine_fixtures import BASE
 from sandbox_helpers import Api, Waiter, rent
 
 from scherbelberg.sandbox.daemon import start, status, stop
@@ -22,7 +23,7 @@ pytest_plugins = ("machine_fixtures",)
 def test_killed_sandbox(base: Path, tmp_path: Path) -> None:
     """A sandbox that is killed takes its machines with it, and the next start removes networks, mounts and groups."""
     assert base.is_dir()
-    folder, options = tmp_path / "erster", Options(hosts="machine", time_scale=0.02)
+    folder, options = tmp_path / "erster", Options(hosts="machine", time_scale=0.02, base=BASE)
     api = Api(start(folder, options))
     rent(api, folder)
     api.close()

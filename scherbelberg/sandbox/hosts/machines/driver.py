@@ -44,14 +44,24 @@ class MachineHosts:
         places: Where servers are in private networks.
         rules: What their firewalls let through.
         diagnose: Tells what is wrong with machines.
+        release: Of Debian, which they boot; None for that of this computer.
     """
 
-    def __init__(self, folder: Path, *, places: Places, rules: Rules, diagnose: Diagnose = all_well) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        places: Places,
+        rules: Rules,
+        diagnose: Diagnose = all_well,
+        release: str | None = None,
+    ) -> None:
         check_programs()
         self._folder = folder
         self._places = places
         self._rules = rules
         self._diagnose = diagnose
+        self._release = release
         self._machines: dict[int, Machine] = {}
         self._followers: dict[int, asyncio.Task[None]] = {}
         self._base: Path | None = None
@@ -67,7 +77,7 @@ class MachineHosts:
         """
         self._lock = _only_one()
         await links.clear()
-        self._base = await base_system(cache_folder())
+        self._base = await base_system(cache_folder(), release=self._release)
         await links.make_public()
         self._metadata = serve_metadata(self._answers)
 

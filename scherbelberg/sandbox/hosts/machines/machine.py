@@ -88,7 +88,7 @@ class Machine:
         write_private(seed / "user-data", _unwrapped(self.plan.user_data or "#cloud-config\n{}\n"))
 
     async def boot(self) -> None:
-        """Switch it on; when this returns, SSH answers, if it has a public address."""
+        """Switch it on; when this returns, there is who takes SSH, if it has a public address."""
         address = self.address
         self._mount.mkdir(parents=True, exist_ok=True)
         layers = f"lowerdir={self._base},upperdir={self.disk},workdir={self._folder / 'work'}"
@@ -98,13 +98,12 @@ class Machine:
         await self._start()
         self._watch = asyncio.create_task(self._boot_again())
         if address is not None:
-            what = f"SSH of machine {self.plan.name}"
-            await self._end_silence(what)
-            await until(lambda: _greets(address), every_s=_LOOK_S, within_s=_BOOT_S, what=what)
+            await self._await_ssh(f"SSH of machine {self.plan.name}")
 
-    async def _end_silence(self, what: str) -> None:
+    async def _await_ssh(self, what: str) -> None:
+        # By looking and not by asking: what is not followed by a login counts against this computer's address.
+        await until(self._listens, every_s=_LOOK_S, within_s=_BOOT_S, what=what)
         if self._is_silent:
-            await until(self._listens, every_s=_LOOK_S, within_s=_BOOT_S, what=what)
             await self._nft(end_of_silence())
             self._is_silent = False
 
@@ -118,6 +117,8 @@ class Machine:
     def _words(self) -> list[str]:
         return [
             *("sh", "-c", groups.GROUPED, "sh", self.name),
+            # Control groups of version 2 alone, whatever this computer has: newer systemds know no others.
+            *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
             *("setpriv", "--pdeathsig", "KILL"),  # a machine does not outlive its sandbox
             *("systemd-nspawn", "--boot", "--quiet", "--register=no", "--keep-unit", "--console=pipe"),
             *("--resolv-conf=off", "--timezone=off", "--link-journal=no", "--capability=CAP_NET_ADMIN"),
@@ -131,7 +132,7 @@ class Machine:
         """A machine may reboot by itself."""
         while self._nspawn is not None and await self._nspawn.wait() == _REBOOT:
             await self._start()
-            await self._end_silence(f"SSH of machine {self.plan.name} after its reboot")
+            await self._await_ssh(f"SSH of machine {self.plan.name} after its reboot")
 
     async def wire(self, places: Mapping[int, IPv4Interface], rules: Sequence[Mapping[str, Any]] | None) -> None:
         """Connect it as the API says, if it runs.
@@ -163,7 +164,7 @@ class Machine:
         await run("ip", "netns", "exec", self.name, "nft", "-f", "-", stdin=script)
 
     async def _listens(self) -> bool | None:
-        """Whether sshd listens, which cannot be seen from outside while that is silent."""
+        """Whether sshd listens, or systemd for it."""
         words = ("ss", "--no-header", "--listening", "--numeric", "--tcp", f"sport = :{_SSH_PORT}")
         return bool((await run("ip", "netns", "exec", self.name, *words)).strip()) or None
 
@@ -214,15 +215,3 @@ def _unwrapped(data: str) -> bytes:
         return base64.b64decode(data)
     except ValueError:
         return data.encode()  # whatever it is, cloud-init says so in its log
-
-
-async def _greets(address: str) -> bool | None:
-    try:
-        reader, writer = await asyncio.open_connection(address, _SSH_PORT)
-    except OSError:
-        return None
-    with contextlib.closing(writer):
-        try:
-            return True if (await reader.read(4)) == b"SSH-" else None
-        except OSError:
-            return None
