@@ -125,7 +125,14 @@ install_files() { # the script last: it is what calls for the others
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
+  forbid_restarts
   [[ $SUPERVISION == plain ]] || put "$UNIT_FILE" 0644 <"$PAYLOAD/units/${UNIT_FILE##*/}"
+}
+
+forbid_restarts() { # after a security update, needrestart would restart Dask, and what workers hold would be lost
+  local folder=$SYSROOT/etc/needrestart/conf.d
+  # shellcheck disable=SC2016 # it is Perl
+  [[ ! -d $folder ]] || put "$folder/scherbelberg.conf" 0644 <<<'$nrconf{override_rc}{qr(^scherbelberg-)} = 0;'
 }
 
 claim_machine() { # for this node: a snapshot of it takes the file along, and cloud-init's link does not lead there

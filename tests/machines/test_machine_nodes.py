@@ -110,6 +110,17 @@ def test_ssh(rented: Rented) -> None:
     assert rented.run("worker001", "ls /etc/ssh | grep ssh_host_ || echo none") == "none"
 
 
+def test_cloud_init(rented: Rented) -> None:
+    """cloud-init has read the user data without a complaint, and has nothing else to do."""
+    said = rented.run("worker000", "cloud-init status --wait --long")
+    assert "status: done" in said
+    assert not [word for word in ("degraded", "WARNING", "DEPRECATED") if word in said]
+    verdict = rented.run("worker000", "cloud-init schema --system 2>&1").lower()
+    assert "valid" in verdict
+    assert not [word for word in ("invalid", "deprecat", "skipped", "not of type") if word in verdict]
+    assert rented.run("worker000", "grep --count -e WARNING -e ERROR /var/log/cloud-init.log || true") == "0"
+
+
 def test_tls_files(rented: Rented) -> None:
     """The node's key is for root and Dask's group alone, and of the authority only the certificate is there."""
     said = rented.run("scheduler", "cd /opt/scherbelberg/etc/tls && stat -c '%a %U %G %n' . *").splitlines()

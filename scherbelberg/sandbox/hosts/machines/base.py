@@ -60,7 +60,11 @@ done"""
 _SUDO = "for name in su sudo; do ln -sf ../lib/cargo/bin/$name /usr/bin/$name; done"
 _CHANGES = {
     "trixie": _Changes(commands=(_SOCKET,), files=_PENALTIES),
-    "sid": _Changes(packages=("rust-coreutils", "sudo-rs"), commands=(_SOCKET, _UUTILS, _SUDO), files=_PENALTIES),
+    "sid": _Changes(
+        packages=("rust-coreutils", "sudo-rs", "needrestart"),
+        commands=(_SOCKET, _UUTILS, _SUDO),
+        files=_PENALTIES,
+    ),
 }
 
 
