@@ -56,6 +56,7 @@ async def test_fence(node: Node) -> None:
     """The rule that keeps Dask's user from the metadata address names that user's id and replaces itself."""
     ended = await node.source("id() { echo 998; }; nft() { cat; }; fence")
     assert "    meta skuid 998 ip daddr 169.254.169.254 reject" in ended.said
+    assert "    meta skuid 998 ip6 daddr fe80::a9fe:a9fe reject" in ended.said
     assert ended.said[1] == "delete table inet scherbelberg"
 
 

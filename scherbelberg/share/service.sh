@@ -8,6 +8,7 @@
 LOGS=$SYSROOT/var/log/scherbelberg
 WORK=$SYSROOT/var/lib/scherbelberg
 UNIT_FILE=$SYSROOT/etc/systemd/system/scherbelberg-dask@.service
+SSH_DROP_IN=$SYSROOT/etc/systemd/system/ssh.service.d
 CLAIM=$SYSROOT/var/lib/cloud/instance/scherbelberg # without it no unit starts
 SERVICE_USER=scherbelberg
 STOP_S=5          # for Dask to end when asked to, before it is made to; a nanny gives its worker 4
@@ -125,14 +126,19 @@ install_files() { # the script last: it is what calls for the others
     put "$BASE/bin/$part" 0644 <"$PAYLOAD/$part"
   done
   put "$BASE/bin/bootstrap.sh" 0755 <"$PAYLOAD/bootstrap.sh"
-  forbid_restarts
+  bear_updates
   [[ $SUPERVISION == plain ]] || put "$UNIT_FILE" 0644 <"$PAYLOAD/units/${UNIT_FILE##*/}"
 }
 
-forbid_restarts() { # after a security update, needrestart would restart Dask, and what workers hold would be lost
+bear_updates() { # what security updates do by themselves shall end neither Dask nor sshd
   local folder=$SYSROOT/etc/needrestart/conf.d
+  # needrestart would restart Dask, and what workers hold would be lost.
   # shellcheck disable=SC2016 # it is Perl
   [[ ! -d $folder ]] || put "$folder/scherbelberg.conf" 0644 <<<'$nrconf{override_rc}{qr(^scherbelberg-)} = 0;'
+  [[ $SUPERVISION == systemd ]] || return 0
+  # Package by package it may restart sshd again and again, which systemd takes for a fault and then starts no more.
+  install -d -m 0755 "$SSH_DROP_IN"
+  put "$SSH_DROP_IN/scherbelberg.conf" 0644 <<<$'[Unit]\nStartLimitIntervalSec=0'
 }
 
 claim_machine() { # for this node: a snapshot of it takes the file along, and cloud-init's link does not lead there
@@ -232,6 +238,7 @@ table inet scherbelberg {
   chain output {
     type filter hook output priority filter; policy accept;
     meta skuid $uid ip daddr 169.254.169.254 reject
+    meta skuid $uid ip6 daddr fe80::a9fe:a9fe reject
   }
 }
 EOF_RULES

@@ -310,8 +310,9 @@ async def test_dask_that_does_not_stay_up(node: Node) -> None:
 async def test_no_restarts_by_others(node: Node) -> None:
     """Where needrestart is, it is told to leave our units alone; where it is not, nothing is made for it."""
     told = node.path("etc/needrestart/conf.d/scherbelberg.conf")
-    assert (await node.source("forbid_restarts")).code == 0
+    assert (await node.source("bear_updates")).code == 0
     assert not told.parent.exists()
     told.parent.mkdir(parents=True)
-    assert (await node.source("forbid_restarts")).code == 0
+    assert (await node.source("bear_updates")).code == 0
+    assert not node.path("etc/systemd").exists()
     assert told.read_text(encoding="utf-8") == "$nrconf{override_rc}{qr(^scherbelberg-)} = 0;\n"

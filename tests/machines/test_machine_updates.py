@@ -50,3 +50,17 @@ def test_needrestart(updated: Rented) -> None:
     updated.run("worker000", "rm /etc/needrestart/conf.d/scherbelberg.conf")
     updated.run("worker000", _RESTART)
     assert updated.run("worker000", _PIDS).split("\n\n")[0] != dask
+
+
+def test_sshd_restarted_again_and_again(updated: Rented) -> None:
+    """However often sshd is restarted, package by package, it is there afterwards."""
+    updated.run("worker000", "for _ in 1 2 3 4 5 6 7 8 9; do systemctl restart ssh.service; done")
+    assert updated.shell("logs", "worker000") != ""
+
+
+def test_temporary_files(updated: Rented) -> None:
+    """What functions write to temporary files is on the disk, in a folder of Dask's own."""
+    with updated.cluster.get_client() as client:
+        path = client.submit(lambda: __import__("tempfile").mkstemp(prefix="mine")[1]).result(timeout=60)
+    assert path.startswith("/var/tmp/mine")
+    assert updated.run("worker000", f"test ! -e {path} && echo elsewhere") == "elsewhere"
