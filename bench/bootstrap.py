@@ -36,13 +36,13 @@ from attrs import evolve  # noqa: E402
 from miniforge_standin import installer  # noqa: E402
 from mirror import Mirror  # noqa: E402
 
-from scherbelberg.envlock import EnvLock, write_lock  # noqa: E402
-from scherbelberg.interpreter import own_client  # noqa: E402
-from scherbelberg.selecting import choose  # noqa: E402
+from scherbelberg.environments.choose import choose  # noqa: E402
+from scherbelberg.environments.interpreter import own_client  # noqa: E402
+from scherbelberg.environments.lock import EnvLock, write_lock  # noqa: E402
+from scherbelberg.environments.shipped import shipped_pins  # noqa: E402
 from scherbelberg.settings import Sources  # noqa: E402
-from scherbelberg.shipped import shipped_pins  # noqa: E402
-from scherbelberg.spec import ClusterSpec  # noqa: E402
-from scherbelberg.specfile import write_toml  # noqa: E402
+from scherbelberg.spec.model import ClusterSpec  # noqa: E402
+from scherbelberg.spec.toml import write_toml  # noqa: E402
 
 ROUNDS = 2
 RATE_BYTES_S = 20e6

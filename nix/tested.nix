@@ -3,12 +3,12 @@
 #
 # Tests that need nothing but the package: no network beyond this computer, no OpenSSH, no clone.
 [
-  "tests/test_environment.py"
+  "tests/environments/test_versions.py"
   "tests/test_errors.py"
   "tests/test_events.py"
-  "tests/test_payload.py"
-  "tests/test_pricing.py"
-  "tests/test_shipped.py"
-  "tests/test_spec.py"
-  "tests/test_sshcommand.py"
+  "tests/nodes/test_payload.py"
+  "tests/cloud/test_pricing.py"
+  "tests/environments/test_shipped.py"
+  "tests/spec/test_model.py"
+  "tests/nodes/test_openssh.py"
 ]

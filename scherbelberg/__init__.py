@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from scherbelberg.cluster import Cluster
     from scherbelberg.errors import ScherbelbergError
     from scherbelberg.events import Event, Phase
+    from scherbelberg.lifecycle.share import import_cluster
     from scherbelberg.node import Node
-    from scherbelberg.sharing import import_cluster
-    from scherbelberg.spec import ClusterSpec, Ports, Timeouts
+    from scherbelberg.spec.model import ClusterSpec, Ports, Timeouts
 
 _HOMES = {
     "Cluster": "cluster",
@@ -27,7 +27,7 @@ _HOMES = {
     "ClusterSpec": "spec",
     "Ports": "spec",
     "Timeouts": "spec",
-    "import_cluster": "sharing",
+    "import_cluster": "lifecycle.share",
 }
 __all__ = [
     "Cluster",

@@ -16,28 +16,28 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from scherbelberg.bygone import Modern, modern, old_token_variable
-from scherbelberg.daskconfig import DaskConfig, read_dask_config
-from scherbelberg.daskdoor import Door
-from scherbelberg.environment import Client
+from scherbelberg.concurrency.loop import carried, private_loop
+from scherbelberg.environments.interpreter import client_of
+from scherbelberg.environments.versions import Client
 from scherbelberg.events import Listener, ignore
-from scherbelberg.extending import UNCHANGED, Unchanged, extend
 from scherbelberg.handle import Handle
-from scherbelberg.interpreter import client_of
-from scherbelberg.keeping import attached, give_back, give_back_all, opened
-from scherbelberg.ledger import Entry, whole
-from scherbelberg.links import Links
-from scherbelberg.making import make
+from scherbelberg.inventory.ledger import Entry, whole
+from scherbelberg.lifecycle.create import make
+from scherbelberg.lifecycle.destroy import attached, give_back, give_back_all, opened
+from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged, extend
+from scherbelberg.lifecycle.order import Agree, unasked
+from scherbelberg.lifecycle.protect import protect
+from scherbelberg.lifecycle.share import export_cluster
 from scherbelberg.matching import matched
-from scherbelberg.ordering import Agree, unasked
-from scherbelberg.protecting import protect
-from scherbelberg.provisions import Provisions
+from scherbelberg.nodes.connections import Links
+from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.uploads import load_daskclient, send
 from scherbelberg.settings import Settings, around
-from scherbelberg.sharing import export_cluster
-from scherbelberg.spec import ClusterSpec
-from scherbelberg.threadloop import carried, private_loop
+from scherbelberg.spec.dask_config import DaskConfig, read_dask_config
+from scherbelberg.spec.legacy import Modern, modern, old_token_variable
+from scherbelberg.spec.model import ClusterSpec
+from scherbelberg.spec.workload import Provisions
 from scherbelberg.told import Log, told
-from scherbelberg.uploads import load_daskclient, send
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
@@ -202,7 +202,7 @@ class Cluster(Handle):
         ours, allowed = matched(self._links.manifest), self._links.manifest.environment.allowed
         door = await self.door()
         await load_daskclient()
-        from scherbelberg import daskclient  # noqa: PLC0415 - heavy
+        from scherbelberg.scheduler import client as daskclient  # noqa: PLC0415 - heavy
 
         if asynchronous:
             return await daskclient.connect_async(door, ours=ours, allowed=allowed, listener=self._listener)
@@ -236,7 +236,7 @@ class Cluster(Handle):
         return await self._links.door()
 
     async def export(self, file: str | os.PathLike[str], *, passphrase: str) -> None:
-        """Write a file with which another computer can compute on this cluster; see `sharing.export_cluster`."""
+        """Write a file with which another computer can compute on this cluster; see `export_cluster`."""
         writing = export_cluster(self._settings, self._links, Path(file), passphrase=passphrase)
         await private_loop().submit(writing).join()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scherbelberg.errors import BadInput, TokenMissing
-from scherbelberg.textfiles import decoded
+from scherbelberg.spec.text_files import decoded
 
 
 def read_context(path: Path, *, asked: str | None, is_named: bool) -> tuple[str, str] | None:

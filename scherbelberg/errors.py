@@ -15,7 +15,7 @@ from scherbelberg.exitcodes import ExitCode
 from scherbelberg.tried import Tried
 
 if TYPE_CHECKING:
-    from scherbelberg.remedies import Remedy
+    from scherbelberg.planning.remedies import Remedy
 
 #: Of a table of differences.
 _MOST_ROWS = 19

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
-from scherbelberg.dialing import first_way
+from scherbelberg.concurrency.loop import carried
 from scherbelberg.events import Listener
-from scherbelberg.links import Links, find_node
 from scherbelberg.node import Node
-from scherbelberg.record import NodeRecord
+from scherbelberg.nodes.connections import Links, find_node
+from scherbelberg.nodes.dialing import first_way
 from scherbelberg.settings import Settings
-from scherbelberg.threadloop import carried
+from scherbelberg.state.manifest import NodeRecord
 
 
 class Handle:

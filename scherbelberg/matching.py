@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import logging
 
-from scherbelberg.environment import Client, Versions, compare
-from scherbelberg.envlock import PLATFORMS
-from scherbelberg.fitting import IMAGE, PROFILES, fits, profiles_for
-from scherbelberg.interpreter import own_client
-from scherbelberg.record import Manifest
-from scherbelberg.shipped import shipped_lock
+from scherbelberg.environments.fit import IMAGE, PROFILES, fits, profiles_for
+from scherbelberg.environments.interpreter import own_client
+from scherbelberg.environments.lock import PLATFORMS
+from scherbelberg.environments.shipped import shipped_lock
+from scherbelberg.environments.versions import Client, Versions, compare
+from scherbelberg.state.manifest import Manifest
 
 _LOG = logging.getLogger("scherbelberg")
 

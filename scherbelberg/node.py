@@ -14,20 +14,20 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from scherbelberg.catalog import Resource
-from scherbelberg.cloud import Hetzner
-from scherbelberg.commandresult import CommandResult
+from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.resources import Resource
+from scherbelberg.concurrency.loop import private_loop
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import BootstrapFailed, CloudError, NodeNotFound, NodeUnreachable, WaitTimeout
-from scherbelberg.holdings import selector
-from scherbelberg.keeping import opened
-from scherbelberg.links import Links
-from scherbelberg.logbook import NodeLog, Source, check_sources, usual_sources
-from scherbelberg.nodelogs import read_logs
-from scherbelberg.payload import command
-from scherbelberg.remote import Remote
+from scherbelberg.inventory.clusters import selector
+from scherbelberg.lifecycle.destroy import opened
+from scherbelberg.nodes.command_result import CommandResult
+from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.log_reading import read_logs
+from scherbelberg.nodes.logs import NodeLog, Source, check_sources, usual_sources
+from scherbelberg.nodes.payload import command
+from scherbelberg.nodes.ssh import Remote
 from scherbelberg.settings import Settings
-from scherbelberg.threadloop import private_loop
-from scherbelberg.waiting import until
 
 T = TypeVar("T")
 #: Deadlines in seconds for those who set none.

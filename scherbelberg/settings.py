@@ -14,12 +14,12 @@ from pathlib import Path
 import platformdirs
 from attrs import Factory, field, frozen
 
-from scherbelberg.access import HETZNER, Access, check_endpoint, check_mirror
 from scherbelberg.contexts import read_context
 from scherbelberg.errors import BadInput, TokenMissing
-from scherbelberg.plan import owner_label
-from scherbelberg.spec import DEFAULT_RANGE
-from scherbelberg.textfiles import read_text
+from scherbelberg.planning.plan import owner_label
+from scherbelberg.spec.model import DEFAULT_RANGE
+from scherbelberg.spec.text_files import read_text
+from scherbelberg.spec.urls import HETZNER, Access, check_endpoint, check_mirror
 
 #: Where servers take SSH.
 SSH_PORT = 22

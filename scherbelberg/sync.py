@@ -11,23 +11,24 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import field, frozen
 
-from scherbelberg import cluster, node, sharing
-from scherbelberg.bygone import modern, old_token_variable
+from scherbelberg import cluster, node
 from scherbelberg.cluster import UPLOAD_S, Token
-from scherbelberg.commandresult import CommandResult
-from scherbelberg.daskconfig import DaskConfig
-from scherbelberg.daskdoor import Door
-from scherbelberg.environment import Client
+from scherbelberg.concurrency.loop import private_loop
+from scherbelberg.concurrency.operations import Operation
+from scherbelberg.environments.versions import Client
 from scherbelberg.events import Listener, ignore
-from scherbelberg.extending import UNCHANGED, Unchanged
-from scherbelberg.ledger import Entry
-from scherbelberg.logbook import NodeLog, Source
+from scherbelberg.inventory.ledger import Entry
+from scherbelberg.lifecycle import share
+from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged
+from scherbelberg.lifecycle.order import Agree, unasked
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
-from scherbelberg.operations import Operation
-from scherbelberg.ordering import Agree, unasked
+from scherbelberg.nodes.command_result import CommandResult
+from scherbelberg.nodes.logs import NodeLog, Source
+from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.settings import Settings, around
-from scherbelberg.spec import ClusterSpec
-from scherbelberg.threadloop import private_loop
+from scherbelberg.spec.dask_config import DaskConfig
+from scherbelberg.spec.legacy import modern, old_token_variable
+from scherbelberg.spec.model import ClusterSpec
 from scherbelberg.told import Log
 
 if TYPE_CHECKING:
@@ -278,7 +279,7 @@ class Cluster:
 
 def import_cluster(file: str | os.PathLike[str], *, passphrase: str, home: str | os.PathLike[str] | None = None) -> str:
     """Take in a file that another computer has exported; see `scherbelberg.import_cluster`."""
-    return _wait(sharing.import_cluster(file, passphrase=passphrase, home=home))
+    return _wait(share.import_cluster(file, passphrase=passphrase, home=home))
 
 
 def _node(inner: node.Node) -> Node:

@@ -7,8 +7,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from scherbelberg.concurrency.loop import carried
 from scherbelberg.events import Event, Listener
-from scherbelberg.threadloop import carried
 
 #: What takes lines: a function of one text, or a logger, which gets failures as warnings.
 Log = Callable[[str], object] | logging.Logger

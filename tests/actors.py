@@ -17,18 +17,18 @@ from attrs import evolve, frozen
 from process_node import Ended, script_digest
 from sandbox_helpers import WITHIN_S, cloud_config, new_key, public
 
-from scherbelberg.environment import baked_digest
-from scherbelberg.interpreter import own_versions
-from scherbelberg.keys import Certified, make_authority, sign_request
-from scherbelberg.payload import FOLDER, RemoteFile, command, pack, payload, unpack_command
+from scherbelberg.concurrency.waiting import pause, until
+from scherbelberg.environments.interpreter import own_versions
+from scherbelberg.environments.shipped import shipped_files
+from scherbelberg.environments.versions import baked_digest
+from scherbelberg.nodes.payload import FOLDER, RemoteFile, command, pack, payload, unpack_command
 from scherbelberg.sandbox.addresses import claim, free_port
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.words import HostFault
-from scherbelberg.shipped import shipped_files
-from scherbelberg.waiting import pause, until
+from scherbelberg.state.keys import Certified, make_authority, sign_request
 
 UID = "u1"
 DIGEST = baked_digest(own_versions())

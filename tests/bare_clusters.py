@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 
 from sandbox_helpers import Api, Json
 
-from scherbelberg.plan import Identity, network_labels
+from scherbelberg.planning.plan import Identity, network_labels
 
 _MOST_LOOKS = 3000
 

@@ -9,12 +9,12 @@ from decimal import Decimal
 
 from hypothesis import HealthCheck, settings
 
-from scherbelberg.catalog import Catalog, Image, Location, Offer, Resource, Server, ServerType
-from scherbelberg.keys import Certified, SshPair, make_authority, make_client, make_ssh_pair
-from scherbelberg.plan import ClusterPlan, Identity, make_plan
-from scherbelberg.pricing import Price, Tariff
-from scherbelberg.record import Credentials, EnvRecord, Manifest, NodeRecord
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.cloud.pricing import Price, Tariff
+from scherbelberg.cloud.resources import Catalog, Image, Location, Offer, Resource, Server, ServerType
+from scherbelberg.planning.plan import ClusterPlan, Identity, make_plan
+from scherbelberg.spec.model import ClusterSpec
+from scherbelberg.state.keys import Certified, SshPair, make_authority, make_client, make_ssh_pair
+from scherbelberg.state.manifest import Credentials, EnvRecord, Manifest, NodeRecord
 
 #: The API's clock, in the autumn of 2026.
 NOW_S = 1_795_000_000.0

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 from cryptography.x509.oid import NameOID
 
-from scherbelberg.keys import Certified, Role, sign_request
+from scherbelberg.state.keys import Certified, Role, sign_request
 
 
 def key_pem(key: CertificateIssuerPrivateKeyTypes) -> bytes:

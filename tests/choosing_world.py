@@ -14,13 +14,13 @@ from mirror import Mirror
 from simple_index import FILES, SimpleIndex
 
 from scherbelberg import Event
-from scherbelberg.environment import Client, Versions
-from scherbelberg.envlock import EnvLock
-from scherbelberg.fitting import Environment
-from scherbelberg.selecting import choose
+from scherbelberg.environments.choose import choose
+from scherbelberg.environments.fit import Environment
+from scherbelberg.environments.lock import EnvLock
+from scherbelberg.environments.shipped import shipped_lock
+from scherbelberg.environments.versions import Client, Versions
 from scherbelberg.settings import Sources
-from scherbelberg.shipped import shipped_lock
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.spec.model import ClusterSpec
 
 
 class World:

@@ -16,11 +16,11 @@ from mirror import Mirror
 from sandbox_helpers import Api
 from shells import Shell
 
-from scherbelberg import shipped
-from scherbelberg.pins import PINS
+from scherbelberg.environments import shipped
+from scherbelberg.environments.pins import PINS
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
-from scherbelberg.specfile import write_toml
+from scherbelberg.spec.toml import write_toml
 
 
 def isolated(

@@ -12,8 +12,8 @@ import pytest
 from conda_channel import NAME, add_package, reindex
 from mirror import Mirror
 
-from scherbelberg.environment import Client, Versions
-from scherbelberg.solve import Channels
+from scherbelberg.environments.channels import Channels
+from scherbelberg.environments.versions import Client, Versions
 
 PLATFORMS = ("linux-64", "linux-aarch64")
 #: What the client has, and the channel too; no shipped lock has all of it.

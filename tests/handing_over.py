@@ -14,7 +14,7 @@ from surroundings import environment_for
 
 from scherbelberg import sync
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
+from scherbelberg.state.store import Store
 
 PASSPHRASE = "marked-passphrase-7261"
 WITHIN_S = 60

@@ -22,13 +22,13 @@ from distributed import Client, Security
 from surroundings import settings_for
 
 from scherbelberg import sync
-from scherbelberg.access import HETZNER, Access
-from scherbelberg.dialing import has_route
-from scherbelberg.record import AUTHORITY, CLIENT, CLIENT_KEY
+from scherbelberg.cloud.public_address import resolved
+from scherbelberg.nodes.dialing import has_route
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.spec import ClusterSpec
-from scherbelberg.store import Store
-from scherbelberg.whereabouts import resolved
+from scherbelberg.spec.model import ClusterSpec
+from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.state.manifest import AUTHORITY, CLIENT, CLIENT_KEY
+from scherbelberg.state.store import Store
 
 #: The prefix of the addresses is this computer's, and no packet finds a way to the hosts' public IPv4 addresses.
 _SETUP = """

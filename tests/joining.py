@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
-from scherbelberg.threadloop import Job
+from scherbelberg.concurrency.loop import Job
 
 T = TypeVar("T")
 

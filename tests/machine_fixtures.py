@@ -25,7 +25,7 @@ from sandbox_helpers import Api
 from session_lock import alone
 from surroundings import environment_for, held, settings_for
 
-from scherbelberg import shipped
+from scherbelberg.environments import shipped
 from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
 from scherbelberg.sandbox.hosts.machines.commands import PROGRAMS
 from scherbelberg.sandbox.hosts.machines.links import GATEWAY, interfaces, namespaces

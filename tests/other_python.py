@@ -8,7 +8,7 @@ import sysconfig
 import venv
 from pathlib import Path
 
-from scherbelberg.environment import REQUIRED
+from scherbelberg.environments.versions import REQUIRED
 
 
 def make_venv(folder: Path, *, has_ours: bool) -> Path:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from architecture import ROOT
 
-from scherbelberg import checking, shipped
+from scherbelberg.environments import checking, shipped
 
 
 def extras() -> list[str]:

@@ -9,7 +9,7 @@ import resource
 import selectors
 import socket
 
-from scherbelberg.waiting import Deadline
+from scherbelberg.concurrency.waiting import Deadline
 
 #: How long a port may take to answer on a network without any way to go, and how many are asked at once.
 _ANSWER_S, _AT_ONCE = 1.0, 8000

@@ -20,9 +20,9 @@ from pathlib import Path
 import psutil
 from attrs import evolve, field, frozen
 
-from scherbelberg.keys import Certified, make_authority, sign_request
+from scherbelberg.environments.shipped import shipped_files
 from scherbelberg.sandbox.hosts.layout import PYTHON_NEEDS, make_standins
-from scherbelberg.shipped import shipped_files
+from scherbelberg.state.keys import Certified, make_authority, sign_request
 
 UID = "u1"
 DIGEST = "d1"

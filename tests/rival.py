@@ -21,7 +21,7 @@ import hcloud
 from dask_cloudprovider.hetzner import HetznerCluster
 from distributed import Scheduler
 
-from scherbelberg.waiting import until
+from scherbelberg.concurrency.waiting import until
 
 WITHIN_S = 20.0
 #: What can be rented today; its own defaults cannot.

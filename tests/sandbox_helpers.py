@@ -16,10 +16,10 @@ import psutil
 import requests
 from attrs import frozen
 
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import sandbox_id
 from scherbelberg.sandbox.words import SandboxSettings
-from scherbelberg.waiting import until
 
 Json = dict[str, Any]
 WITHIN_S = 20.0

@@ -14,6 +14,7 @@ from attrs import frozen
 from description import Witness
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
+from scherbelberg.concurrency.waiting import pause
 from scherbelberg.sandbox.addresses import claim
 from scherbelberg.sandbox.api.http import Door
 from scherbelberg.sandbox.api.routes import all_routes
@@ -27,7 +28,6 @@ from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.refusals import Refused
 from scherbelberg.sandbox.traffic import Bucket, Mishaps
 from scherbelberg.sandbox.words import NO_FAULTS, Delays, Faults
-from scherbelberg.waiting import pause
 
 Json = dict[str, Any]
 KINDS: tuple[Kind, ...] = ("ssh_keys", "networks", "firewalls", "servers", "placement_groups", "primary_ips", "images")

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from scherbelberg.pypi import normalized
+from scherbelberg.environments.pypi import normalized
 
 
 def wheel(name: str, version: str, tag: str = "py3-none-any", *, needs: Iterable[str] = ()) -> tuple[str, bytes]:

@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from scherbelberg.keys import make_ssh_pair
-from scherbelberg.remote import Remote
+from scherbelberg.nodes.ssh import Remote
 from scherbelberg.sandbox.hosts.execution import Process, Where, serve
 from scherbelberg.sandbox.hosts.sshd import Sshd
 from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
+from scherbelberg.state.keys import make_ssh_pair
 
 
 class Machine:

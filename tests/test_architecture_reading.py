@@ -25,7 +25,8 @@ def test_reading_of_imports() -> None:
     source = """
 import os.path, click
 from typing import TYPE_CHECKING
-from scherbelberg import spec, __version__
+from scherbelberg import __version__
+from scherbelberg.spec import model
 from scherbelberg.cli import story
 from scherbelberg.errors import BadInput
 if TYPE_CHECKING:
@@ -34,25 +35,25 @@ else:
     import rich
 def later():
     import asyncssh
-    importlib.import_module("scherbelberg.daskclient")
+    importlib.import_module("scherbelberg.scheduler.client")
 """
-    known = {"", "spec", "errors", "cli", "cli.story", "daskclient"}
+    known = {"", "spec.model", "errors", "cli", "cli.story", "scheduler.client"}
     assert imports(ast.parse(source), known) == {
         "os.path",
         "click",
         "typing",
         "scherbelberg",
-        "scherbelberg.spec",
+        "scherbelberg.spec.model",
         "scherbelberg.cli.story",
         "scherbelberg.errors",
         "rich",
         "asyncssh",
-        "scherbelberg.daskclient",
+        "scherbelberg.scheduler.client",
     }
     assert own_imports({"x": ast.parse(source)} | dict.fromkeys(known, ast.parse("")))["x"] == known - {"", "cli"}
-    assert [module_name(f"scherbelberg/{path}") for path in ("__init__.py", "spec.py", "cli/__init__.py")] == [
+    assert [module_name(f"scherbelberg/{path}") for path in ("__init__.py", "spec/model.py", "cli/__init__.py")] == [
         "",
-        "spec",
+        "spec.model",
         "cli",
     ]
 

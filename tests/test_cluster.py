@@ -19,7 +19,9 @@ from distributed.comm.core import CommClosedError
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
-from scherbelberg.environment import Versions
+from scherbelberg.concurrency.loop import private_loop
+from scherbelberg.environments.interpreter import own_client
+from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import (
     ClusterExists,
     ClusterNotFound,
@@ -28,13 +30,11 @@ from scherbelberg.errors import (
     StateMissing,
     VersionMismatch,
 )
-from scherbelberg.interpreter import own_client
-from scherbelberg.links import find_node
+from scherbelberg.nodes.connections import find_node
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
-from scherbelberg.threadloop import private_loop
+from scherbelberg.state.store import Store
 
 _MOST_TRIES = 1000
 

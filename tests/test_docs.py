@@ -18,11 +18,11 @@ from scherbelberg import errors
 from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, environment_options
 from scherbelberg.cli.env import env
 from scherbelberg.cli.main import _COMMANDS, group
-from scherbelberg.envfile import FileKind
-from scherbelberg.environment import OPTIONAL, REQUIRED
+from scherbelberg.environments.environment_file import FileKind
+from scherbelberg.environments.fit import PROFILES
+from scherbelberg.environments.versions import OPTIONAL, REQUIRED
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.exitcodes import ExitCode
-from scherbelberg.fitting import PROFILES
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"])

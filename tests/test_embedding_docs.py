@@ -9,8 +9,9 @@ import re
 
 from architecture import ROOT
 
-from scherbelberg import Cluster, Phase, daskclient
-from scherbelberg.operations import Operation
+from scherbelberg import Cluster, Phase
+from scherbelberg.concurrency.operations import Operation
+from scherbelberg.scheduler import client
 
 _DOCS = (ROOT / "docs/embedding.md").read_text(encoding="utf-8")
 _BLOCKS = re.findall(r"^```python\n(.*?)^```$", _DOCS, re.MULTILINE | re.DOTALL)
@@ -38,5 +39,5 @@ def test_named_things_exist() -> None:
     names = ("from_new", "from_existing", "get_client", "export", "extend", "destroy")
     assert all(hasattr(Cluster, name) for name in names)
     plain = re.sub(r"\s*\n>?\s*", " ", _DOCS)
-    assert daskclient._LOST in plain
-    assert f"{daskclient.RECONNECT_S} s" in _DOCS
+    assert client._LOST in plain
+    assert f"{client.RECONNECT_S} s" in _DOCS

@@ -12,12 +12,12 @@ from catalogues import manifest
 from fake_channel import client
 
 from scherbelberg import matching
-from scherbelberg.environment import Client
-from scherbelberg.envlock import EnvLock
+from scherbelberg.environments.lock import EnvLock
+from scherbelberg.environments.shipped import shipped_lock
+from scherbelberg.environments.versions import Client
 from scherbelberg.errors import VersionMismatch
 from scherbelberg.matching import matched, other_lock
-from scherbelberg.record import EnvRecord, Manifest
-from scherbelberg.shipped import shipped_lock
+from scherbelberg.state.manifest import EnvRecord, Manifest
 
 
 def _lock(profile: str, platform: str = "linux-64") -> EnvLock:

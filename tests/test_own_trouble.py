@@ -13,13 +13,14 @@ from attrs import evolve
 from distributed.comm import CommClosedError
 from surroundings import SHORT, folders, held
 
-from scherbelberg import Cluster, Event, daskclient
-from scherbelberg.daskdoor import Door
+from scherbelberg import Cluster, Event
 from scherbelberg.errors import BadInput, StateDamaged
 from scherbelberg.events import Phase
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.scheduler import client
+from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.uploads import packed
 from scherbelberg.settings import Settings
-from scherbelberg.uploads import packed
 
 
 def _orders(sandbox: SandboxThread) -> int:
@@ -57,12 +58,12 @@ def _door(folder: Path) -> Door:
 async def test_keys_that_dask_cannot_read(tmp_path: Path) -> None:
     """A client's key that is gone or damaged is named, instead of a scheduler that does not answer."""
     with pytest.raises(StateDamaged) as caught:
-        await daskclient.ask_for_tls(_door(tmp_path), within_s=10)
+        await client.ask_for_tls(_door(tmp_path), within_s=10)
     assert str(tmp_path / "ca.pem") in caught.value.message
     for name in ("ca.pem", "client.pem", "client-key.pem"):
         (tmp_path / name).write_text("nonsense", encoding="utf-8")
     with pytest.raises(StateDamaged) as caught:
-        await daskclient.ask_for_tls(_door(tmp_path), within_s=10)
+        await client.ask_for_tls(_door(tmp_path), within_s=10)
     assert str(tmp_path) in caught.value.message
     assert "destroy -p life" in caught.value.message
 
@@ -94,4 +95,4 @@ def test_upload_that_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_whose_error(error: Exception, expected: bool) -> None:
     """What a worker's disk says when it takes an upload is not taken for the end of the connection."""
-    assert daskclient.is_connections(error) is expected
+    assert client.is_connections(error) is expected

@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from catalogues import LABEL
 
-from scherbelberg.access import HETZNER, Access
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
+from scherbelberg.spec.urls import HETZNER, Access
 
 _CONTEXTS = """
 active_context = "work"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import scherbelberg
-from scherbelberg import cluster, node, sharing, sync
+from scherbelberg import cluster, node, sync
+from scherbelberg.lifecycle import share
 
 #: What has a meaning on one side only.
 _BLOCKING_ONLY = {"begin_new"}
@@ -46,4 +47,4 @@ def test_functions() -> None:
     """Of the package's functions each has its counterpart."""
     functions = {name for name in scherbelberg.__all__ if inspect.isfunction(getattr(scherbelberg, name))}
     assert functions <= set(sync.__all__)
-    assert inspect.signature(sync.import_cluster) == inspect.signature(sharing.import_cluster)
+    assert inspect.signature(sync.import_cluster) == inspect.signature(share.import_cluster)

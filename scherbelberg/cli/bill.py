@@ -19,8 +19,8 @@ from scherbelberg.settings import endpoint_in, home_folder
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scherbelberg.history import Damage
-    from scherbelberg.ledger import Entry
+    from scherbelberg.inventory.history import Damage
+    from scherbelberg.inventory.ledger import Entry
 
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
 UNKNOWN = "unknown"
@@ -34,7 +34,7 @@ def bill(month: str | None, as_json: bool) -> None:
     """Sum up what clusters have cost that were given back from this computer; asks nobody."""
     if month is not None and not _MONTH.match(month):
         raise BadInput(f"A month of '{month}' cannot be: write it as 2026-11.")
-    from scherbelberg.history import History  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.history import History  # noqa: PLC0415 - heavy
 
     history = History(home_folder())
     entries, damages = history.read()
@@ -60,8 +60,8 @@ def bill_document(entries: tuple[Entry, ...], damages: tuple[Damage, ...], *, en
     Returns:
         JSON values; money is decimal text, times are epoch seconds.
     """
-    from scherbelberg.ledger import NOT_COUNTED, by_currency, by_month, entry_document, is_of  # noqa: PLC0415 - heavy
-    from scherbelberg.pricing import write_price  # noqa: PLC0415
+    from scherbelberg.cloud.pricing import write_price  # noqa: PLC0415
+    from scherbelberg.inventory.ledger import NOT_COUNTED, by_currency, by_month, entry_document, is_of  # noqa: PLC0415 - heavy
 
     found = [entry for entry in entries if entry.endpoint == endpoint and (month is None or is_of(entry, month))]
     sums = [one for one in by_month(found) if month in {None, one.month}]
@@ -150,8 +150,8 @@ def bill_lines(document: Json) -> list[str]:
 
 
 def _line(parts: list[Json]) -> str:
-    from scherbelberg.holdings import words_for  # noqa: PLC0415 - heavy
-    from scherbelberg.ledger import NOT_COUNTED, entry_document, read_entry, whole  # noqa: PLC0415
+    from scherbelberg.inventory.clusters import words_for  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.ledger import NOT_COUNTED, entry_document, read_entry, whole  # noqa: PLC0415
 
     one = whole([read_entry(part) for part in parts])
     machines = "1 machine" if len(one.machines) == 1 else f"{len(one.machines)} machines"

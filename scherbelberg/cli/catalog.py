@@ -18,8 +18,8 @@ from scherbelberg.cli.speaker import speaker
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from scherbelberg.catalog import Catalog, Location, Offer, ServerType
-    from scherbelberg.pricing import Tariff
+    from scherbelberg.cloud.pricing import Tariff
+    from scherbelberg.cloud.resources import Catalog, Location, Offer, ServerType
     from scherbelberg.settings import Settings
 
 Json = dict[str, Any]
@@ -42,7 +42,7 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
         return
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.keeping import offered  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import offered  # noqa: PLC0415
 
     document = catalog_document(run(offered(settings)), location)
     if as_json:
@@ -55,7 +55,7 @@ def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
     """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
     from scherbelberg.cli.interrupts import run_until_ctrl_c  # noqa: PLC0415 - heavy
     from scherbelberg.cli.watching import changes  # noqa: PLC0415
-    from scherbelberg.keeping import watched  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import watched  # noqa: PLC0415
 
     voice = speaker()  # asked for here: what changes is shown on another thread
     before: list[Json] = []
@@ -87,7 +87,7 @@ def catalog_document(catalog: Catalog, location: str | None) -> Json:
     Raises:
         BadInput: There is no such location.
     """
-    from scherbelberg.choice import find_location  # noqa: PLC0415 - heavy
+    from scherbelberg.planning.lookup import find_location  # noqa: PLC0415 - heavy
 
     places = catalog.locations if location is None else (find_location(location, catalog),)
     names = [place.name for place in places]
@@ -133,7 +133,7 @@ def _location_row(place: Location, catalog: Catalog) -> Json:
 
 
 def _tariff(tariff: Tariff) -> Json:
-    from scherbelberg.pricing import write_price  # noqa: PLC0415
+    from scherbelberg.cloud.pricing import write_price  # noqa: PLC0415
 
     return {"hourly": write_price(tariff.hourly), "monthly": write_price(tariff.monthly)}
 

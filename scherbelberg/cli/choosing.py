@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from attrs import evolve
 
-from scherbelberg.access import check_mirror
 from scherbelberg.settings import Settings, Sources, active_client, cache_folder, mirror_in
-from scherbelberg.spec import Timeouts
+from scherbelberg.spec.model import Timeouts
+from scherbelberg.spec.urls import check_mirror
 
 if TYPE_CHECKING:
-    from scherbelberg.environment import Client
+    from scherbelberg.environments.versions import Client
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: Fields of the wishes that such options set.
@@ -98,7 +98,7 @@ def client_in(path: Path | None) -> Client:
     Raises:
         BadInput: It is none that can be asked, or has no Dask.
     """
-    from scherbelberg.interpreter import own_client, read_client  # noqa: PLC0415 - needed by few
+    from scherbelberg.environments.interpreter import own_client, read_client  # noqa: PLC0415 - needed by few
 
     if path is not None:
         return read_client(path, "--client")

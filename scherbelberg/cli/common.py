@@ -16,7 +16,7 @@ from rich.console import Console
 from scherbelberg.cli.choosing import with_mirrors
 from scherbelberg.cli.completing import cluster_names
 from scherbelberg.cli.speaker import speaker, speaker_of
-from scherbelberg.emulated import is_emulated
+from scherbelberg.cloud.emulated import is_emulated
 from scherbelberg.settings import Settings, read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -15,8 +15,8 @@ from scherbelberg.cli.interrupts import read_line
 from scherbelberg.cli.progress import paused
 from scherbelberg.cli.speaker import speaker
 from scherbelberg.events import Listener
-from scherbelberg.ordering import describe
-from scherbelberg.plan import ClusterPlan
+from scherbelberg.lifecycle.order import describe
+from scherbelberg.planning.plan import ClusterPlan
 
 
 class Consent:

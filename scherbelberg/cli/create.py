@@ -25,12 +25,12 @@ from scherbelberg.cli.common import (
 from scherbelberg.cli.interrupts import raised
 from scherbelberg.cli.wishes import Wishes, wish_options, wished
 from scherbelberg.errors import BadInput
-from scherbelberg.specfile import write_spec
+from scherbelberg.spec.toml import write_spec
 
 if TYPE_CHECKING:
-    from scherbelberg.environment import Client
+    from scherbelberg.environments.versions import Client
     from scherbelberg.settings import Settings
-    from scherbelberg.spec import ClusterSpec
+    from scherbelberg.spec.model import ClusterSpec
 
 
 @click.command()
@@ -113,7 +113,7 @@ def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.planned import plan_document, print_plan  # noqa: PLC0415
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.keeping import planned  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import planned  # noqa: PLC0415
 
     document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))
     if as_json:

@@ -16,7 +16,7 @@ from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.common import err, out, progress_option, say, voice_options
 from scherbelberg.cli.interrupts import raised
 from scherbelberg.errors import ScherbelbergError
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.spec.model import ClusterSpec
 
 if TYPE_CHECKING:
     from scherbelberg.cluster import Cluster
@@ -50,9 +50,9 @@ def demo(workers: int, time_scale: float) -> None:
 
 
 def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> None:
-    from scherbelberg.access import Access  # noqa: PLC0415
     from scherbelberg.cli import story  # noqa: PLC0415
     from scherbelberg.settings import Settings  # noqa: PLC0415
+    from scherbelberg.spec.urls import Access  # noqa: PLC0415
 
     access = Access(endpoint=sandbox.endpoint, token=sandbox.token, token_source="the sandbox")  # noqa: S106
     settings = Settings(
@@ -119,7 +119,7 @@ def _show_counts(counted: Statistics, console: Console) -> None:
 
 def _show_nothing_left(settings: Settings) -> None:
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
-    from scherbelberg.keeping import overview  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import overview  # noqa: PLC0415
 
     left = run(overview(settings))
     if left:

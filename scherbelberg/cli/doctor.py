@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from scherbelberg.diagnosis import Check
+    from scherbelberg.lifecycle.diagnosis import Check
 
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -41,8 +41,8 @@ def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     """
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.diagnosis import code_of  # noqa: PLC0415
-    from scherbelberg.doctor import examine  # noqa: PLC0415
+    from scherbelberg.lifecycle.diagnosis import code_of  # noqa: PLC0415
+    from scherbelberg.lifecycle.doctor import examine  # noqa: PLC0415
 
     checks = run(examine(token_file=token_file, prefix=prefix))
     if as_json:

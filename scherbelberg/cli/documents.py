@@ -11,22 +11,22 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scherbelberg.catalog import PriceList
 from scherbelberg.cli.bill import in_words
 from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.speaker import SCHEMA
 from scherbelberg.cli.tries import print_tries, tries_document
-from scherbelberg.deadlines import left_words
-from scherbelberg.fitting import PROFILES
-from scherbelberg.holdings import Holding, words_for
-from scherbelberg.ledger import NOT_COUNTED, Cost, Entry, cost, spent, sum_of
-from scherbelberg.outliving import write_outliving
-from scherbelberg.pins import Pins
-from scherbelberg.pricing import write_price
-from scherbelberg.record import EnvRecord, Manifest, NodeRecord
-from scherbelberg.remaining import Remembered
-from scherbelberg.shipped import shipped_pins
-from scherbelberg.survey import Kept
+from scherbelberg.cloud.pricing import write_price
+from scherbelberg.cloud.resources import PriceList
+from scherbelberg.environments.fit import PROFILES
+from scherbelberg.environments.pins import Pins
+from scherbelberg.environments.shipped import shipped_pins
+from scherbelberg.inventory.clusters import Holding, words_for
+from scherbelberg.inventory.deadlines import left_words
+from scherbelberg.inventory.ledger import NOT_COUNTED, Cost, Entry, cost, spent, sum_of
+from scherbelberg.inventory.listing import Kept
+from scherbelberg.inventory.orphan_records import Remembered
+from scherbelberg.inventory.orphans import write_outliving
+from scherbelberg.state.manifest import EnvRecord, Manifest, NodeRecord
 
 
 def cluster_document(

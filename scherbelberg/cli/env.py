@@ -14,11 +14,11 @@ from scherbelberg.cli.choosing import Command, client_in, environment_options, s
 from scherbelberg.cli.common import json_option, out, say, voice_options
 from scherbelberg.cli.speaker import SCHEMA, speaker
 from scherbelberg.errors import BadInput, EnvironmentUnavailable, counted
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.spec.model import ClusterSpec
 
 if TYPE_CHECKING:
-    from scherbelberg.envlock import EnvLock
-    from scherbelberg.fitting import Environment
+    from scherbelberg.environments.fit import Environment
+    from scherbelberg.environments.lock import EnvLock
 
 _PLATFORMS = ("linux-64", "linux-aarch64")
 _FILE = click.Path(path_type=Path, dir_okay=False)
@@ -58,9 +58,9 @@ def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
 
 
 def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
-    from scherbelberg.fitting import PROFILES  # noqa: PLC0415 - heavy
-    from scherbelberg.selecting import read_environment  # noqa: PLC0415
-    from scherbelberg.shipped import shipped_locks  # noqa: PLC0415
+    from scherbelberg.environments.choose import read_environment  # noqa: PLC0415
+    from scherbelberg.environments.fit import PROFILES  # noqa: PLC0415 - heavy
+    from scherbelberg.environments.shipped import shipped_locks  # noqa: PLC0415
 
     if name is None or name in PROFILES:
         return [lock for lock in shipped_locks().values() if name in {None, lock.profile}]
@@ -125,7 +125,7 @@ def lock(
 
 
 def _write(lock: EnvLock, output: Path | None) -> None:
-    from scherbelberg.envlock import write_lock, write_records  # noqa: PLC0415 - needed by few
+    from scherbelberg.environments.lock import write_lock, write_records  # noqa: PLC0415 - needed by few
 
     if output is None:
         click.echo(write_lock(lock), nl=False)
@@ -140,10 +140,10 @@ def _write(lock: EnvLock, output: Path | None) -> None:
 
 def _update(channels: tuple[str, ...], collected: Path | None) -> None:
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.fitting import CHANNEL  # noqa: PLC0415
-    from scherbelberg.refreshing import read_collected, refresh  # noqa: PLC0415
-    from scherbelberg.selecting import channels_of  # noqa: PLC0415
-    from scherbelberg.shipped import pin_anew, ship  # noqa: PLC0415
+    from scherbelberg.environments.choose import channels_of  # noqa: PLC0415
+    from scherbelberg.environments.fit import CHANNEL  # noqa: PLC0415
+    from scherbelberg.environments.refreshing import read_collected, refresh  # noqa: PLC0415
+    from scherbelberg.environments.shipped import pin_anew, ship  # noqa: PLC0415
 
     if collected is not None:
         locks = read_collected(collected)
@@ -169,9 +169,9 @@ def check(
 
     The exit code is 15 if something is wrong.
     """
-    from scherbelberg.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
-    from scherbelberg.lockfiles import read_any_lock  # noqa: PLC0415
-    from scherbelberg.shipped import pin_anew  # noqa: PLC0415
+    from scherbelberg.environments.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
+    from scherbelberg.environments.foreign_locks import read_any_lock  # noqa: PLC0415
+    from scherbelberg.environments.shipped import pin_anew  # noqa: PLC0415
 
     if write:
         pin_anew()
@@ -194,14 +194,14 @@ def check(
 
 
 def _text(path: Path) -> str:
-    from scherbelberg.textfiles import read_text  # noqa: PLC0415 - needed by few
+    from scherbelberg.spec.text_files import read_text  # noqa: PLC0415 - needed by few
 
     return read_text(path, what=str(path))
 
 
 def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.selecting import choose  # noqa: PLC0415
+    from scherbelberg.environments.choose import choose  # noqa: PLC0415
 
     spec = ClusterSpec(**wishes)
     return run(choose(spec, client_in(client), platforms, sources=sources(), image=None))

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scherbelberg.environment import OPTIONAL, REQUIRED, Client, Versions
-from scherbelberg.envlock import EnvLock
-from scherbelberg.fitting import Environment
+from scherbelberg.environments.fit import Environment
+from scherbelberg.environments.lock import EnvLock
+from scherbelberg.environments.versions import OPTIONAL, REQUIRED, Client, Versions
 
 Json = dict[str, Any]
 

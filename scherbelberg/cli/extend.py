@@ -10,8 +10,8 @@ import click
 
 from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.speaker import SCHEMA
-from scherbelberg.spec import check_prefix
-from scherbelberg.specfile import read_duration
+from scherbelberg.spec.model import check_prefix
+from scherbelberg.spec.toml import read_duration
 
 
 @click.command()
@@ -33,8 +33,8 @@ def extend(
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.extending import UNCHANGED  # noqa: PLC0415
-    from scherbelberg.extending import extend as move  # noqa: PLC0415
+    from scherbelberg.lifecycle.extend import UNCHANGED  # noqa: PLC0415
+    from scherbelberg.lifecycle.extend import extend as move  # noqa: PLC0415
 
     kept = run(
         move(

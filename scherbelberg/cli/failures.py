@@ -12,12 +12,12 @@ from attrs import evolve
 
 from scherbelberg.cli.interrupts import Interrupted
 from scherbelberg.cli.speaker import Failure, Json
+from scherbelberg.cloud.pricing import write_price
 from scherbelberg.errors import LeftOver, NoCapacity, ScherbelbergError
 from scherbelberg.exitcodes import ExitCode
-from scherbelberg.pricing import write_price
 
 if TYPE_CHECKING:
-    from scherbelberg.remedies import Remedy
+    from scherbelberg.planning.remedies import Remedy
 
 #: Codes of failures that are no `ScherbelbergError`.
 USAGE = "usage"

@@ -17,12 +17,12 @@ from scherbelberg.cli.completing import node_or_file, place_on_node
 from scherbelberg.cli.interrupts import left_to_child
 from scherbelberg.cli.programs import program
 from scherbelberg.errors import BadInput
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
-    from scherbelberg.links import Links
-    from scherbelberg.record import Manifest, NodeRecord
-    from scherbelberg.store import Folder
+    from scherbelberg.nodes.connections import Links
+    from scherbelberg.state.manifest import Manifest, NodeRecord
+    from scherbelberg.state.store import Folder
 
 T = TypeVar("T")
 _EVERYWHERE = "all"
@@ -43,9 +43,9 @@ def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> 
     """
     check_prefix(prefix)
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
-    from scherbelberg.dialing import first_way  # noqa: PLC0415
-    from scherbelberg.links import find_node  # noqa: PLC0415
-    from scherbelberg.sshcommand import scp_arguments  # noqa: PLC0415
+    from scherbelberg.nodes.connections import find_node  # noqa: PLC0415
+    from scherbelberg.nodes.dialing import first_way  # noqa: PLC0415
+    from scherbelberg.nodes.openssh import scp_arguments  # noqa: PLC0415
 
     name = _only_node(sources, target)
     folder = folder_of(prefix)
@@ -67,7 +67,7 @@ def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> 
 
 def _only_node(sources: tuple[str, ...], target: str) -> str:
     """The node between which and this computer is copied."""
-    from scherbelberg.sshcommand import split_place  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.openssh import split_place  # noqa: PLC0415 - heavy
 
     there = {split_place(text)[0] for text in sources}
     end = split_place(target)[0]
@@ -95,7 +95,7 @@ def put(prefix: str, local: Path, target: str) -> None:
         raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_EVERYWHERE}:PATH.")
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415
-    from scherbelberg.waiting import together  # noqa: PLC0415
+    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
 
     folder = folder_of(prefix)
     records = chosen(folder.read(), None if name == _EVERYWHERE else name)
@@ -123,7 +123,7 @@ def chosen(manifest: Manifest, name: str | None) -> tuple[NodeRecord, ...]:
     Raises:
         NodeNotFound: There is none of this name.
     """
-    from scherbelberg.links import find_node  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.connections import find_node  # noqa: PLC0415 - heavy
 
     return manifest.nodes if name is None else (find_node(manifest, name),)
 
@@ -135,7 +135,7 @@ async def linked(folder: Folder, work: Callable[[Links], Coroutine[Any, Any, T]]
         folder: The cluster's.
         work: What is done.
     """
-    from scherbelberg.links import Links  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.connections import Links  # noqa: PLC0415 - heavy
 
     links = Links(folder, folder.read(), folder.keyring().ssh.private)
     try:

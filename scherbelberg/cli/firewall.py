@@ -9,10 +9,10 @@ from pathlib import Path
 import click
 
 from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cloud.public_address import HERE, resolved
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in
-from scherbelberg.spec import check_cidr, check_prefix
-from scherbelberg.whereabouts import HERE, resolved
+from scherbelberg.spec.model import check_cidr, check_prefix
 
 
 @click.command()
@@ -38,7 +38,7 @@ def firewall(
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.gate import let_in  # noqa: PLC0415
+    from scherbelberg.lifecycle.firewall import let_in  # noqa: PLC0415
 
     ranges = None if not direct else () if direct == ("none",) else _resolved(direct, settings)
     spec = run(let_in(settings, prefix, ssh_from=_resolved(ssh_from, settings) or None, direct=ranges))

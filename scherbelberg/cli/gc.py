@@ -23,11 +23,11 @@ from scherbelberg.cli.common import (
 )
 from scherbelberg.cli.speaker import SCHEMA, Json, speaker
 from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
-    from scherbelberg.collecting import Garbage, Judged
-    from scherbelberg.remaining import Remembered
+    from scherbelberg.inventory.orphan_records import Remembered
+    from scherbelberg.lifecycle.gc import Garbage, Judged
     from scherbelberg.settings import Settings
 
 
@@ -51,8 +51,8 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     from scherbelberg.cli.documents import outliving_document, outliving_lines  # noqa: PLC0415
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.collecting import sift  # noqa: PLC0415
-    from scherbelberg.keeping import paid_on  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import paid_on  # noqa: PLC0415
+    from scherbelberg.lifecycle.gc import sift  # noqa: PLC0415
 
     garbage = run(sift(settings, owner=owner, prefix=prefix))
     rows: list[Json] = []
@@ -109,11 +109,11 @@ def _end(judged: Judged, settings: Settings, *, dry_run: bool) -> _End:
 
 def _delete(judged: Judged, settings: Settings) -> _End:
     """Delete a cluster; one that cannot be deleted keeps no others."""
-    from scherbelberg.billing import noted  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.progress import shown  # noqa: PLC0415
-    from scherbelberg.collecting import collect  # noqa: PLC0415
-    from scherbelberg.ledger import entry_document  # noqa: PLC0415
+    from scherbelberg.inventory.billing import noted  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.ledger import entry_document  # noqa: PLC0415
+    from scherbelberg.lifecycle.gc import collect  # noqa: PLC0415
 
     try:
         with shown(err()) as listen:
@@ -166,7 +166,7 @@ def _strays(garbage: Garbage) -> list[str]:
 
 
 def _tell(judged: Judged, end: _End, *, dry_run: bool) -> None:
-    from scherbelberg.deadlines import reason  # noqa: PLC0415
+    from scherbelberg.inventory.deadlines import reason  # noqa: PLC0415
 
     holding, now_s = judged.kept.holding, judged.kept.now_s
     news = ""

@@ -23,7 +23,7 @@ from scherbelberg.cli.common import (
 )
 from scherbelberg.cli.speaker import Json, speaker
 from scherbelberg.errors import BadInput, ClusterNotFound
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec.model import check_prefix
 
 
 @click.command()
@@ -39,7 +39,7 @@ def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import returned  # noqa: PLC0415
-    from scherbelberg.keeping import own_uids  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import own_uids  # noqa: PLC0415
 
     document = returned(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
     _answer(document, as_json=as_json)
@@ -58,8 +58,8 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import returned  # noqa: PLC0415
-    from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
-    from scherbelberg.keeping import overview  # noqa: PLC0415
+    from scherbelberg.inventory.clusters import require_unprotected  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import overview  # noqa: PLC0415
 
     found = run(overview(settings, prefix=prefix, is_told=False))
     if not found:
@@ -76,7 +76,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
 
 def _answer(document: Json, *, as_json: bool) -> None:
     from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
-    from scherbelberg.outliving import read_outliving  # noqa: PLC0415
+    from scherbelberg.inventory.orphans import read_outliving  # noqa: PLC0415
 
     if as_json:
         print_json(document)

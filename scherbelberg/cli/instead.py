@@ -13,11 +13,11 @@ from attrs import evolve
 from scherbelberg.cli.common import say
 from scherbelberg.cli.consent import is_a_person_there
 from scherbelberg.cli.interrupts import read_line
+from scherbelberg.cloud.pricing import enough
 from scherbelberg.errors import NoCapacity
-from scherbelberg.holdings import words_for
-from scherbelberg.pricing import enough
-from scherbelberg.remedies import remedied
-from scherbelberg.spec import ClusterSpec
+from scherbelberg.inventory.clusters import words_for
+from scherbelberg.planning.remedies import remedied
+from scherbelberg.spec.model import ClusterSpec
 
 Made = TypeVar("Made")
 #: For so many seconds somebody waits who does not say for how long.

@@ -18,8 +18,8 @@ from attrs import evolve
 from scherbelberg.cli import early
 from scherbelberg.cli.output import output
 from scherbelberg.cli.speaker import Failure, Speaker, speaker
-from scherbelberg.threadloop import Job, private_loop
-from scherbelberg.waiting import Deadline
+from scherbelberg.concurrency.loop import Job, private_loop
+from scherbelberg.concurrency.waiting import Deadline
 
 T = TypeVar("T")
 #: How long the main thread waits before it looks for a signal, in seconds: on Windows, a lock is deaf to Ctrl-C.

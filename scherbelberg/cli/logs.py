@@ -14,12 +14,12 @@ from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.files import chosen, linked
 from scherbelberg.cli.speaker import SCHEMA, Json, Speaker, speaker
 from scherbelberg.errors import BadInput, ScherbelbergError
-from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources
-from scherbelberg.spec import check_prefix
+from scherbelberg.nodes.logs import SOURCES, NodeLog, Source, usual_sources
+from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
-    from scherbelberg.links import Links
-    from scherbelberg.record import NodeRecord
+    from scherbelberg.nodes.connections import Links
+    from scherbelberg.state.manifest import NodeRecord
 
 _WITHIN_S = 60.0
 _ALL = "all"
@@ -116,8 +116,8 @@ class _Labels:
 
 
 async def _read(links: Links, wanted: _Wanted, lines: int) -> tuple[list[NodeLog], list[ScherbelbergError]]:
-    from scherbelberg.nodelogs import read_logs  # noqa: PLC0415 - heavy
-    from scherbelberg.waiting import together  # noqa: PLC0415
+    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+    from scherbelberg.nodes.log_reading import read_logs  # noqa: PLC0415 - heavy
 
     async def read(name: str) -> tuple[NodeLog, ...] | ScherbelbergError:
         try:
@@ -133,8 +133,8 @@ async def _read(links: Links, wanted: _Wanted, lines: int) -> tuple[list[NodeLog
 
 
 async def _follow(links: Links, wanted: _Wanted, lines: int, labels: _Labels) -> None:
-    from scherbelberg.nodelogs import follow_log  # noqa: PLC0415 - heavy
-    from scherbelberg.waiting import together  # noqa: PLC0415
+    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+    from scherbelberg.nodes.log_reading import follow_log  # noqa: PLC0415 - heavy
 
     async def follow(name: str, source: Source) -> None:
         def show(line: str) -> None:

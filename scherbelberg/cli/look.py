@@ -10,7 +10,7 @@ import click
 
 from scherbelberg.cli.common import json_option, out, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.speaker import SCHEMA
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec.model import check_prefix
 
 
 @click.command()
@@ -23,7 +23,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
     from scherbelberg.cli.documents import outliving_document, outliving_lines, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
-    from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import overview, paid_on  # noqa: PLC0415
 
     found = run(overview(settings))
     left = run(paid_on(settings))

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from scherbelberg.cli.environments import environment_document, print_environment
-from scherbelberg.fitting import Environment
-from scherbelberg.holdings import words_for
-from scherbelberg.places import Place
-from scherbelberg.plan import ClusterPlan, NodePlan
-from scherbelberg.pricing import write_price
+from scherbelberg.cloud.pricing import write_price
+from scherbelberg.environments.fit import Environment
+from scherbelberg.inventory.clusters import words_for
+from scherbelberg.planning.candidates import Place
+from scherbelberg.planning.plan import ClusterPlan, NodePlan
 
 Json = dict[str, Any]
 

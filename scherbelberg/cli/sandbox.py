@@ -100,7 +100,7 @@ def clock(ahead: str) -> None:
     A create needs 0 first: the clocks of hosts stay, and to them new certificates would not be valid yet.
     """
     from scherbelberg.sandbox.daemon import set_clock  # noqa: PLC0415 - heavy
-    from scherbelberg.specfile import read_duration  # noqa: PLC0415
+    from scherbelberg.spec.toml import read_duration  # noqa: PLC0415
 
     seconds = read_duration(ahead)
     if seconds is None:
@@ -115,7 +115,7 @@ def stop() -> None:
     """Stop it with all its servers, and print the line that leads a shell away from it."""
     from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
     from scherbelberg.sandbox.daemon import stop as end  # noqa: PLC0415
-    from scherbelberg.store import Store  # noqa: PLC0415
+    from scherbelberg.state.store import Store  # noqa: PLC0415
 
     settings = look(_folder())
     if not end(_folder()):

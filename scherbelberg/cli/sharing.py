@@ -13,7 +13,7 @@ from scherbelberg.cli.common import json_option, prefix_option, say, token_optio
 from scherbelberg.cli.speaker import SCHEMA, speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import home_folder, passphrase_in
-from scherbelberg.spec import ANYWHERE, check_prefix
+from scherbelberg.spec.model import ANYWHERE, check_prefix
 
 _passphrase_option = click.option(
     "--passphrase-file",
@@ -39,8 +39,8 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     passphrase = _passphrase(passphrase_file, confirm=True)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.keeping import attached  # noqa: PLC0415
-    from scherbelberg.sharing import export_cluster  # noqa: PLC0415
+    from scherbelberg.lifecycle.destroy import attached  # noqa: PLC0415
+    from scherbelberg.lifecycle.share import export_cluster  # noqa: PLC0415
 
     async def work() -> str:
         links = await attached(settings, prefix)
@@ -66,7 +66,7 @@ def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
     """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
     passphrase = _passphrase(passphrase_file, confirm=False)
     from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
-    from scherbelberg.sharing import take_in  # noqa: PLC0415
+    from scherbelberg.lifecycle.share import take_in  # noqa: PLC0415
 
     manifest = take_in(home_folder(), file, passphrase=passphrase)
     identity = manifest.identity

@@ -13,7 +13,7 @@ from scherbelberg.cli.common import prefix_option, voice_options
 from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.interrupts import left_to_child
 from scherbelberg.cli.programs import program
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec.model import check_prefix
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -28,9 +28,9 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     """
     check_prefix(prefix)
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
-    from scherbelberg.dialing import first_way  # noqa: PLC0415
-    from scherbelberg.links import find_node  # noqa: PLC0415
-    from scherbelberg.sshcommand import ssh_arguments  # noqa: PLC0415
+    from scherbelberg.nodes.connections import find_node  # noqa: PLC0415
+    from scherbelberg.nodes.dialing import first_way  # noqa: PLC0415
+    from scherbelberg.nodes.openssh import ssh_arguments  # noqa: PLC0415
 
     words = command[1:] if command[:1] == ("--",) else command
     folder = folder_of(prefix)

@@ -9,7 +9,6 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
-from scherbelberg.billing import noted
 from scherbelberg.cli.common import say
 from scherbelberg.cli.consent import Consent, is_a_person_there
 from scherbelberg.cli.documents import cluster_document, print_cluster
@@ -17,21 +16,22 @@ from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.progress import shown
 from scherbelberg.cli.speaker import SCHEMA, Json, speaker
 from scherbelberg.cluster import Cluster
-from scherbelberg.environment import Client
+from scherbelberg.environments.versions import Client
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Phase, Stopwatch, ignore
-from scherbelberg.keeping import charges, find_own, give_back, remembered_folder
-from scherbelberg.ledger import entry_document
-from scherbelberg.ordering import unasked
-from scherbelberg.outliving import Outliving, write_outliving
-from scherbelberg.protecting import protect
-from scherbelberg.provisions import NOTHING, Provisions
-from scherbelberg.record import Manifest
-from scherbelberg.reminding import remind
+from scherbelberg.inventory.billing import noted
+from scherbelberg.inventory.ledger import entry_document
+from scherbelberg.inventory.listing import Kept
+from scherbelberg.inventory.orphans import Outliving, write_outliving
+from scherbelberg.inventory.reminders import remind
+from scherbelberg.lifecycle.destroy import charges, find_own, give_back, remembered_folder
+from scherbelberg.lifecycle.order import unasked
+from scherbelberg.lifecycle.protect import protect
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
-from scherbelberg.spec import ClusterSpec, Timeouts
-from scherbelberg.store import Folder
-from scherbelberg.survey import Kept
+from scherbelberg.spec.model import ClusterSpec, Timeouts
+from scherbelberg.spec.workload import NOTHING, Provisions
+from scherbelberg.state.manifest import Manifest
+from scherbelberg.state.store import Folder
 
 
 def created(

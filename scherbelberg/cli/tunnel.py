@@ -13,13 +13,13 @@ import click
 from scherbelberg.cli.common import json_option, prefix_option, voice_options
 from scherbelberg.cli.files import linked
 from scherbelberg.cli.speaker import Speaker, speaker
-from scherbelberg.spec import check_prefix
+from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from scherbelberg.daskdoor import Door
-    from scherbelberg.links import Links
+    from scherbelberg.nodes.connections import Links
+    from scherbelberg.scheduler.endpoint import Door
 
 #: The tunnel is there until Ctrl-C; every wait has an end all the same.
 _LONGEST_S = 365 * 86400.0
@@ -52,7 +52,7 @@ def _hold(prefix: str, show: Callable[[Door], None]) -> None:
     check_prefix(prefix)
     from scherbelberg.cli.interrupts import run_until_ctrl_c  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415
-    from scherbelberg.waiting import heard  # noqa: PLC0415
+    from scherbelberg.concurrency.waiting import heard  # noqa: PLC0415
 
     async def hold(links: Links) -> None:
         await links.remote("scheduler").reach(within_s=links.manifest.spec.timeouts.reach)

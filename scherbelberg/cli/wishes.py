@@ -14,13 +14,13 @@ from click.core import ParameterSource
 
 from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, ENVIRONMENT_OPTIONS
 from scherbelberg.cli.common import Command, prefix_option
+from scherbelberg.cloud.public_address import HERE, resolved
 from scherbelberg.errors import BadInput
-from scherbelberg.provisions import Provisions
 from scherbelberg.settings import Settings, address_url_in, variables
-from scherbelberg.spec import ANYWHERE, AUTO, ClusterSpec
-from scherbelberg.specfile import read_duration, read_resources, read_spec
-from scherbelberg.textfiles import read_text
-from scherbelberg.whereabouts import HERE, resolved
+from scherbelberg.spec.model import ANYWHERE, AUTO, ClusterSpec
+from scherbelberg.spec.text_files import read_text
+from scherbelberg.spec.toml import read_duration, read_resources, read_spec
+from scherbelberg.spec.workload import Provisions
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 #: Options that are fields of the wishes, and the field's name where it is another.
@@ -255,7 +255,7 @@ def _secrets(texts: Iterable[str]) -> dict[str, str]:
 def _dask_config(path: Path | None) -> str:
     if path is None:
         return ""
-    from scherbelberg.daskconfig import read_dask_config  # noqa: PLC0415 - needed by few
+    from scherbelberg.spec.dask_config import read_dask_config  # noqa: PLC0415 - needed by few
 
     return read_dask_config(path)
 

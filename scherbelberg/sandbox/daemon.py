@@ -21,13 +21,13 @@ from typing import IO
 import psutil
 
 import scherbelberg
+from scherbelberg.concurrency.waiting import Deadline, until
 from scherbelberg.errors import SandboxFailed, WaitTimeout
 from scherbelberg.sandbox.documents import write, write_ahead
 from scherbelberg.sandbox.hosts.system import check_platform, end_marked
 from scherbelberg.sandbox.server import sandbox_id
 from scherbelberg.sandbox.state import LOG, State, log_tail, read_state
 from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
-from scherbelberg.waiting import Deadline, until
 
 __all__ = ["READY", "running", "set_clock", "set_faults", "start", "status", "stop"]
 

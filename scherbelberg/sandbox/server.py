@@ -19,6 +19,7 @@ from typing import Self
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
+from scherbelberg.concurrency.waiting import pause
 from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.sandbox.addresses import Territory, claim, free_port
 from scherbelberg.sandbox.api.http import Door, Witness, make_application
@@ -36,7 +37,6 @@ from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
 from scherbelberg.sandbox.traffic import Mishaps
 from scherbelberg.sandbox.words import USUAL, Faults, HostFault, Options, SandboxSettings
-from scherbelberg.waiting import pause
 
 __all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
 

@@ -24,11 +24,12 @@ from typing import Any, Literal, TextIO
 
 from attrs import field, frozen
 
-from scherbelberg import Cluster, Event, roster, teardown
+from scherbelberg import Cluster, Event
 from scherbelberg.cli import main
 from scherbelberg.errors import ScherbelbergError
+from scherbelberg.lifecycle import deletion, server_watch
 from scherbelberg.settings import read_settings
-from scherbelberg.specfile import read_spec
+from scherbelberg.spec.toml import read_spec
 
 Json = dict[str, Any]
 #: What is wrong around a client from its beginning, by itself: its streams, or its clock.
@@ -37,7 +38,7 @@ Around = Literal["no descriptors", "output on a full disk", "errors on a full di
 _WRONG_S = 3 * 3600.0
 #: How a program that uses the library is interrupted by itself.
 Inner = Literal["cancel", "exit"]
-_PRELOADED = ("campaign_clients", "scherbelberg.cli.story", "scherbelberg.cli.kept", "scherbelberg.daskclient")
+_PRELOADED = ("campaign_clients", "scherbelberg.cli.story", "scherbelberg.cli.kept", "scherbelberg.scheduler.client")
 _END_S = 20.0
 
 
@@ -203,7 +204,7 @@ def _live(program: Program, errors: Connection, terminal: str | None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     # As much faster as the cloud: it is asked again about what makes no progress within the deadlines of these trials.
-    roster._PATIENCE_S, teardown._ASK_AGAIN_S = 1.0, 2.0
+    server_watch._PATIENCE_S, deletion._ASK_AGAIN_S = 1.0, 2.0
     os.environ.clear()
     os.environ.update(program.environ)
     output = os.open(program.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -21,7 +21,7 @@ from scherbelberg.sandbox.words import (
     RequestFault,
     SoldOut,
 )
-from scherbelberg.spec import Timeouts
+from scherbelberg.spec.model import Timeouts
 
 Hosts = Literal["scripted", "process"]
 #: How a create is interrupted from outside or inside, if it is.

@@ -23,9 +23,9 @@ from scherbelberg.exitcodes import ExitCode
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, Options, RequestFault
 from scherbelberg.settings import Settings
-from scherbelberg.spec import ClusterSpec
-from scherbelberg.specfile import write_spec
-from scherbelberg.store import Store
+from scherbelberg.spec.model import ClusterSpec
+from scherbelberg.spec.toml import write_spec
+from scherbelberg.state.store import Store
 
 #: Fast, but slow enough that things still happen one after the other.
 TIME_SCALE = 0.01

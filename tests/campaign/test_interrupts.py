@@ -20,13 +20,13 @@ from standstill import STANDSTILL
 from surroundings import KINDS, environment_for, folders, held
 
 from scherbelberg import sync
+from scherbelberg.concurrency.waiting import Deadline
 from scherbelberg.errors import ClusterBroken, ClusterExists
-from scherbelberg.history import History
+from scherbelberg.inventory.history import History
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
-from scherbelberg.waiting import Deadline
+from scherbelberg.state.store import Store
 
 pytestmark = pytest.mark.hosts("scripted")
 

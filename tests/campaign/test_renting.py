@@ -17,14 +17,14 @@ from surroundings import SHORT, folders, held, settings_for
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, Timeouts
 from scherbelberg.errors import BootstrapFailed, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, TokenRefused
 from scherbelberg.events import ignore
-from scherbelberg.history import History
-from scherbelberg.keeping import give_back
-from scherbelberg.record import Manifest
-from scherbelberg.remaining import read
+from scherbelberg.inventory.history import History
+from scherbelberg.inventory.orphan_records import read
+from scherbelberg.lifecycle.destroy import give_back
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Disguise, Faults, HostFault, Options, RequestFault, SoldOut
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
+from scherbelberg.state.manifest import Manifest
+from scherbelberg.state.store import Store
 from scherbelberg.tried import Tried
 
 SPEC = ClusterSpec(prefix="seek", workers=2, timeouts=SHORT)

@@ -18,14 +18,14 @@ from standstill import STANDSTILL
 from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
-from scherbelberg.environment import Baked, Client, Versions
+from scherbelberg.environments.versions import Baked, Client, Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, StateDamaged, TokenRefused, WaitTimeout
-from scherbelberg.history import History
+from scherbelberg.inventory.history import History
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault, RequestFault
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
+from scherbelberg.state.store import Store
 
 pytestmark = pytest.mark.hosts("scripted")
 
@@ -160,7 +160,7 @@ async def test_clean_up_that_breaks_off(
         raise error
 
     def fail() -> None:
-        monkeypatch.setattr("scherbelberg.teardown._look_at_all", breaks)
+        monkeypatch.setattr("scherbelberg.lifecycle.deletion._look_at_all", breaks)
         raise SystemExit(3)
 
     with pytest.raises(LeftOver, match="nuke -p undo") as caught:
@@ -179,7 +179,7 @@ async def test_end_that_breaks(settings: Settings, monkeypatch: pytest.MonkeyPat
     def breaks(*_: object) -> None:
         raise StateDamaged("The disk is read-only.") if how == "drop" else RuntimeError("a connection")
 
-    name = {"drop": "scherbelberg.store.Folder.drop", "close": "scherbelberg.links.Links.close"}[how]
+    name = {"drop": "scherbelberg.state.store.Folder.drop", "close": "scherbelberg.nodes.connections.Links.close"}[how]
     monkeypatch.setattr(name, breaks)
 
     def fail() -> None:
@@ -214,7 +214,7 @@ async def test_environment_that_is_not_there(settings: Settings, monkeypatch: py
     other = Versions(python="3.11.0", packages={"dask": "2026.6.9"})
     client = Client(versions=other, path=sys.executable, source="the test")
     # As if the cloud said of the image what is not so.
-    monkeypatch.setattr("scherbelberg.ordering._baked", lambda plan: Baked(versions=other, folder="elsewhere"))
+    monkeypatch.setattr("scherbelberg.lifecycle.order._baked", lambda plan: Baked(versions=other, folder="elsewhere"))
     with pytest.raises(
         BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
     ) as caught:

@@ -22,7 +22,7 @@ from scherbelberg.errors import BadInput
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
+from scherbelberg.state.store import Store
 
 _WITHIN_S = 60
 _SECRET = "hush-5db1\n' \"$HOME` ß"

@@ -17,11 +17,11 @@ from simple_index import FILES, SimpleIndex
 from surroundings import held
 
 from scherbelberg import ClusterSpec, Event
-from scherbelberg.environment import Client
-from scherbelberg.keeping import planned
-from scherbelberg.pins import read_pins
+from scherbelberg.environments.pins import read_pins
+from scherbelberg.environments.shipped import shipped_files, shipped_lock, tool_version
+from scherbelberg.environments.versions import Client
+from scherbelberg.lifecycle.destroy import planned
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.shipped import shipped_files, shipped_lock, tool_version
 from scherbelberg.sync import Cluster
 
 NODES = ("scheduler", "worker000")

@@ -15,8 +15,8 @@ import requests
 from surroundings import SHORT, settings_for
 
 from scherbelberg import sync
-from scherbelberg.daskdoor import Door
 from scherbelberg.sandbox.server import SandboxThread
+from scherbelberg.scheduler.endpoint import Door
 
 _WITHIN_S = 60
 _HANDSHAKE = {

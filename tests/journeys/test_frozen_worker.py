@@ -11,10 +11,11 @@ import pytest
 from attrs import evolve
 from surroundings import SHORT, folders, held
 
-from scherbelberg import Cluster, ClusterSpec, daskclient
+from scherbelberg import Cluster, ClusterSpec
 from scherbelberg.errors import WaitTimeout
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
+from scherbelberg.scheduler import client
 from scherbelberg.settings import Settings
 
 
@@ -33,15 +34,15 @@ async def test_worker_that_does_not_compute(sandbox: SandboxThread, settings: Se
         for process in hosts_processes():
             process.resume()
 
-    real = daskclient._check_versions
+    real = client._check_versions
 
     async def check_then_freeze(*args: Any) -> None:
         await real(*args)
         freeze()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(daskclient, "_check_versions", check_then_freeze)
-        patch.setattr(daskclient, "_CONNECT_S", 3)
+        patch.setattr(client, "_check_versions", check_then_freeze)
+        patch.setattr(client, "_CONNECT_S", 3)
         spec = ClusterSpec(prefix="still", workers=1, timeouts=evolve(SHORT, join=3))
         with pytest.raises(WaitTimeout, match=r"A sum on each worker .*missing worker000"):
             await Cluster.from_new(spec, settings=settings)

@@ -13,10 +13,10 @@ from mirror import Mirror
 from schemas import Json, read, unpromised
 from shells import Shell
 
-from scherbelberg.environment import REQUIRED
-from scherbelberg.envlock import read_lock
-from scherbelberg.interpreter import own_versions
-from scherbelberg.shipped import shipped_locks
+from scherbelberg.environments.interpreter import own_versions
+from scherbelberg.environments.lock import read_lock
+from scherbelberg.environments.shipped import shipped_locks
+from scherbelberg.environments.versions import REQUIRED
 
 #: Of another Python than the one that runs this.
 _OTHER = "main-py312-linux-64" if sys.version_info[:2] == (3, 13) else "main-py313-linux-64"

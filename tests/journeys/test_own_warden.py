@@ -12,7 +12,7 @@ from surroundings import folders, held
 
 from scherbelberg import sync
 from scherbelberg.errors import NodeUnreachable
-from scherbelberg.payload import command
+from scherbelberg.nodes.payload import command
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
 

@@ -17,18 +17,19 @@ from distributed import Client as DaskClient
 from other_python import make_venv
 from surroundings import SHORT, settings_for
 
-from scherbelberg import proving, sync
-from scherbelberg.daskdoor import Door
-from scherbelberg.environment import Versions
+from scherbelberg import sync
+from scherbelberg.concurrency.loop import private_loop
+from scherbelberg.environments.fit import Environment, image_environment
+from scherbelberg.environments.interpreter import read_client
+from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
-from scherbelberg.fitting import Environment, image_environment
-from scherbelberg.interpreter import read_client
-from scherbelberg.proving import prove
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
+from scherbelberg.scheduler import proof
+from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.proof import prove
 from scherbelberg.settings import Settings
-from scherbelberg.store import Store
-from scherbelberg.threadloop import private_loop
+from scherbelberg.state.store import Store
 
 
 class Other:
@@ -38,14 +39,14 @@ class Other:
         self.settings = settings
         self.python = python
         self.calls: list[str] = []
-        answer = proving._answer
+        answer = proof._answer
 
         async def counted(path: str, *rest: object) -> object:
             self.calls.append(path)
             return await answer(path, *rest)  # type: ignore[arg-type] # as given
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(proving, "_answer", counted)
+            patch.setattr(proof, "_answer", counted)
             self.cluster = sync.Cluster.from_new(
                 prefix="other", workers=1, client=python, settings=settings, timeouts=SHORT
             )

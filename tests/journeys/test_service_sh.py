@@ -19,8 +19,8 @@ import pytest
 from distributed import Client, Security
 from process_node import ADDRESS, UID, WITHIN_S, Node, free_port, make_node
 
-from scherbelberg.keys import make_authority, make_client
-from scherbelberg.waiting import until
+from scherbelberg.concurrency.waiting import until
+from scherbelberg.state.keys import make_authority, make_client
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix")
 _WORKER_LOG = "var/log/scherbelberg/worker.log"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from scherbelberg.shipped import shipped_files
+from scherbelberg.environments.shipped import shipped_files
 
 if TYPE_CHECKING:
     from machine_fixtures import Rented

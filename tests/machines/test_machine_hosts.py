@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from port_scan import open_among
 from sandbox_helpers import Api, Machine, Waiter, rent, run
 
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.machines import links
 from scherbelberg.sandbox.hosts.machines.filtering import ruleset
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, HostFault, Options
-from scherbelberg.waiting import until
 
 pytest_plugins = ("machine_fixtures",)
 _NETWORKS = st.sampled_from(["0.0.0.0/0", "::/0", "198.51.100.0/24", "198.51.100.7/32", "10.0.0.0/8", "2001:db8::/32"])

@@ -18,7 +18,7 @@ import pytest
 from surroundings import environment_for, folders, held
 
 from scherbelberg.errors import BootstrapFailed
-from scherbelberg.logbook import SOURCES
+from scherbelberg.nodes.logs import SOURCES
 from scherbelberg.sync import Cluster
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sandbox_helpers import Waiter
 from surroundings import held
 
-from scherbelberg.payload import command
+from scherbelberg.nodes.payload import command
 from scherbelberg.sandbox.hosts.machines.links import GATEWAY
 
 if TYPE_CHECKING:

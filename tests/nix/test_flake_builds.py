@@ -14,7 +14,7 @@ import pytest
 from flakes import Flake, path
 
 import scherbelberg
-from scherbelberg.shipped import shipped_pins, tool_version
+from scherbelberg.environments.shipped import shipped_pins, tool_version
 
 SHARE = "scherbelberg/share"
 PINS = "nix/pins.json"
@@ -110,7 +110,7 @@ def test_demo(flake: Flake) -> None:
 
 def test_shell_for_contributors(flake: Flake) -> None:
     """In the shell, tests run on the clone's files, from wherever in it."""
-    result = flake("develop", after=("-c", "pytest", "-n", "0", "tests/test_pricing.py"))
+    result = flake("develop", after=("-c", "pytest", "-n", "0", "tests/cloud/test_pricing.py"))
     assert (result.code, " passed" in result.output) == (0, True), result.log
     code = "import scherbelberg; print(scherbelberg.__file__)"
     place = flake("develop", after=("-c", "bash", "-c", f"cd tests && python -P -c '{code}'"))

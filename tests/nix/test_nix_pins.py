@@ -18,8 +18,8 @@ import pytest
 from flakes import ROOT
 from simple_index import SimpleIndex, wheel
 
-from scherbelberg.environment import REQUIRED
-from scherbelberg.envlock import CONDA_NAMES
+from scherbelberg.environments.lock import CONDA_NAMES
+from scherbelberg.environments.versions import REQUIRED
 
 PINS = json.loads((ROOT / "nix" / "pins.json").read_text(encoding="utf-8"))
 Pins = dict[str, Any]

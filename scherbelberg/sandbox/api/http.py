@@ -17,6 +17,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 from tornado.web import Application, RequestHandler
 
+from scherbelberg.concurrency.waiting import pause
 from scherbelberg.errors import BadInput
 from scherbelberg.sandbox.api.listing import Query
 from scherbelberg.sandbox.api.routing import Answer, Request, Router
@@ -25,7 +26,6 @@ from scherbelberg.sandbox.documents import read_ahead, read_faults, write, write
 from scherbelberg.sandbox.refusals import Refused
 from scherbelberg.sandbox.traffic import Bucket, Mishaps, refusal
 from scherbelberg.sandbox.words import Faults
-from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
 _PREFIX = "/v1"

@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from scherbelberg.concurrency.waiting import pause
 from scherbelberg.sandbox.cloud.model import Action, Resource
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.refusals import Refused
 from scherbelberg.sandbox.words import ActionFault, Delays, Faults
-from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
 

@@ -18,10 +18,10 @@ from pathlib import Path
 import asyncssh
 from attrs import field, frozen
 
-from scherbelberg import environment
-from scherbelberg.environment import Versions
+from scherbelberg.environments import versions as environment
+from scherbelberg.environments.interpreter import folder_digest, own_versions, read_client
+from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.interpreter import folder_digest, own_versions, read_client
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.system import MARKER, write_private

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import psutil
 
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import SandboxFailed, WaitTimeout
-from scherbelberg.waiting import until
 
 #: Environment variable of every process of a host: ``<sandbox>.<server>``.
 MARKER = "SCHERBELBERG_SANDBOX_HOST"

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.machines.commands import run
-from scherbelberg.waiting import until
 
 _FIRST = "systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,curl,ca-certificates,procps"
 #: With what they depend on, which debootstrap does not work out.

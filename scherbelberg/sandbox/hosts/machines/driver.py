@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from tornado.httpserver import HTTPServer
 
+from scherbelberg.concurrency.waiting import pause
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
@@ -24,7 +25,6 @@ from scherbelberg.sandbox.hosts.machines.commands import check_programs, run
 from scherbelberg.sandbox.hosts.machines.groups import MARK
 from scherbelberg.sandbox.hosts.machines.machine import Machine
 from scherbelberg.sandbox.hosts.machines.metadata import serve_metadata
-from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
 _LOCK = Path("/run/scherbelberg-machines.lock")

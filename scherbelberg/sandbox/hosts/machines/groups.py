@@ -9,7 +9,7 @@ import os
 import signal
 from pathlib import Path
 
-from scherbelberg.waiting import until
+from scherbelberg.concurrency.waiting import until
 
 #: Begins the name of every interface, namespace and control group of ours.
 MARK = "sbg-"

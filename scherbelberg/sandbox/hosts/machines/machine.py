@@ -14,13 +14,13 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.machines import groups, links
 from scherbelberg.sandbox.hosts.machines.commands import run, spawn
 from scherbelberg.sandbox.hosts.machines.filtering import end_of_silence, ruleset, silence
 from scherbelberg.sandbox.hosts.system import write_private
-from scherbelberg.waiting import until
 
 _BOOT_S = 60.0
 _LOOK_S = 0.02

@@ -24,7 +24,7 @@ from distributed.comm.inproc import global_manager
 from distributed.utils import DequeHandler
 from tornado.ioloop import IOLoop
 
-from scherbelberg.waiting import finish
+from scherbelberg.concurrency.waiting import finish
 
 #: A heartbeat, or its absence, says nothing about a worker that shares the process with its scheduler.
 _NEVER = "1000 days"

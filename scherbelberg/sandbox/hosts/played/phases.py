@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import platform
 
+from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import WaitTimeout
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed, Hopeless
@@ -16,7 +17,6 @@ from scherbelberg.sandbox.hosts.played.installation import Installation, verify_
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.system import write_private
 from scherbelberg.sandbox.words import Part
-from scherbelberg.waiting import until
 
 _LOOK_S = 0.05
 #: Files of the payload that do not stay there. Nothing else is done with them here: the workers of all scripted hosts

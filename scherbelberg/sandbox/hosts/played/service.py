@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from scherbelberg.concurrency.waiting import together, until
 from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
 from scherbelberg.sandbox.hosts.played.logs import Log
-from scherbelberg.waiting import together, until
 
 if TYPE_CHECKING:
     from scherbelberg.sandbox.hosts.played.daskservers import DaskServers

@@ -1,0 +1,212 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The only sleep and the only deadline there is, on a clock that stands still while this program does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from scherbelberg.concurrency.suspend import CLOCK
+from scherbelberg.errors import WaitTimeout
+
+T = TypeVar("T")
+#: How long a cancelled coroutine may clean up before it is reminded.
+_AGAIN_S = 10.0
+
+
+class Deadline:
+    """A moment in the future.
+
+    Args:
+        within_s: Seconds from now.
+    """
+
+    def __init__(self, within_s: float) -> None:
+        self.within_s = within_s
+        self._end = CLOCK.now_s + within_s
+
+    @property
+    def left_s(self) -> float:
+        """Seconds that are left, 0 when it has passed."""
+        return max(0.0, self._end - CLOCK.now_s)
+
+
+async def pause(seconds: float) -> None:
+    """Do nothing for a time.
+
+    Args:
+        seconds: How long.
+    """
+    await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def limited(within_s: float) -> AsyncIterator[asyncio.Timeout]:
+    """Cancel what stands inside when a deadline passes, as asyncio.timeout does.
+
+    Args:
+        within_s: Deadline in seconds.
+
+    Raises:
+        TimeoutError: It has passed; what was given says so too.
+    """
+    loop, deadline = asyncio.get_running_loop(), Deadline(within_s)
+    due: asyncio.TimerHandle | None = None
+
+    def look() -> None:
+        nonlocal due
+        if left_s := deadline.left_s:
+            due = loop.call_later(left_s, look)
+        else:
+            limit.reschedule(loop.time())
+
+    async with asyncio.timeout(None) as limit:
+        look()
+        try:
+            yield limit
+        finally:
+            if due is not None:
+                due.cancel()
+
+
+async def heard(event: asyncio.Event, *, within_s: float) -> bool:
+    """Wait for an event for a while.
+
+    Args:
+        event: It.
+        within_s: How long, in seconds.
+
+    Returns:
+        Whether it came.
+    """
+    try:
+        async with limited(within_s):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+async def until(
+    probe: Callable[[], Awaitable[T | None]],
+    *,
+    every_s: float,
+    within_s: float,
+    what: str,
+    node: str | None = None,
+    growth: float = 1.0,
+    longest_s: float = 10.0,
+    last: Callable[[], str] = str,
+) -> T:
+    """Probe until there is an answer.
+
+    A probe that is under way when the deadline passes is cancelled.
+
+    Args:
+        probe: Answers a value, or None for "not yet".
+        every_s: Seconds to pause after the first try.
+        within_s: Deadline in seconds.
+        what: What is waited for, as the subject of the error's sentence.
+        node: Name of the node that is waited for.
+        growth: Factor by which the pause grows from try to try.
+        longest_s: Longest pause in seconds.
+        last: Tells what was seen last, for the error.
+
+    Returns:
+        The probe's first answer that is not None.
+
+    Raises:
+        WaitTimeout: The deadline passed.
+    """
+    deadline = Deadline(within_s)
+    wait_s = every_s
+    while True:
+        try:
+            async with limited(deadline.left_s) as limit:
+                answer = await probe()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            answer = None
+        _heed_cancellation()
+        if answer is not None:
+            return answer
+        if not deadline.left_s:
+            raise WaitTimeout(what=what, within_s=within_s, last=last(), node=node)
+        await pause(min(wait_s, deadline.left_s))
+        wait_s = min(wait_s * growth, longest_s)
+
+
+def _heed_cancellation() -> None:
+    """Raise a cancellation that the probe has swallowed, as asyncio.wait_for does now and then before Python 3.12."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
+    """Run coroutines side by side; when one fails, stop the others, wait for them, and raise its error alone.
+
+    Args:
+        works: The coroutines.
+
+    Returns:
+        Their results, in order.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        if tasks:
+            # Not gather: cancelled twice, it would also interrupt the others' clean-up.
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in tasks:
+            if task.done():
+                task.result()
+        return [task.result() for task in tasks]
+    finally:
+        cancelled = await _all_ended(tasks, cancel_every_s=_AGAIN_S)
+        for task in tasks:
+            if not task.cancelled():
+                task.exception()  # looked at: one error is enough
+        if cancelled is not None:
+            raise cancelled
+
+
+async def _all_ended(
+    tasks: Iterable[asyncio.Task[Any]], *, cancel_every_s: float | None = None
+) -> asyncio.CancelledError | None:
+    """Wait for the end of tasks, whatever happens to the caller; returns its cancellation if there was one.
+
+    Args:
+        tasks: Which.
+        cancel_every_s: Cancel them, at once and again after so many seconds, in case something swallows that.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    left = set(tasks)
+    due = Deadline(0)
+    while left:
+        if cancel_every_s is not None and not due.left_s:
+            due = Deadline(cancel_every_s)
+            for task in left:
+                task.cancel()
+        try:
+            _, left = await asyncio.wait(left, timeout=None if cancel_every_s is None else due.left_s)
+        except asyncio.CancelledError as error:
+            cancelled = error
+            left = {task for task in left if not task.done()}
+    return cancelled
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine to its end even when the caller is cancelled, which it then is afterwards.
+
+    Args:
+        work: The coroutine; it has deadlines of its own.
+    """
+    task = asyncio.create_task(work)
+    cancelled = await _all_ended([task])
+    if cancelled is not None and not task.cancelled() and task.exception() is None:
+        raise cancelled
+    return task.result()

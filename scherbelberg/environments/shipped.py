@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The files that the package ships: what nodes get, the pins, and the locks with their records."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from attrs import evolve
+
+from scherbelberg.environments.lock import EnvLock, lock_name, read_lock, write_lock, write_records
+from scherbelberg.environments.pins import PINS, Pins, read_pins, script_digest
+from scherbelberg.errors import BadInput
+from scherbelberg.spec.toml import write_toml
+
+_PACKAGE = files("scherbelberg")
+_LOCKS = "env"
+#: Written by nix/package.nix.
+_REVISION = "revision"
+_LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own.
+# 'scherbelberg env check --write' brings the digests up to date.
+"""
+
+
+def shipped_files() -> dict[str, bytes]:
+    """Read all that nodes get, by its path below ``share/``, with slashes."""
+    return dict(_walk(_share(), ""))
+
+
+def tool_version() -> str:
+    """The version of this package."""
+    return version("scherbelberg")
+
+
+def flake_revision() -> str | None:
+    """The revision of the Nix flake that this package was built from, or None if it was none."""
+    written = _PACKAGE / _REVISION
+    return written.read_text(encoding="utf-8").strip() if written.is_file() else None
+
+
+def shipped_pins() -> Pins:
+    """Read the pins.
+
+    Raises:
+        BadInput: They are damaged.
+    """
+    return read_pins((_share() / PINS).read_text(encoding="utf-8"))
+
+
+def shipped_locks() -> dict[str, EnvLock]:
+    """Read all shipped locks, by name.
+
+    Raises:
+        BadInput: One is damaged.
+    """
+    texts = {entry.name: entry.read_text(encoding="utf-8") for entry in (_share() / _LOCKS).iterdir()}
+    names = sorted(name.removesuffix(".lock") for name in texts if name.endswith(".lock"))
+    return {name: _read(name, texts[f"{name}.lock"], texts.get(f"{name}.json")) for name in names}
+
+
+def shipped_lock(profile: str, python_minor: str, platform: str) -> EnvLock | None:
+    """Read a shipped lock, or None if there is none.
+
+    Args:
+        profile: Such as ``main``.
+        python_minor: Such as ``3.13``.
+        platform: Such as ``linux-64``.
+
+    Raises:
+        BadInput: It is damaged.
+    """
+    name = lock_name(profile, python_minor, platform)
+    folder = _share() / _LOCKS
+    if not (folder / f"{name}.lock").is_file():
+        return None
+    text, records = ((folder / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("lock", "json"))
+    return _read(name, text, records)
+
+
+def _read(name: str, text: str, records: str | None) -> EnvLock:
+    return read_lock(text, source=f"The shipped lock {name}", records=records)
+
+
+def _share() -> Traversable:
+    return _PACKAGE / "share"
+
+
+def _walk(folder: Traversable, below: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for entry in folder.iterdir():
+        if entry.name in {"__pycache__", _LOCKS}:
+            continue  # pip compiles every Python file that it installs; of the locks, a node gets its own
+        path = f"{below}{entry.name}"
+        if entry.is_dir():
+            found += _walk(entry, f"{path}/")
+        else:
+            found.append((path, entry.read_bytes()))
+    return found
+
+
+def ship(lock: EnvLock) -> None:
+    """Put a lock and its records among the shipped ones; `pin_anew` follows.
+
+    Args:
+        lock: The lock.
+
+    Raises:
+        BadInput: The package's folder cannot be written, as in most installations.
+    """
+    _write(f"{_LOCKS}/{lock.name}.lock", _LICENCE + write_lock(lock))
+    _write(f"{_LOCKS}/{lock.name}.json", write_records(lock))
+
+
+def pin_anew() -> Pins:
+    """Write the digests of scripts and locks, as they are now, into the pins.
+
+    Raises:
+        BadInput: The package's folder cannot be written.
+    """
+    pins = current_pins()
+    _write(PINS, _LICENCE + _HEAD + write_toml(pins.tables))
+    return pins
+
+
+def current_pins() -> Pins:
+    """The pins as they would have to be: with the digests that scripts and locks have now."""
+    digests = {name: lock.digest for name, lock in shipped_locks().items()}
+    return evolve(shipped_pins(), script=script_digest(shipped_files()), locks=digests)
+
+
+def _write(name: str, text: str) -> None:
+    path = _share() / name
+    if not isinstance(path, Path):
+        raise BadInput(f"{name} is in an archive and cannot be written: work in a clone of the repository.")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+    except OSError as error:
+        raise BadInput(f"{path} cannot be written: {error}.") from None

@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Sorts what a project holds into clusters, by their labels. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from attrs import frozen
+
+from scherbelberg.cloud.resources import Resource, Server
+from scherbelberg.errors import ClusterProtected
+from scherbelberg.planning.plan import LEAST_VALID_S, MANAGED_BY, PROTECTED
+
+
+@frozen(kw_only=True)
+class Holding:
+    """What the cloud holds of one cluster, whole or broken.
+
+    Args:
+        prefix: Its name.
+        uid: Its uid.
+        owner: Who created it.
+        created_s: When, as epoch seconds of the API's clock; 0 if no label says.
+        state: ``ready``, ``creating``, or ``broken`` when its network or its scheduler is gone.
+        deadline_s: When it counts as forgotten, as epoch seconds of the API's clock; None for never.
+        idle_s: Seconds without work after which it does, too; None for never.
+        certified_s: Until when its certificates are valid, as epoch seconds of the API's clock; None if nobody knows.
+        is_protected: Whether nothing of it may be deleted; any resource that says so, or that the cloud itself guards,
+            speaks for all.
+        resources: All of it.
+    """
+
+    prefix: str
+    uid: str
+    owner: str
+    created_s: int
+    state: str
+    deadline_s: int | None
+    idle_s: int | None
+    certified_s: int | None
+    is_protected: bool
+    resources: tuple[Resource, ...]
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """Its machines, by name: the scheduler comes before the workers."""
+        servers = [resource for resource in self.resources if isinstance(resource, Server)]
+        return tuple(sorted(servers, key=lambda server: server.name))
+
+    def private_ip(self, server: Server) -> str | None:
+        """Address of one of its machines in its own network, whichever others that is attached to; None if unknown.
+
+        Args:
+            server: The machine.
+        """
+        networks = [resource for resource in self.resources if resource.kind == "networks"]
+        own = [network for network in networks if _is_own_network(network)]
+        return server.private_ip([network.id for network in own or networks])
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether its making may go on, if this computer has not written down its end.
+
+        The cloud says so, or has said ``ready`` already, or all that is left is what servers need: its undoing was
+        interrupted, too.
+        """
+        return self.state in {"creating", "ready"} or not self.servers
+
+    def age(self, now_s: float) -> str:
+        """Its age in words.
+
+        Args:
+            now_s: The API's clock, epoch seconds.
+        """
+        return words_for(now_s - self.created_s) if self.created_s else "unknown time"
+
+    def is_overdue(self, now_s: float) -> bool:
+        """Whether its deadline has passed.
+
+        Args:
+            now_s: The API's clock, epoch seconds.
+        """
+        return self.deadline_s is not None and now_s >= self.deadline_s
+
+    def described(self, now_s: float) -> str:
+        """Name, owner, age and machines in one phrase.
+
+        Args:
+            now_s: The API's clock, epoch seconds.
+        """
+        count = len(self.servers)
+        machines = "1 machine" if count == 1 else f"{count} machines"
+        guarded = ", protected" if self.is_protected else ""
+        return f"'{self.prefix}' of {self.owner}, {self.age(now_s)} old, {machines}, {self.state}{guarded}"
+
+
+def selector(*, prefix: str | None = None, uid: str | None = None) -> dict[str, str]:
+    """Labels by which our resources are found.
+
+    Args:
+        prefix: Only of clusters of this name; a label is compared whole, so `cluster` never means `cluster2`.
+        uid: Only of this cluster.
+    """
+    wanted = {"managed-by": MANAGED_BY, "prefix": prefix, "uid": uid}
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def holdings(resources: Iterable[Resource]) -> tuple[Holding, ...]:
+    """Group resources by uid and prefix.
+
+    Args:
+        resources: Any; those without our labels are left out.
+    """
+    groups: dict[tuple[str, str], list[Resource]] = {}
+    for resource in resources:
+        labels = resource.labels
+        if labels.get("managed-by") == MANAGED_BY and "uid" in labels and "prefix" in labels:
+            groups.setdefault((labels["uid"], labels["prefix"]), []).append(resource)
+    found = (_holding(uid, tuple(group)) for (uid, _), group in groups.items())
+    return tuple(sorted(found, key=lambda one: (one.prefix, one.created_s)))
+
+
+def require_unprotected(found: Iterable[Resource], now_s: float) -> None:
+    """Refuse to delete what is protected.
+
+    Args:
+        found: What is about to be deleted.
+        now_s: The API's clock, epoch seconds.
+
+    Raises:
+        ClusterProtected: A cluster in it is protected.
+    """
+    for holding in holdings(found):
+        if holding.is_protected:
+            raise _protected(holding, now_s)
+
+
+def _protected(holding: Holding, now_s: float) -> ClusterProtected:
+    which = f"Cluster {holding.described(now_s)}: nothing was deleted"
+    cure = f"'scherbelberg unprotect -p {holding.prefix}'"
+    if any(PROTECTED in resource.labels for resource in holding.resources):
+        return ClusterProtected(f"{which}; {cure} allows it again.")
+    guarded = ", ".join(resource.described for resource in holding.resources if resource.is_guarded)
+    return ClusterProtected(
+        f"{which}, since Hetzner protects {guarded} against deletion; {cure} or Hetzner's console allows it again."
+    )
+
+
+def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
+    first = sorted(group, key=lambda resource: not _is_own_network(resource))
+    labels = first[0].labels  # its network speaks for the others, if it has one
+    created_s = _number(labels.get("created", "")) or 0
+    states = [resource.labels.get("state", "creating") for resource in first if resource.kind == "networks"]
+    roles = {resource.labels.get("role") for resource in group if resource.kind == "servers"}
+    if "ready" in states and "scheduler" not in roles:
+        states = []
+    return Holding(
+        prefix=labels["prefix"],
+        uid=uid,
+        owner=labels.get("owner", "unknown"),
+        created_s=created_s,
+        state=states[0] if states else "broken",
+        deadline_s=_latest_deadline(group),
+        idle_s=_longest_idle(group),
+        # What was made before there was this label has certificates for the least time.
+        certified_s=_number(labels.get("certified", "")) or (created_s + LEAST_VALID_S if created_s else None),
+        is_protected=any(PROTECTED in resource.labels or resource.is_guarded for resource in group),
+        resources=group,
+    )
+
+
+def _is_own_network(resource: Resource) -> bool:
+    """Whether it is a cluster's own network: that has its name, whatever else somebody gave its labels."""
+    return resource.kind == "networks" and resource.name == resource.labels["prefix"]
+
+
+def _latest_deadline(group: tuple[Resource, ...]) -> int | None:
+    """The latest deadline of some resources, since whoever moves it may be interrupted in the middle.
+
+    A label that is missing, is no time, or names one from before the resource was made, says that nobody knows: then
+    there is no deadline at all, since what somebody needs is not deleted by mistake.
+    """
+    found = []
+    for resource in group:
+        deadline, created = (resource.labels.get(key, "") for key in ("deadline", "created"))
+        if not (deadline.isdecimal() and created.isdecimal() and int(deadline) >= int(created)):
+            return None
+        found.append(int(deadline))
+    return max(found)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isdecimal() else None
+
+
+def _longest_idle(group: tuple[Resource, ...]) -> int | None:
+    texts = [resource.labels.get("idle", "") for resource in group]
+    return (max(map(int, texts)) or None) if all(text.isdecimal() for text in texts) else None
+
+
+def words_for(seconds: float) -> str:
+    """A duration for people, in its two largest units.
+
+    Args:
+        seconds: How long.
+    """
+    left = max(0, int(seconds))
+    parts: list[str] = []
+    for name, size in (("d", 86400), ("h", 3600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count or (name == "s" and not parts):
+            parts.append(f"{count} {name}")
+    return " ".join(parts[:2])

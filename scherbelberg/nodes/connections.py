@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""The connections to one cluster's nodes: SSH to each that is asked for, and the tunnels through the scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from scherbelberg.concurrency.loop import at_end, private_loop
+from scherbelberg.errors import NodeNotFound, NodeUnreachable
+from scherbelberg.inventory.reminders import Reminder
+from scherbelberg.nodes.dialing import ways
+from scherbelberg.nodes.ssh import Remote
+from scherbelberg.nodes.tunnel import Tunnel
+from scherbelberg.planning.plan import dashboard_host
+from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.state.manifest import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
+from scherbelberg.state.store import Folder
+
+if TYPE_CHECKING:
+    from scherbelberg.cloud.transport import Transport
+
+
+#: What has connections that stay, and how long the end of the program waits for their end, in seconds.
+_OPEN: set[Links] = set()
+_END_S = 5.0
+
+
+class Links:
+    """Connections to one cluster. Use it on the private loop only.
+
+    It also holds the newest manifest, since host keys are pinned there. Only what a later try could not find out again
+    is written down at once.
+
+    Args:
+        folder: The cluster's folder.
+        manifest: What was last read from it.
+        ssh_key: Our private key, in OpenSSH's format.
+    """
+
+    def __init__(self, folder: Folder, manifest: Manifest, ssh_key: str) -> None:
+        self.manifest = manifest
+        self.folder = folder
+        #: The cloud's API, if it was asked: nodes are no further away than it is.
+        self.api: Transport | None = None
+        self._ssh_key = ssh_key
+        self._remotes: dict[str, Remote] = {}
+        self._tunnels: list[Tunnel] = []
+        self._door: Door | None = None
+        self._opening = asyncio.Lock()
+        self._reminder = Reminder(folder)
+
+    def save(self) -> None:
+        """Write the manifest down."""
+        self.folder.save(self.manifest)
+
+    def node(self, name: str) -> NodeRecord:
+        """What is remembered of a node.
+
+        Raises:
+            NodeNotFound: There is none of this name.
+        """
+        return find_node(self.manifest, name)
+
+    def pin(self, name: str, host_keys: tuple[str, ...]) -> None:
+        """Accept these host keys of a node and no others."""
+        self.manifest = self.manifest.with_node(evolve(self.node(name), host_keys=host_keys))
+
+    def remote(self, name: str) -> Remote:
+        """A node over SSH; connects when it is first used.
+
+        Raises:
+            NodeNotFound: There is none of this name.
+            NodeUnreachable: It has no address yet.
+        """
+        if name not in self._remotes:
+            _OPEN.add(self)
+            self._remotes[name] = self._new_remote(name)
+        return self._remotes[name]
+
+    def _new_remote(self, name: str) -> Remote:
+        record = self.node(name)
+        if not ways(record.public_ip, record.public_ipv6):
+            raise NodeUnreachable(f"Node {name} has no public address yet.", node=name)
+        return Remote(
+            node=name,
+            host=record.public_ip,
+            host_ipv6=record.public_ipv6,
+            port=self.manifest.ssh_port,
+            key=self._ssh_key,
+            host_keys=lambda: self.node(name).host_keys,
+            answered_s=lambda: None if self.api is None else self.api.quickest_s,
+        )
+
+    @asynccontextmanager
+    async def visit(self, name: str) -> AsyncIterator[Remote]:
+        """A node over a connection of its own: what breaks it, such as a deadline, cuts no tunnel and no other visit.
+
+        Raises:
+            NodeNotFound: There is none of this name.
+            NodeUnreachable: It has no address yet.
+        """
+        remote = self._new_remote(name)
+        try:
+            yield remote
+        finally:
+            await remote.close()
+
+    async def door(self) -> Door:
+        """Open the tunnels to scheduler and dashboard; they stay open and keep their ports until `close`.
+
+        Raises:
+            NodeUnreachable: The scheduler has no private address yet.
+        """
+        async with self._opening:  # one door for all who ask at the same time
+            if self._door is None:
+                self._door = await self._open_door()
+            return self._door
+
+    async def _open_door(self) -> Door:
+        self._reminder.begin()
+        scheduler = self.node("scheduler")
+        if scheduler.private_ip is None:
+            raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
+        ports = self.manifest.spec.ports
+        return Door(
+            prefix=self.manifest.identity.prefix,
+            port=await self._tunnel(scheduler.private_ip, ports.scheduler),
+            dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
+            authority=self.folder.path / AUTHORITY,
+            certificate=self.folder.path / CLIENT,
+            key=self.folder.path / CLIENT_KEY,
+        )
+
+    async def _tunnel(self, host: str, port: int) -> int:
+        tunnel = Tunnel(self.remote("scheduler"), host, port)
+        self._tunnels.append(tunnel)
+        return await tunnel.listen()
+
+    async def forget(self, name: str) -> None:
+        """End the connection to a node whose machine is given back; the next one goes to the address of the next."""
+        remote = self._remotes.pop(name, None)
+        if remote is not None:
+            await remote.close()
+
+    async def close(self) -> None:
+        """Close all tunnels and connections."""
+        _OPEN.discard(self)
+        self._reminder.end()
+        if self._door is not None:
+            self._door.shut.set()  # before clients find their connections cut
+            self._door = None
+        tunnels, self._tunnels = self._tunnels, []
+        for tunnel in tunnels:
+            await tunnel.close()
+        remotes, self._remotes = self._remotes, {}
+        for remote in remotes.values():
+            await remote.close()
+
+
+def _close_all() -> None:
+    """At the end of the program, close what nobody has closed: a loop that ends would complain of each connection."""
+
+    async def closed(links: tuple[Links, ...]) -> None:
+        for one in links:
+            with suppress(Exception):
+                await one.close()
+
+    if _OPEN:
+        private_loop().submit(closed(tuple(_OPEN))).wait(_END_S)
+
+
+at_end(_close_all)
+if hasattr(os, "register_at_fork"):
+    # A forked child has no part in its parent's connections.
+    os.register_at_fork(after_in_child=_OPEN.clear)
+
+
+def find_node(manifest: Manifest, name: str) -> NodeRecord:
+    """Find a node by its name.
+
+    Raises:
+        NodeNotFound: There is none of this name.
+    """
+    record = manifest.node(name)
+    if record is None:
+        names = ", ".join(node.name for node in manifest.nodes)
+        raise NodeNotFound(f"Cluster '{manifest.identity.prefix}' has no node '{name}'; it has: {names}.")
+    return record

@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Files that describe an environment."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scherbelberg.environments.environment_file import EnvWish, FileKind, kind_of, left_out, read_wish
+from scherbelberg.errors import BadInput
+
+_WISH = """\
+name: thing
+channels:
+  - conda-forge  # ours
+  - nodefaults
+  - https://packages.example/own
+dependencies:
+  - python=3.13
+  - conda-forge::xarray>=2025
+  - pip
+  - pip:
+      - rioxarray>=0.19  # not in conda-forge
+      - dask-ml[all]; python_version < "3.14"
+prefix: /home/anna/envs/thing
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("# a list\n@EXPLICIT\r\nhttps://a.b/c\r\n", FileKind.EXPLICIT),
+        ("version: 6\nenvironments:\n  default: {}\npackages: []\n", FileKind.PIXI),
+        ("version: 7\nplatforms:\n- name: linux-64\nenvironments:\n  default:\n", FileKind.PIXI),
+        ("# made by conda-lock\nversion: 1\nmetadata:\n  platforms: []\npackage:\n- name: a\n", FileKind.CONDA_LOCK),
+        ("package: []\nmetadata: {}\nversion: 1\n", FileKind.CONDA_LOCK),
+        (_WISH, FileKind.WISH),
+        ("'dependencies':\n- a\n", FileKind.WISH),
+    ],
+)
+def test_kind(text: str, kind: FileKind) -> None:
+    """What a file is, is told by what is in it."""
+    assert kind_of(text, source="it") is kind
+
+
+@pytest.mark.parametrize("text", ["", "[dependencies]\nnumpy = '*'\n", "x: 1\n", "  dependencies: []\n"])
+def test_no_kind(text: str) -> None:
+    """What is none of these is told which there are."""
+    with pytest.raises(BadInput, match=r"^it describes no environment: .* explicit list, pixi\.lock, conda-lock\.yml"):
+        kind_of(text, source="it")
+
+
+def test_wish() -> None:
+    """Channels keep their order, specs and requirements their words."""
+    assert read_wish(_WISH, source="environment.yml") == EnvWish(
+        channels=("conda-forge", "https://packages.example/own"),
+        specs=("python=3.13", "conda-forge::xarray>=2025", "pip"),
+        pip=("rioxarray>=0.19", 'dask-ml[all]; python_version < "3.14"'),
+    )
+
+
+def test_little() -> None:
+    """Channels and dependencies may be missing or empty."""
+    assert read_wish("dependencies:\n", source="it") == EnvWish(channels=(), specs=())
+    assert read_wish("name: x\n", source="it") == EnvWish(channels=(), specs=())
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("a: [\n", r"is no YAML \(line 2\)"),
+        ("- a\n", "is no YAML mapping"),
+        ("!!python/object/apply:print ['x']\n", r"is no YAML \(line 1\)"),
+        ("variables: {A: b}\n", "sets variables"),
+        ("dependancies: [a]\n", "has 'dependancies' in it"),
+        ("channels: conda-forge\n", "has under 'channels' what is no list"),
+        ("channels: [defaults]\n", "wants a channel that cannot be: The channel 'defaults' is Anaconda's own"),
+        ("channels: ['https://repo.anaconda.com/pkgs/main']\n", "wants a channel that cannot be: .* 'https://repo"),
+        ("dependencies: [1]\n", "has '1' under 'dependencies'"),
+        ("dependencies: [a, {npm: [b]}]\n", "has 'npm:' under 'dependencies'"),
+        ("dependencies: [a, {pip: b}]\n", "has under 'pip' what is no list"),
+        ("dependencies: [a, {pip: [-r more.txt]}]\n", "asks for '-r more.txt'"),
+        ("dependencies: [a, {pip: [-e .]}]\n", r"asks for '-e \.'"),
+        ("dependencies: [a, {pip: ['git+https://a.b/c']}]\n", r"asks for 'git\+https://a\.b/c'"),
+    ],
+)
+def test_refused(text: str, reason: str) -> None:
+    """What nodes cannot have is refused, with what stands there."""
+    with pytest.raises(BadInput, match=f"^environment.yml {reason}"):
+        read_wish(text, source="environment.yml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("dependencies: [a]\nname: x\ndependencies: [b]\n", "has 'dependencies' twice, in line 1 and in line 3"),
+        ("dependencies:\n- numpy\n- b\n- numpy>=2\n", r"has numpy twice .* in line 2 \(numpy\) and in line 4"),
+        ("dependencies:\n- numpy=1\n- conda-forge::NumPy=2\n", "has numpy twice .* in line 2 .* and in line 3"),
+        ("dependencies:\n- pip: [a_b==1, A-b==2]\n", "has a-b twice under 'pip', in line 2 .* and in line 2"),
+        ("dependencies:\n- pip: [a]\n- pip: [b]\n", "has pip: twice under 'dependencies', in line 2 and in line 3"),
+        ("dependencies:\n- {pip: [a],\n   pip: [b]}\n", "has 'pip' twice, in line 2 and in line 3"),
+    ],
+)
+def test_contradictions(text: str, words: str) -> None:
+    """What stands twice is refused with both lines, instead of the last one winning."""
+    with pytest.raises(BadInput, match=f"^it {words}"):
+        read_wish(text, source="it")
+
+
+def test_choice_by_marker() -> None:
+    """Markers may choose among several wishes for a package."""
+    text = "dependencies:\n- pip: ['a==1; python_version < \"3.12\"', 'a==2; python_version >= \"3.12\"']\n"
+    assert len(read_wish(text, source="it").pip) == 2
+
+
+@pytest.mark.parametrize("channel", ["main-of-us", "pkgs-main", "https://repo.example/pkgs/main", "robostack", "r-own"])
+def test_channels_of_others(channel: str) -> None:
+    """Channels whose names only look like Anaconda's are taken."""
+    assert read_wish(f"channels: [{channel}]\n", source="it").channels == (channel,)
+
+
+@given(st.text(max_size=80))
+def test_any_text(text: str) -> None:
+    """Whatever stands in a file, it is read or refused."""
+    for read in (read_wish, kind_of, left_out):
+        with contextlib.suppress(BadInput):
+            read(text, source="it")
