@@ -14,7 +14,6 @@ from typing import IO
 from attrs import field, frozen
 
 from scherbelberg.errors import WaitTimeout
-from scherbelberg.settings import environment_with
 
 
 @frozen(kw_only=True)
@@ -37,9 +36,9 @@ async def run_child(
     *,
     what: str,
     within_s: float,
+    environ: Mapping[str, str],
     stdin: bytes = b"",
     folder: Path | None = None,
-    environ: Mapping[str, str] | None = None,
 ) -> Ended:
     """Run a program until it ends; it is killed at the deadline or when this is cancelled.
 
@@ -50,9 +49,9 @@ async def run_child(
         line: The program and its arguments.
         what: What it is for, to be said at the deadline.
         within_s: Deadline in seconds.
+        environ: All of its environment variables.
         stdin: What it reads.
         folder: Where it runs; None for here.
-        environ: All of its environment variables; None for this program's own.
 
     Raises:
         OSError: It cannot be run.
@@ -64,7 +63,7 @@ async def run_child(
         process = subprocess.Popen(  # noqa: ASYNC220 - starting takes no time, and a thread waits
             list(line),
             cwd=folder,
-            env=environment_with({}) if environ is None else dict(environ),
+            env=dict(environ),
             stdin=given,
             stdout=out,
             stderr=err,

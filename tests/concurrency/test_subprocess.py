@@ -26,7 +26,7 @@ async def test_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     given = "ä" * 1000
     line = [sys.executable, "-X", "utf8", "-c", code]
-    ended = await run_child(line, what="it", within_s=30, stdin=given.encode(), folder=tmp_path)
+    ended = await run_child(line, what="it", within_s=30, environ=os.environ, stdin=given.encode(), folder=tmp_path)
     assert (ended.code, ended.out.decode()) == (7, given * 1000)
     assert ended.err.decode().splitlines() == [str(tmp_path), "seen"]
     other = await run_child(line, what="it", within_s=30, environ={"SCHERBELBERG_TEST": "other"})
@@ -37,7 +37,7 @@ async def test_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_no_program(tmp_path: Path) -> None:
     """What is no program is an error of the operating system's."""
     with pytest.raises(FileNotFoundError):
-        await run_child([str(tmp_path / "none")], what="it", within_s=5)
+        await run_child([str(tmp_path / "none")], what="it", within_s=5, environ=os.environ)
 
 
 _SLEEPER = "import pathlib, sys, os, time; pathlib.Path(sys.argv[1]).write_text(str(os.getpid())); time.sleep(60)"
@@ -51,14 +51,15 @@ async def test_deadline(tmp_path: Path) -> None:
     """A program that does not end is killed at the deadline, which is told."""
     line = [sys.executable, "-c", "import time; time.sleep(60)"]
     with pytest.raises(WaitTimeout, match=r"The thing did not happen within 0\.2 s"):
-        await run_child(line, what="The thing", within_s=0.2)
+        await run_child(line, what="The thing", within_s=0.2, environ=os.environ)
     assert not [child for child in psutil.Process().children() if "time.sleep(60)" in " ".join(child.cmdline())]
 
 
 async def test_cancelled(tmp_path: Path) -> None:
     """Whoever is cancelled while waiting leaves no program behind."""
     mark = tmp_path / "pid"
-    running = asyncio.create_task(run_child([sys.executable, "-c", _SLEEPER, str(mark)], what="it", within_s=30))
+    line = [sys.executable, "-c", _SLEEPER, str(mark)]
+    running = asyncio.create_task(run_child(line, what="it", within_s=30, environ=os.environ))
 
     async def started() -> int | None:
         text = mark.read_text(encoding="utf-8") if mark.exists() else ""
