@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.sandbox.words import SandboxSettings
 from scherbelberg.settings import Settings
-from scherbelberg.spec.urls import Access
 
 
 def around(sandbox: SandboxSettings, home: Path) -> Settings:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from scherbelberg.cloud.hetzner import open_api
 from scherbelberg.concurrency.loop import carried, private_loop
 from scherbelberg.environments.interpreter import client_of
 from scherbelberg.environments.versions import Client
@@ -23,13 +24,13 @@ from scherbelberg.events import Listener, ignore
 from scherbelberg.handle import Handle
 from scherbelberg.inventory.ledger import Entry, whole
 from scherbelberg.lifecycle.create import make
-from scherbelberg.lifecycle.destroy import attached, give_back, give_back_all, opened
+from scherbelberg.lifecycle.destroy import give_back, give_back_all
 from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged, extend
 from scherbelberg.lifecycle.order import Agree, unasked
 from scherbelberg.lifecycle.protect import protect
 from scherbelberg.lifecycle.share import export_cluster
 from scherbelberg.matching import matched
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Links, attached
 from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.scheduler.uploads import load_daskclient, send
 from scherbelberg.settings import Settings, around
@@ -314,6 +315,6 @@ async def _new(
     wanted: Modern, making: partial[Coroutine[Any, Any, Links]], settings: Settings, listen: Listener
 ) -> Cluster:
     whole, heard = wanted.whole(settings.network_range), carried(listen)
-    async with opened(settings, whole.timeouts) as hetzner:
+    async with open_api(settings.access, whole.timeouts) as hetzner:
         links = await making(hetzner, settings, whole, heard)
     return Cluster(settings, links, heard)

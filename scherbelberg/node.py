@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import Resource
 from scherbelberg.concurrency.loop import private_loop
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import BootstrapFailed, CloudError, NodeNotFound, NodeUnreachable, WaitTimeout
 from scherbelberg.inventory.clusters import selector
-from scherbelberg.lifecycle.destroy import opened
 from scherbelberg.nodes.command_result import CommandResult
 from scherbelberg.nodes.connections import Links
 from scherbelberg.nodes.log_reading import read_logs
@@ -176,7 +175,7 @@ class Node:
     async def _reboot(self, remote: Remote) -> None:
         timeouts = self._links.manifest.spec.timeouts
         await remote.reach(within_s=timeouts.reach)
-        async with opened(self._settings, timeouts) as hetzner:
+        async with open_api(self._settings.access, timeouts) as hetzner:
             self._links.api = hetzner
             server = await self._server(hetzner)
             await self._demand(remote, f"touch {_STILL_UP}", "It cannot be told when it has rebooted")

@@ -7,19 +7,21 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import re
 import sys
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import platformdirs
 from attrs import Factory, field, frozen
 
-from scherbelberg.contexts import read_context
+from scherbelberg.cloud.access import Access
 from scherbelberg.errors import BadInput, TokenMissing
-from scherbelberg.planning.plan import owner_label
 from scherbelberg.spec.model import DEFAULT_RANGE
-from scherbelberg.spec.text_files import read_text
-from scherbelberg.spec.urls import HETZNER, Access, check_endpoint, check_mirror
+from scherbelberg.spec.text_files import decoded, read_text
+from scherbelberg.spec.urls import HETZNER, check_endpoint, check_mirror
 
 #: Where servers take SSH.
 SSH_PORT = 22
@@ -335,3 +337,85 @@ def _login() -> str:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):  # no name for this user id, as in some containers
         return "unknown"
+
+
+def owner_label(login: str, host: str) -> str:
+    """Write login and host so that a label takes them.
+
+    Args:
+        login: The user's name on this computer.
+        host: This computer's name.
+    """
+    text = f"{login}_at_{host.partition('.')[0]}"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-_.") or "unknown"
+
+
+def read_context(path: Path, *, asked: str | None, is_named: bool) -> tuple[str, str] | None:
+    """Read the token of the context that is asked for, or else of the active one.
+
+    Args:
+        path: The hcloud CLI's configuration.
+        asked: The context that HCLOUD_CONTEXT names, or None.
+        is_named: Whether the user has named this file, so that it should be there.
+
+    Returns:
+        Name and token, or None if nothing is configured and nothing was asked for.
+
+    Raises:
+        BadInput: The configuration cannot be read.
+        TokenMissing: There is no such context, it has no token, or none was chosen.
+    """
+    config = _read_contexts(path)
+    if config is None:
+        if asked is None and not is_named:
+            return None
+        raise _no_contexts(path, asked)
+    active = asked or str(config.get("active_context") or "")
+    tokens = _context_tokens(config, path)
+    if token := tokens.get(active):
+        return active, token
+    if not active and not any(tokens.values()):
+        return None
+    raise _no_token_in(path, active, tokens, named_by="HCLOUD_CONTEXT" if asked else "active_context")
+
+
+def _read_contexts(path: Path) -> dict[str, Any] | None:
+    try:
+        return tomllib.loads(decoded(path.read_bytes()))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise BadInput(f"The hcloud CLI's configuration {path} cannot be read: {error}.") from None
+
+
+def _context_tokens(config: Mapping[str, Any], path: Path) -> dict[str, str]:
+    """Context to token, which is empty where it has none."""
+    contexts = config.get("contexts", [])
+    if not isinstance(contexts, list) or not all(isinstance(context, dict) for context in contexts):
+        raise BadInput(f"The hcloud CLI's configuration {path} has no list of contexts.")
+    return {str(one["name"]): str(one.get("token") or "") for one in contexts if one.get("name")}
+
+
+def _no_contexts(path: Path, asked: str | None) -> TokenMissing:
+    if asked is None:
+        return TokenMissing(
+            f"There is no API token: HCLOUD_CONFIG names {path}, but there is no such file. Name the hcloud CLI's"
+            " configuration, or set HCLOUD_TOKEN."
+        )
+    return TokenMissing(
+        f"There is no API token: HCLOUD_CONTEXT names the hcloud CLI's context '{asked}', but there is no file"
+        f" {path}. Make the context with 'hcloud context create', or set HCLOUD_TOKEN."
+    )
+
+
+def _no_token_in(path: Path, active: str, tokens: Mapping[str, str], *, named_by: str) -> TokenMissing:
+    reason = f"no context of the hcloud CLI is active in {path}"
+    if active:
+        lack = "has no token in" if active in tokens else "is not in"
+        reason = f"{named_by} names the hcloud CLI's context '{active}', which {lack} {path}"
+    usable = ", ".join(f"'{name}'" for name, token in tokens.items() if token)
+    if usable:
+        others = f"contexts with a token: {usable}. Set HCLOUD_CONTEXT to one of them"
+    else:
+        others = "no context there has a token. Make the context with 'hcloud context create'"
+    return TokenMissing(f"There is no API token: {reason}; {others}, or set HCLOUD_TOKEN.")

@@ -22,11 +22,11 @@ from distributed import Client, Security
 from surroundings import settings_for
 
 from scherbelberg import sync
-from scherbelberg.cloud.public_address import resolved
-from scherbelberg.nodes.dialing import has_route
+from scherbelberg.cloud.access import Access
+from scherbelberg.cloud.public_address import has_route, resolved
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.spec.model import ClusterSpec
-from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.spec.urls import HETZNER
 from scherbelberg.state.manifest import AUTHORITY, CLIENT, CLIENT_KEY
 from scherbelberg.state.store import Store
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import requests
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts
-from scherbelberg.spec.urls import Access
 
 #: Deadlines of a few seconds, for tests in which something does not come.
 SHORT = Timeouts(request=5, cloud=5, rent=20, reach=8, bootstrap=60, node_wait=20, join=30, delete=30)

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from catalogues import LABEL
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
-from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.spec.urls import HETZNER
 
 _CONTEXTS = """
 active_context = "work"

@@ -42,7 +42,7 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
         return
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import offered  # noqa: PLC0415
+    from scherbelberg.inventory.listing import offered  # noqa: PLC0415
 
     document = catalog_document(run(offered(settings)), location)
     if as_json:
@@ -55,7 +55,7 @@ def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
     """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
     from scherbelberg.cli.interrupts import run_until_ctrl_c  # noqa: PLC0415 - heavy
     from scherbelberg.cli.watching import changes  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import watched  # noqa: PLC0415
+    from scherbelberg.inventory.listing import watched  # noqa: PLC0415
 
     voice = speaker()  # asked for here: what changes is shown on another thread
     before: list[Json] = []

@@ -113,7 +113,7 @@ def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.planned import plan_document, print_plan  # noqa: PLC0415
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import planned  # noqa: PLC0415
+    from scherbelberg.lifecycle.order import planned  # noqa: PLC0415
 
     document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))
     if as_json:

@@ -51,8 +51,8 @@ def demo(workers: int, time_scale: float) -> None:
 
 def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> None:
     from scherbelberg.cli import story  # noqa: PLC0415
+    from scherbelberg.cloud.access import Access  # noqa: PLC0415
     from scherbelberg.settings import Settings  # noqa: PLC0415
-    from scherbelberg.spec.urls import Access  # noqa: PLC0415
 
     access = Access(endpoint=sandbox.endpoint, token=sandbox.token, token_source="the sandbox")  # noqa: S106
     settings = Settings(
@@ -119,7 +119,7 @@ def _show_counts(counted: Statistics, console: Console) -> None:
 
 def _show_nothing_left(settings: Settings) -> None:
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import overview  # noqa: PLC0415
+    from scherbelberg.inventory.listing import overview  # noqa: PLC0415
 
     left = run(overview(settings))
     if left:

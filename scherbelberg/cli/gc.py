@@ -51,7 +51,7 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     from scherbelberg.cli.documents import outliving_document, outliving_lines  # noqa: PLC0415
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import paid_on  # noqa: PLC0415
+    from scherbelberg.inventory.orphan_records import paid_on  # noqa: PLC0415
     from scherbelberg.lifecycle.gc import sift  # noqa: PLC0415
 
     garbage = run(sift(settings, owner=owner, prefix=prefix))

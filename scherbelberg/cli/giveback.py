@@ -39,7 +39,7 @@ def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import returned  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import own_uids  # noqa: PLC0415
+    from scherbelberg.inventory.listing import own_uids  # noqa: PLC0415
 
     document = returned(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
     _answer(document, as_json=as_json)
@@ -59,7 +59,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.inventory.clusters import require_unprotected  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import overview  # noqa: PLC0415
+    from scherbelberg.inventory.listing import overview  # noqa: PLC0415
 
     found = run(overview(settings, prefix=prefix, is_told=False))
     if not found:

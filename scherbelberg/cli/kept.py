@@ -12,7 +12,7 @@ from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.speaker import speaker
 from scherbelberg.cloud.resources import Resource, Server
 from scherbelberg.errors import BadInput, ClusterExists, ScherbelbergError
-from scherbelberg.lifecycle.destroy import overview, remembered_folder
+from scherbelberg.inventory.listing import overview, remembered_folder
 from scherbelberg.settings import Settings
 
 

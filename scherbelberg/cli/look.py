@@ -23,7 +23,8 @@ def ls(token_file: Path | None, as_json: bool) -> None:
     from scherbelberg.cli.documents import outliving_document, outliving_lines, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import overview, paid_on  # noqa: PLC0415
+    from scherbelberg.inventory.listing import overview  # noqa: PLC0415
+    from scherbelberg.inventory.orphan_records import paid_on  # noqa: PLC0415
 
     found = run(overview(settings))
     left = run(paid_on(settings))

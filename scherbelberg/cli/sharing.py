@@ -39,8 +39,8 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     passphrase = _passphrase(passphrase_file, confirm=True)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.destroy import attached  # noqa: PLC0415
     from scherbelberg.lifecycle.share import export_cluster  # noqa: PLC0415
+    from scherbelberg.nodes.connections import attached  # noqa: PLC0415
 
     async def work() -> str:
         links = await attached(settings, prefix)

@@ -19,12 +19,12 @@ from scherbelberg.cluster import Cluster
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import StateDamaged, StateMissing
 from scherbelberg.events import Phase, Stopwatch, ignore
-from scherbelberg.inventory.billing import noted
+from scherbelberg.inventory.billing import charges, noted
 from scherbelberg.inventory.ledger import entry_document
-from scherbelberg.inventory.listing import Kept
+from scherbelberg.inventory.listing import Kept, find_own, remembered_folder
 from scherbelberg.inventory.orphans import Outliving, write_outliving
 from scherbelberg.inventory.reminders import remind
-from scherbelberg.lifecycle.destroy import charges, find_own, give_back, remembered_folder
+from scherbelberg.lifecycle.destroy import give_back
 from scherbelberg.lifecycle.order import unasked
 from scherbelberg.lifecycle.protect import protect
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings

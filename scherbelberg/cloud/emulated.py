@@ -9,7 +9,7 @@ import http.client
 import json
 from urllib.parse import urlsplit
 
-from scherbelberg.spec.urls import Access
+from scherbelberg.cloud.access import Access
 
 #: Beside the API, and what it says there.
 PATH = "/sandbox"

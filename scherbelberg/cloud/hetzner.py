@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from attrs import frozen
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.offers import read_catalog, read_images, read_price_list
 from scherbelberg.cloud.resources import (
     Catalog,
@@ -23,7 +25,11 @@ from scherbelberg.cloud.resources import (
 )
 from scherbelberg.cloud.transport import Busy, Gone, Passing, Transport
 from scherbelberg.concurrency.waiting import Deadline, pause, together, until
-from scherbelberg.errors import CloudError, NameTaken
+from scherbelberg.errors import (
+    CloudError,
+    NameTaken,
+)
+from scherbelberg.spec.model import Timeouts
 
 #: No project holds as much as this many of them.
 _MOST_PAGES = 400
@@ -361,3 +367,13 @@ def _part(document: object, *names: str) -> Any:
 
 def _written(selector: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in selector.items())
+
+
+@asynccontextmanager
+async def open_api(access: Access, timeouts: Timeouts) -> AsyncIterator[Hetzner]:
+    """The project's API while it is needed."""
+    hetzner = Hetzner(access, request_s=timeouts.request, patience_s=timeouts.cloud)
+    try:
+        yield hetzner
+    finally:
+        hetzner.close()

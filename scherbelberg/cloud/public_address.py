@@ -15,10 +15,9 @@ import socket
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.emulated import is_emulated
 from scherbelberg.errors import WhereaboutsUnknown
-from scherbelberg.nodes.dialing import has_route
-from scherbelberg.spec.urls import Access
 
 #: The word for a range that is not known yet.
 HERE = "here"
@@ -103,3 +102,18 @@ def _unknown(reason: str) -> WhereaboutsUnknown:
     return WhereaboutsUnknown(
         f"This computer's public address is not known: {reason}. Name it yourself as a range, such as 203.0.113.7/32."
     )
+
+
+def has_route(address: str) -> bool:
+    """Whether this computer has a way to an address, which may still lead nowhere. No packet is sent to find out.
+
+    Args:
+        address: IPv4 or IPv6.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, 1))
+    except OSError:
+        return False
+    return True

@@ -25,6 +25,7 @@ import requests
 from attrs import frozen
 from hcloud import APIException, Client
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.answers import Verdict, triage
 from scherbelberg.cloud.foreign import stranger_in
 from scherbelberg.cloud.resources import Json
@@ -39,7 +40,6 @@ from scherbelberg.errors import (
     ScherbelbergError,
     TokenRefused,
 )
-from scherbelberg.spec.urls import Access
 
 _LOG = logging.getLogger(__name__)
 _THREADS = 16

@@ -15,9 +15,10 @@ from pathlib import Path
 from scherbelberg.environments import installed
 from scherbelberg.environments.versions import OPTIONAL, REQUIRED, SCIENCE, Client, Versions
 from scherbelberg.errors import BadInput
-from scherbelberg.scheduler.endpoint import PRELOAD
 from scherbelberg.settings import environment_with
 
+#: What a client loads that is not ours: where a broken connection would break others, it keeps it from doing so.
+PRELOAD = Path(__file__).parents[1] / "share" / "openssl_errors.py"
 _WITHIN_S = 60.0
 _NAMES = [*REQUIRED, *OPTIONAL, *SCIENCE]
 

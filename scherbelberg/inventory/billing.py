@@ -13,14 +13,17 @@ from pathlib import Path
 
 from attrs import asdict
 
-from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import PriceList, Resource, Server
 from scherbelberg.concurrency.processes import is_alive, own_name
-from scherbelberg.errors import StateDamaged
+from scherbelberg.errors import (
+    StateDamaged,
+)
 from scherbelberg.inventory.clusters import holdings
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.ledger import Entry, entry, node_name
 from scherbelberg.settings import Settings
+from scherbelberg.spec.model import Timeouts
 from scherbelberg.state.store import Folder, write_private
 
 #: For the cloud to name its prices, in seconds.
@@ -134,3 +137,13 @@ async def known_prices(hetzner: Hetzner) -> PriceList | None:
             return await hetzner.prices()
     except Exception:  # noqa: BLE001 - no answer, and one that makes no sense, are the same here
         return None
+
+
+async def charges(settings: Settings) -> PriceList | None:
+    """Read what the cloud charges for what exists, or None if it does not tell.
+
+    Args:
+        settings: The surroundings.
+    """
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        return await known_prices(hetzner)

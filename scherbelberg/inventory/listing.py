@@ -1,22 +1,31 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Looks at all that a project holds, and points at what somebody has forgotten."""
+"""Lists what a project holds and offers, finds one's own clusters in it, and points at what somebody has forgotten."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 from attrs import frozen
 
-from scherbelberg.cloud.hetzner import Hetzner
-from scherbelberg.cloud.resources import Resource
+from scherbelberg.cloud.hetzner import Hetzner, open_api
+from scherbelberg.cloud.resources import KINDS, Catalog, Kind, Resource
+from scherbelberg.concurrency.waiting import pause, together
+from scherbelberg.errors import (
+    CloudUnreachable,
+    ClusterNotFound,
+    StateDamaged,
+    StateMissing,
+)
 from scherbelberg.inventory.clusters import Holding, holdings, selector
 from scherbelberg.inventory.deadlines import overdue_line, soon_line, soon_s
 from scherbelberg.inventory.validity import ending_line
-from scherbelberg.lifecycle.deletion import inventory
 from scherbelberg.notices import notice
 from scherbelberg.settings import Settings
+from scherbelberg.spec.model import Timeouts, check_prefix
 from scherbelberg.state.store import Folder, Store
 
 _LOG = logging.getLogger("scherbelberg")
@@ -47,7 +56,7 @@ async def survey(hetzner: Hetzner, settings: Settings, *, untold: str | None = N
         settings: The surroundings.
         untold: Name of clusters of which users are not told, since their time is what is being changed.
     """
-    found = kept(await inventory(hetzner, selector()), settings, now_s=hetzner.now_s)
+    found = kept(await list_resources(hetzner, selector()), settings, now_s=hetzner.now_s)
     others = [one for one in found if one.holding.prefix != untold]
     point_out((one.holding for one in others), hetzner.now_s)
     for one in others:
@@ -96,3 +105,136 @@ def readable_folders(settings: Settings, *, prefix: str | None = None) -> tuple[
     except OSError as error:
         _LOG.warning("The folders of clusters in %s cannot be read: %s", settings.home, error)
         return ()
+
+
+async def list_resources(
+    hetzner: Hetzner, wanted: Mapping[str, str], *, kinds: Iterable[Kind] = KINDS
+) -> tuple[Resource, ...]:
+    """List everything that carries certain labels, servers first.
+
+    Args:
+        hetzner: The project.
+        wanted: The labels.
+        kinds: Of which kinds.
+    """
+    found = await together(*(hetzner.find(kind, wanted) for kind in kinds))
+    return tuple(resource for rows in found for resource in rows)
+
+
+async def overview(settings: Settings, *, prefix: str | None = None, is_told: bool = True) -> tuple[Kept, ...]:
+    """List the clusters that the project holds, whole or broken, whoever made them, and point at what is overdue.
+
+    Args:
+        settings: The surroundings.
+        prefix: Only those of this name.
+        is_told: Whether their own deadlines are pointed at, too, and not only those of others.
+    """
+    if prefix is not None:
+        check_prefix(prefix)
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        found = await survey(hetzner, settings, untold=None if is_told else prefix)
+    return tuple(one for one in found if prefix in {None, one.holding.prefix})
+
+
+async def offered(settings: Settings) -> Catalog:
+    """Read what the cloud offers at present.
+
+    Args:
+        settings: The surroundings.
+    """
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        return await hetzner.catalog()
+
+
+async def watched(
+    settings: Settings,
+    show: Callable[[Catalog], None],
+    *,
+    lost: Callable[[str], None],
+    every_s: float = 60.0,
+) -> None:
+    """Read what the cloud offers again and again, until it is cancelled; that it cannot be asked now ends nothing.
+
+    Args:
+        settings: The surroundings.
+        show: Is given each, on another thread.
+        lost: Is told, as often as that happens, that the cloud does not answer.
+        every_s: Seconds between two looks.
+    """
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        while True:
+            try:
+                found = await hetzner.catalog()
+            except CloudUnreachable as error:
+                lost(error.message)
+            else:
+                await asyncio.to_thread(show, found)
+            await pause(every_s)
+
+
+async def find_own(settings: Settings, prefix: str) -> Kept:
+    """Find the cluster of a name whose keys are on this computer.
+
+    Args:
+        settings: The surroundings.
+        prefix: Its name.
+
+    Raises:
+        ClusterNotFound: The cloud holds none of this name.
+        StateMissing: It does, but its keys are elsewhere.
+    """
+    found = await overview(settings, prefix=prefix)
+    own = [kept for kept in found if kept.folder is not None]
+    if own:  # of what was left of an earlier one, nothing can be used
+        return min(own, key=lambda kept: kept.holding.state != "ready")
+    if not found:
+        raise _not_found(settings, prefix)
+    raise StateMissing(
+        f"There is a cluster {found[0].holding.described(found[0].now_s)}, but its keys are not on this computer;"
+        f" 'scherbelberg nuke -p {prefix}' deletes it all the same."
+    )
+
+
+async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
+    """List the uids of a name that were drawn on this computer, of damaged folders and half-made clusters too.
+
+    Args:
+        settings: The surroundings.
+        prefix: The name.
+
+    Raises:
+        ClusterNotFound: Neither the cloud nor this computer knows one.
+        StateMissing: The cloud holds one, but it was not made on this computer.
+    """
+    uids = tuple(folder.uid for folder in readable_folders(settings, prefix=prefix))
+    return uids or ((await find_own(settings, prefix)).holding.uid,)
+
+
+def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:
+    """Find the folder of a name on this computer without asking the cloud; the newest of those that can be read.
+
+    Args:
+        home: Folder for what is kept on this computer.
+        endpoint: URL of the API.
+        prefix: The name.
+
+    Raises:
+        StateDamaged: There are some, and none can be read.
+    """
+    ages: dict[Folder, int] = {}
+    damage: StateDamaged | None = None
+    for folder in Store(home).folders(prefix=prefix, endpoint=endpoint):
+        try:
+            ages[folder] = folder.read().identity.created_s
+        except StateDamaged as error:
+            damage = error
+    if damage is not None and not ages:
+        raise damage
+    return max(ages, key=ages.__getitem__, default=None)
+
+
+def _not_found(settings: Settings, prefix: str) -> ClusterNotFound:
+    return ClusterNotFound(
+        f"There is no cluster '{prefix}' in this project of {settings.access.place};"
+        " 'scherbelberg ls' lists those that exist."
+    )

@@ -11,10 +11,12 @@ from collections.abc import Callable, Collection, Iterable
 
 from attrs import frozen
 
-from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import Resource, Server
 from scherbelberg.concurrency.waiting import together
-from scherbelberg.errors import LeftOver
+from scherbelberg.errors import (
+    LeftOver,
+)
 from scherbelberg.inventory.billing import known_prices
 from scherbelberg.inventory.clusters import selector
 from scherbelberg.inventory.listing import readable_folders
@@ -30,6 +32,7 @@ from scherbelberg.inventory.orphans import (
     write_outliving,
 )
 from scherbelberg.settings import Settings
+from scherbelberg.spec.model import Timeouts
 from scherbelberg.state.store import Folder, write_private
 
 #: For the cloud to list what may stay, in seconds: servers that cost more wait to be deleted.
@@ -167,3 +170,14 @@ async def _list(hetzner: Hetzner, name: str) -> list[dict[str, object]] | None:
             return [dict(row) for row in await hetzner.rows(name, params)]
     except Exception:  # noqa: BLE001 - whatever keeps the cloud from telling: what costs more waits to be deleted
         return None
+
+
+async def paid_on(settings: Settings, *, prefix: str | None = None) -> tuple[Remembered, ...]:
+    """List what has outlived clusters of this computer and is still paid for.
+
+    Args:
+        settings: The surroundings.
+        prefix: Only of clusters of this name.
+    """
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        return await still_paid_for(hetzner, settings, prefix=prefix)

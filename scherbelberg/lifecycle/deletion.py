@@ -14,6 +14,7 @@ from scherbelberg.concurrency.waiting import Deadline, finish, limited, pause, t
 from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, TokenRefused, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.inventory.clusters import selector
+from scherbelberg.inventory.listing import list_resources
 from scherbelberg.inventory.unlabelled import is_ours, selected, sentence
 from scherbelberg.planning.plan import Identity
 from scherbelberg.spec.model import Timeouts
@@ -37,20 +38,6 @@ Proof = Callable[[], Awaitable[str]]
 Note = Callable[[tuple[Resource, ...]], None]
 #: What servers use.
 _SHARED = tuple(kind for kind in KINDS if kind != "servers")
-
-
-async def inventory(
-    hetzner: Hetzner, wanted: Mapping[str, str], *, kinds: Iterable[Kind] = KINDS
-) -> tuple[Resource, ...]:
-    """List everything that carries certain labels, servers first.
-
-    Args:
-        hetzner: The project.
-        wanted: The labels.
-        kinds: Of which kinds.
-    """
-    found = await together(*(hetzner.find(kind, wanted) for kind in kinds))
-    return tuple(resource for rows in found for resource in rows)
 
 
 def whatever(_found: tuple[Resource, ...], _now_s: float) -> None:
@@ -167,7 +154,7 @@ async def delete_servers(
     Raises:
         LeftOver: One is still there, at the deadline or because the cloud refuses to delete it.
     """
-    found = await inventory(hetzner, wanted, kinds=("servers",))
+    found = await list_resources(hetzner, wanted, kinds=("servers",))
     await before(found)
     deletion = _Deletion(hetzner, wanted, found, unsure=False)
 
@@ -320,7 +307,7 @@ class _Deletion:
         if self.is_unsure:
             await self._list()
         elif not servers:
-            self.left = await inventory(self._hetzner, self._wanted, kinds=_SHARED)
+            self.left = await list_resources(self._hetzner, self._wanted, kinds=_SHARED)
             self.count = len(self.left)
         else:
             count = await self._hetzner.count("servers", self._wanted)

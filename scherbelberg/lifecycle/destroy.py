@@ -1,226 +1,32 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the project holds and this computer remembers: list it, find one's own, give it back; on the private loop."""
+"""Gives clusters back: deletes them by uid, proves that nothing is left, forgets them, notes what they have cost."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
-from scherbelberg.cloud.hetzner import Hetzner
-from scherbelberg.cloud.resources import Catalog, PriceList, Resource
-from scherbelberg.concurrency.waiting import finish, pause
-from scherbelberg.environments.fit import Environment
-from scherbelberg.environments.versions import Client
+from scherbelberg.cloud.hetzner import Hetzner, open_api
+from scherbelberg.cloud.resources import Resource
+from scherbelberg.concurrency.waiting import finish
 from scherbelberg.errors import (
-    CloudUnreachable,
-    ClusterBroken,
     ClusterNotFound,
     LeftOver,
     ScherbelbergError,
     StateDamaged,
-    StateMissing,
 )
 from scherbelberg.events import Listener
-from scherbelberg.inventory.billing import Leaving, billed, known_prices, leave, noted
+from scherbelberg.inventory.billing import Leaving, billed, leave, noted
 from scherbelberg.inventory.clusters import require_unprotected, selector
 from scherbelberg.inventory.ledger import Entry
-from scherbelberg.inventory.listing import Kept, readable_folders, survey
-from scherbelberg.inventory.orphan_records import Forget, Remaining, Remembered, still_paid_for
-from scherbelberg.lifecycle.deletion import Check, delete_all, inventory, require_no_unlabelled, unproven
-from scherbelberg.lifecycle.order import preview
-from scherbelberg.nodes.connections import Links
-from scherbelberg.planning.plan import ClusterPlan
+from scherbelberg.inventory.listing import list_resources, overview, readable_folders
+from scherbelberg.inventory.orphan_records import Forget, Remaining
+from scherbelberg.lifecycle.deletion import Check, delete_all, require_no_unlabelled, unproven
 from scherbelberg.settings import Settings
-from scherbelberg.spec.model import ClusterSpec, Timeouts, check_prefix
-from scherbelberg.state.store import Folder, Store
-
-
-@asynccontextmanager
-async def opened(settings: Settings, timeouts: Timeouts) -> AsyncIterator[Hetzner]:
-    """The project's API while it is needed."""
-    hetzner = Hetzner(settings.access, request_s=timeouts.request, patience_s=timeouts.cloud)
-    try:
-        yield hetzner
-    finally:
-        hetzner.close()
-
-
-async def overview(settings: Settings, *, prefix: str | None = None, is_told: bool = True) -> tuple[Kept, ...]:
-    """List the clusters that the project holds, whole or broken, whoever made them, and point at what is overdue.
-
-    Args:
-        settings: The surroundings.
-        prefix: Only those of this name.
-        is_told: Whether their own deadlines are pointed at, too, and not only those of others.
-    """
-    if prefix is not None:
-        check_prefix(prefix)
-    async with opened(settings, Timeouts()) as hetzner:
-        found = await survey(hetzner, settings, untold=None if is_told else prefix)
-    return tuple(one for one in found if prefix in {None, one.holding.prefix})
-
-
-async def paid_on(settings: Settings, *, prefix: str | None = None) -> tuple[Remembered, ...]:
-    """List what has outlived clusters of this computer and is still paid for.
-
-    Args:
-        settings: The surroundings.
-        prefix: Only of clusters of this name.
-    """
-    async with opened(settings, Timeouts()) as hetzner:
-        return await still_paid_for(hetzner, settings, prefix=prefix)
-
-
-async def charges(settings: Settings) -> PriceList | None:
-    """Read what the cloud charges for what exists, or None if it does not tell.
-
-    Args:
-        settings: The surroundings.
-    """
-    async with opened(settings, Timeouts()) as hetzner:
-        return await known_prices(hetzner)
-
-
-async def offered(settings: Settings) -> Catalog:
-    """Read what the cloud offers at present.
-
-    Args:
-        settings: The surroundings.
-    """
-    async with opened(settings, Timeouts()) as hetzner:
-        return await hetzner.catalog()
-
-
-async def watched(
-    settings: Settings,
-    show: Callable[[Catalog], None],
-    *,
-    lost: Callable[[str], None],
-    every_s: float = 60.0,
-) -> None:
-    """Read what the cloud offers again and again, until it is cancelled; that it cannot be asked now ends nothing.
-
-    Args:
-        settings: The surroundings.
-        show: Is given each, on another thread.
-        lost: Is told, as often as that happens, that the cloud does not answer.
-        every_s: Seconds between two looks.
-    """
-    async with opened(settings, Timeouts()) as hetzner:
-        while True:
-            try:
-                found = await hetzner.catalog()
-            except CloudUnreachable as error:
-                lost(error.message)
-            else:
-                await asyncio.to_thread(show, found)
-            await pause(every_s)
-
-
-async def planned(settings: Settings, spec: ClusterSpec, client: Client) -> tuple[ClusterPlan, Environment]:
-    """Decide what would be made.
-
-    Args:
-        settings: The surroundings.
-        spec: What the user wants.
-        client: With what it would be used.
-
-    Raises:
-        BadInput: It cannot be made.
-        EnvironmentUnavailable: Its nodes cannot have the client's versions.
-        VersionMismatch: They would have others.
-    """
-    async with opened(settings, spec.timeouts) as hetzner:
-        return await preview(hetzner, settings, spec, client)
-
-
-async def find_own(settings: Settings, prefix: str) -> Kept:
-    """Find the cluster of a name whose keys are on this computer.
-
-    Args:
-        settings: The surroundings.
-        prefix: Its name.
-
-    Raises:
-        ClusterNotFound: The cloud holds none of this name.
-        StateMissing: It does, but its keys are elsewhere.
-    """
-    found = await overview(settings, prefix=prefix)
-    own = [kept for kept in found if kept.folder is not None]
-    if own:  # of what was left of an earlier one, nothing can be used
-        return min(own, key=lambda kept: kept.holding.state != "ready")
-    if not found:
-        raise _not_found(settings, prefix)
-    raise StateMissing(
-        f"There is a cluster {found[0].holding.described(found[0].now_s)}, but its keys are not on this computer;"
-        f" 'scherbelberg nuke -p {prefix}' deletes it all the same."
-    )
-
-
-async def attached(settings: Settings, prefix: str) -> Links:
-    """Attach to a cluster that was made on this computer.
-
-    Args:
-        settings: The surroundings.
-        prefix: Its name.
-
-    Raises:
-        ClusterNotFound: There is none of this name.
-        ClusterBroken: It is half made.
-        StateMissing: Its keys are not on this computer.
-        StateDamaged: Its folder on this computer cannot be read.
-    """
-    kept = await find_own(settings, prefix)
-    if kept.holding.state != "ready":
-        raise ClusterBroken(
-            f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
-            f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
-        )
-    if kept.folder is None:
-        raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
-    return Links(kept.folder, kept.folder.read(), kept.folder.keyring().ssh.private)
-
-
-async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
-    """List the uids of a name that were drawn on this computer, of damaged folders and half-made clusters too.
-
-    Args:
-        settings: The surroundings.
-        prefix: The name.
-
-    Raises:
-        ClusterNotFound: Neither the cloud nor this computer knows one.
-        StateMissing: The cloud holds one, but it was not made on this computer.
-    """
-    uids = tuple(folder.uid for folder in readable_folders(settings, prefix=prefix))
-    return uids or ((await find_own(settings, prefix)).holding.uid,)
-
-
-def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:
-    """Find the folder of a name on this computer without asking the cloud; the newest of those that can be read.
-
-    Args:
-        home: Folder for what is kept on this computer.
-        endpoint: URL of the API.
-        prefix: The name.
-
-    Raises:
-        StateDamaged: There are some, and none can be read.
-    """
-    ages: dict[Folder, int] = {}
-    damage: StateDamaged | None = None
-    for folder in Store(home).folders(prefix=prefix, endpoint=endpoint):
-        try:
-            ages[folder] = folder.read().identity.created_s
-        except StateDamaged as error:
-            damage = error
-    if damage is not None and not ages:
-        raise damage
-    return max(ages, key=ages.__getitem__, default=None)
+from scherbelberg.spec.model import Timeouts
+from scherbelberg.state.store import Folder
 
 
 async def give_back(
@@ -254,9 +60,9 @@ async def give_back(
     """
     failures: list[ScherbelbergError] = []
     entries = noted(settings, uids)
-    async with opened(settings, timeouts) as hetzner:
+    async with open_api(settings.access, timeouts) as hetzner:
         if len(uids) > 1:  # a single one is looked at right before its deletion anyway
-            found = await inventory(hetzner, selector(prefix=prefix))
+            found = await list_resources(hetzner, selector(prefix=prefix))
             check(tuple(resource for resource in found if resource.labels.get("uid") in uids), hetzner.now_s)
         for uid in uids:
             own = tuple(folder for folder in readable_folders(settings, prefix=prefix) if folder.uid == uid)
@@ -347,10 +153,3 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
         raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
     uids = tuple(kept.holding.uid for kept in found)
     await give_back(settings, prefix, uids, listener=listener, timeouts=Timeouts())
-
-
-def _not_found(settings: Settings, prefix: str) -> ClusterNotFound:
-    return ClusterNotFound(
-        f"There is no cluster '{prefix}' in this project of {settings.access.place};"
-        " 'scherbelberg ls' lists those that exist."
-    )

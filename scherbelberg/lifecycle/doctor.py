@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.emulated import is_emulated
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.transport import Passing
@@ -31,11 +32,9 @@ from scherbelberg.errors import (
     TokenRefused,
 )
 from scherbelberg.inventory.clusters import Holding, holdings, selector
-from scherbelberg.inventory.listing import point_out
+from scherbelberg.inventory.listing import list_resources, point_out, remembered_folder
 from scherbelberg.inventory.orphan_records import read, still_paid_for
 from scherbelberg.inventory.validity import ending_line
-from scherbelberg.lifecycle.deletion import inventory
-from scherbelberg.lifecycle.destroy import remembered_folder
 from scherbelberg.lifecycle.diagnosis import (
     ApiFacts,
     Check,
@@ -63,7 +62,6 @@ from scherbelberg.nodes.connections import Links
 from scherbelberg.scheduler.proof import rehearse
 from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
 from scherbelberg.share import openssl_errors
-from scherbelberg.spec.urls import Access
 from scherbelberg.state.store import Folder, Store
 
 _REQUEST_S = 8.0
@@ -250,7 +248,7 @@ async def _ask(access: Access) -> _Found:
             if facts.read_error is not None:
                 return _Found(facts=facts)
             facts = evolve(facts, write_error=await _error_of(hetzner, "PUT", _NOTHING))
-            held = holdings(await inventory(hetzner, selector()))
+            held = holdings(await list_resources(hetzner, selector()))
             point_out(held, hetzner.now_s)
             baked = await _baked_in(hetzner) if access.is_sandbox else None
             return _Found(facts=facts, held=held, now_s=hetzner.now_s, baked=baked)

@@ -10,11 +10,11 @@ from typing import Final
 
 from attrs import evolve
 
+from scherbelberg.cloud.hetzner import open_api
 from scherbelberg.errors import BadInput, ClusterBroken, ClusterNotFound, StateDamaged
 from scherbelberg.inventory.clusters import Holding, words_for
-from scherbelberg.inventory.listing import Kept
+from scherbelberg.inventory.listing import Kept, overview
 from scherbelberg.inventory.validity import check_deadline
-from scherbelberg.lifecycle.destroy import opened, overview
 from scherbelberg.planning.plan import time_label
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ClusterSpec, Timeouts
@@ -100,7 +100,7 @@ async def extend(
         if not may_shorten:
             _require_later(deadline_s, found)
         new, labels["deadline"] = evolve(new, deadline_s=deadline_s), time_label(deadline_s)
-    async with opened(settings, Timeouts()) as hetzner:
+    async with open_api(settings.access, Timeouts()) as hetzner:
         await hetzner.change_labels(holding.resources, labels)
     remember(found, new)
     return evolve(found, holding=new)

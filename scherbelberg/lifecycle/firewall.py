@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from attrs import evolve
 
+from scherbelberg.cloud.hetzner import open_api
 from scherbelberg.cloud.resources import Firewall, Resource
 from scherbelberg.errors import BadInput, ClusterBroken, StateMissing
 from scherbelberg.inventory.clusters import selector
-from scherbelberg.lifecycle.destroy import find_own, opened
+from scherbelberg.inventory.listing import find_own
 from scherbelberg.planning.plan import firewall_rules
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ClusterSpec, Timeouts
@@ -40,7 +41,7 @@ async def let_in(
     if kept.folder is None:
         raise StateMissing(f"The keys of cluster '{prefix}' are not on this computer.")
     manifest = kept.folder.read()
-    async with opened(settings, Timeouts()) as hetzner:
+    async with open_api(settings.access, Timeouts()) as hetzner:
         found = await hetzner.find("firewalls", selector(prefix=prefix, uid=kept.holding.uid))
         if not found:
             raise ClusterBroken(f"The firewall of cluster '{prefix}' is gone.")

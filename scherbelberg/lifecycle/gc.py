@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from scherbelberg.cloud.hetzner import open_api
 from scherbelberg.cloud.resources import Resource
 from scherbelberg.concurrency.waiting import together
 from scherbelberg.errors import CloudError, ScherbelbergError
@@ -15,9 +16,8 @@ from scherbelberg.events import Listener
 from scherbelberg.inventory.clusters import holdings, selector
 from scherbelberg.inventory.deadlines import Verdict, judge, strays
 from scherbelberg.inventory.ledger import Entry
-from scherbelberg.inventory.listing import Kept, kept
-from scherbelberg.lifecycle.deletion import inventory
-from scherbelberg.lifecycle.destroy import give_back, opened
+from scherbelberg.inventory.listing import Kept, kept, list_resources
+from scherbelberg.lifecycle.destroy import give_back
 from scherbelberg.lifecycle.idle import quiet_s
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts, check_prefix
@@ -71,8 +71,8 @@ async def sift(settings: Settings, *, owner: str | None = None, prefix: str | No
     """
     if prefix is not None:
         check_prefix(prefix)
-    async with opened(settings, Timeouts()) as hetzner:
-        found = await inventory(hetzner, selector())
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        found = await list_resources(hetzner, selector())
         if not hetzner.tells_time:
             raise CloudError(
                 f"{hetzner.access.place} does not tell the time, so nobody knows which deadlines have passed: nothing"

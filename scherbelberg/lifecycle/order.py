@@ -13,7 +13,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import Catalog
 from scherbelberg.environments.choose import architectures_for, choose, is_plain
 from scherbelberg.environments.fit import Environment, check_unchanged
@@ -452,3 +452,20 @@ def _began_otherwise(manifest: Manifest) -> ClusterExists:
         f"The making of cluster '{prefix}' was interrupted and began with other versions than this client has:"
         f" give it back with 'scherbelberg destroy -p {prefix}'."
     )
+
+
+async def planned(settings: Settings, spec: ClusterSpec, client: Client) -> tuple[ClusterPlan, Environment]:
+    """Decide what would be made.
+
+    Args:
+        settings: The surroundings.
+        spec: What the user wants.
+        client: With what it would be used.
+
+    Raises:
+        BadInput: It cannot be made.
+        EnvironmentUnavailable: Its nodes cannot have the client's versions.
+        VersionMismatch: They would have others.
+    """
+    async with open_api(settings.access, spec.timeouts) as hetzner:
+        return await preview(hetzner, settings, spec, client)

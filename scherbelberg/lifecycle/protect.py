@@ -8,11 +8,10 @@ from collections.abc import Iterable, Mapping
 
 from attrs import evolve
 
-from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import Resource
 from scherbelberg.concurrency.waiting import together
 from scherbelberg.inventory.clusters import Holding
-from scherbelberg.lifecycle.destroy import opened
 from scherbelberg.lifecycle.extend import find_one, remember
 from scherbelberg.planning.plan import PROTECTED
 from scherbelberg.settings import Settings
@@ -40,7 +39,7 @@ async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
     """
     found = await find_one(settings, prefix)
     holding = found.holding
-    async with opened(settings, Timeouts()) as hetzner:
+    async with open_api(settings.access, Timeouts()) as hetzner:
         # A single label speaks for the whole cluster: interrupted in the middle, it is protected.
         if wanted:
             await _label(hetzner, holding.resources, {PROTECTED: "yes"})

@@ -14,8 +14,9 @@ from scherbelberg.cloud.resources import Json, Kind, Resource
 from scherbelberg.errors import BootstrapHopeless, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.inventory.clusters import Holding, selector
+from scherbelberg.inventory.listing import list_resources
 from scherbelberg.lifecycle.capacity import Queue
-from scherbelberg.lifecycle.deletion import Before, Note, delete_servers, inventory
+from scherbelberg.lifecycle.deletion import Before, Note, delete_servers
 from scherbelberg.nodes.connections import Links
 from scherbelberg.nodes.payload import user_data
 from scherbelberg.planning.attempts import Attempts
@@ -81,7 +82,7 @@ class Renting:
         # The cloud's clock is right: it has answered just now.
         if identity.deadline_s is None or ttl_s is None or self._hetzner.now_s < identity.deadline_s:
             return identity
-        found = await inventory(self._hetzner, selector(prefix=identity.prefix, uid=identity.uid))
+        found = await list_resources(self._hetzner, selector(prefix=identity.prefix, uid=identity.uid))
         identity = evolve(identity, deadline_s=int(self._hetzner.now_s) + ttl_s)
         await self._set_deadline(found, identity.deadline_s)
         return identity

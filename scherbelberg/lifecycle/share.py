@@ -18,7 +18,7 @@ from typing import Any
 from scherbelberg.concurrency.waiting import together
 from scherbelberg.environments.lock import EnvLock, read_lock, write_lock, write_records
 from scherbelberg.errors import BadInput, BootstrapFailed, ClusterExists, ScherbelbergError, StateDamaged
-from scherbelberg.lifecycle.destroy import find_own
+from scherbelberg.inventory.listing import find_own
 from scherbelberg.nodes.connections import Links
 from scherbelberg.settings import Settings, home_folder
 from scherbelberg.spec.model import check_prefix

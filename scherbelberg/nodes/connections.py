@@ -13,13 +13,20 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from scherbelberg.concurrency.loop import at_end, private_loop
-from scherbelberg.errors import NodeNotFound, NodeUnreachable
+from scherbelberg.errors import (
+    ClusterBroken,
+    NodeNotFound,
+    NodeUnreachable,
+    StateMissing,
+)
+from scherbelberg.inventory.listing import find_own
 from scherbelberg.inventory.reminders import Reminder
 from scherbelberg.nodes.dialing import ways
 from scherbelberg.nodes.ssh import Remote
 from scherbelberg.nodes.tunnel import Tunnel
 from scherbelberg.planning.plan import dashboard_host
 from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.settings import Settings
 from scherbelberg.state.manifest import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
 from scherbelberg.state.store import Folder
 
@@ -177,6 +184,8 @@ def _close_all() -> None:
 
 
 at_end(_close_all)
+
+
 if hasattr(os, "register_at_fork"):
     # A forked child has no part in its parent's connections.
     os.register_at_fork(after_in_child=_OPEN.clear)
@@ -193,3 +202,27 @@ def find_node(manifest: Manifest, name: str) -> NodeRecord:
         names = ", ".join(node.name for node in manifest.nodes)
         raise NodeNotFound(f"Cluster '{manifest.identity.prefix}' has no node '{name}'; it has: {names}.")
     return record
+
+
+async def attached(settings: Settings, prefix: str) -> Links:
+    """Attach to a cluster that was made on this computer.
+
+    Args:
+        settings: The surroundings.
+        prefix: Its name.
+
+    Raises:
+        ClusterNotFound: There is none of this name.
+        ClusterBroken: It is half made.
+        StateMissing: Its keys are not on this computer.
+        StateDamaged: Its folder on this computer cannot be read.
+    """
+    kept = await find_own(settings, prefix)
+    if kept.holding.state != "ready":
+        raise ClusterBroken(
+            f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
+            f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
+        )
+    if kept.folder is None:
+        raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
+    return Links(kept.folder, kept.folder.read(), kept.folder.keyring().ssh.private)

@@ -9,24 +9,11 @@ import ipaddress
 import socket
 from collections.abc import Callable
 
+from scherbelberg.cloud.public_address import has_route
 from scherbelberg.concurrency.waiting import Deadline
 
 #: How long IPv4 is ahead of IPv6 where both could lead there, in seconds; who answers first is talked to.
 _LEAD_S = 0.5
-
-
-def has_route(address: str) -> bool:
-    """Whether this computer has a way to an address, which may still lead nowhere. No packet is sent to find out.
-
-    Args:
-        address: IPv4 or IPv6.
-    """
-    try:
-        with socket.socket(_family(address), socket.SOCK_DGRAM) as probe:
-            probe.connect((address, 1))
-    except OSError:
-        return False
-    return True
 
 
 def ways(ipv4: str | None, ipv6: str | None, *, is_routed: Callable[[str], bool] = has_route) -> tuple[str, ...]:

@@ -8,10 +8,7 @@ shuts out an address from which too many connections come that end before a logi
 
 from __future__ import annotations
 
-import errno
 from enum import Enum
-
-from scherbelberg.errors import ScherbelbergError
 
 
 class Failure(Enum):
@@ -26,8 +23,6 @@ class Failure(Enum):
     NOT_LET_IN = "our key is not let in"
 
 
-#: What says that this computer has nothing left for a connection, whoever is at its other end.
-_NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 #: The kernel asks for a connection again after 1, 3, 7 and 15 s only: a new one comes through sooner.
 _CONNECT_S = 1.5
 #: Where the line is slow, an answer needs its time; so it is given where nothing is known of it.
@@ -67,32 +62,6 @@ def failure_of(error: OSError, *, is_connected: bool) -> Failure:
     if isinstance(error, ConnectionRefusedError):
         return Failure.REFUSED
     return Failure.CUT if isinstance(error, ConnectionError) else Failure.UNREACHABLE
-
-
-def is_our_own(error: BaseException | None) -> bool:
-    """Whether it was this computer that had nothing left for another connection, whoever is at its other end.
-
-    Args:
-        error: How it failed; what caused it counts, too.
-    """
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NOTHING_LEFT:
-            return True
-        error = error.__cause__
-    return False
-
-
-def nothing_left(error: BaseException) -> ScherbelbergError:
-    """The error that says so.
-
-    Args:
-        error: How a connection failed.
-    """
-    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return ScherbelbergError(
-        f"This computer cannot open another connection: {reason}. Close programs here, or allow this one more open"
-        " files."
-    )
 
 
 def is_held_against_us(failure: Failure) -> bool:

@@ -20,20 +20,13 @@ from pathlib import Path
 
 import asyncssh
 
+from scherbelberg.concurrency.exhaustion import is_our_own, nothing_left
 from scherbelberg.concurrency.suspend import CLOCK
 from scherbelberg.concurrency.waiting import Deadline, limited, pause, together, until
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.nodes.command_result import CommandResult
 from scherbelberg.nodes.dialing import dial, ways
-from scherbelberg.nodes.reachability import (
-    Failure,
-    connect_within_s,
-    failure_of,
-    is_held_against_us,
-    is_our_own,
-    nothing_left,
-    pause_s,
-)
+from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s
 
 _KEEPALIVE_S = 15
 _KEEPALIVES = 4

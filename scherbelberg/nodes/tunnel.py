@@ -9,9 +9,9 @@ import contextlib
 import socket
 from typing import Any
 
+from scherbelberg.concurrency.exhaustion import nothing_left
 from scherbelberg.concurrency.waiting import pause
 from scherbelberg.errors import ScherbelbergError
-from scherbelberg.nodes.reachability import nothing_left
 from scherbelberg.nodes.ssh import Remote
 
 _CHUNK = 2**18

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
@@ -150,17 +149,6 @@ class ClusterPlan:
     def node(self, server_name: str) -> NodePlan | None:
         """The node that the cloud knows by a name, or None."""
         return next((node for node in self.nodes if node.server_name == server_name), None)
-
-
-def owner_label(login: str, host: str) -> str:
-    """Write login and host so that a label takes them.
-
-    Args:
-        login: The user's name on this computer.
-        host: This computer's name.
-    """
-    text = f"{login}_at_{host.partition('.')[0]}"
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-_.") or "unknown"
 
 
 def make_identity(spec: ClusterSpec, *, uid: str, owner: str, now_s: float) -> Identity:

@@ -19,12 +19,12 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
+from scherbelberg.concurrency.exhaustion import is_our_own, nothing_left
 from scherbelberg.concurrency.waiting import Deadline, limited, pause, until
 from scherbelberg.environments.fit import Environment
 from scherbelberg.environments.versions import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, StateDamaged, VersionMismatch, WaitTimeout
 from scherbelberg.events import Listener, ignore
-from scherbelberg.nodes.reachability import is_our_own, nothing_left
 from scherbelberg.scheduler.disks import TOPIC, disk_event
 from scherbelberg.scheduler.endpoint import Door, difference
 from scherbelberg.share import openssl_errors

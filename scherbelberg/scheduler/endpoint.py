@@ -10,8 +10,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-#: What a client loads that is not ours: where a broken connection would break others, it keeps it from doing so.
-PRELOAD = Path(__file__).parents[1] / "share" / "openssl_errors.py"
+from scherbelberg.environments.interpreter import PRELOAD
 
 
 @frozen(kw_only=True)

@@ -19,9 +19,10 @@ from typing import Any
 from scherbelberg.concurrency.subprocess import Ended, run_child
 from scherbelberg.concurrency.waiting import limited
 from scherbelberg.environments.fit import Environment
+from scherbelberg.environments.interpreter import PRELOAD
 from scherbelberg.environments.versions import Client, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
-from scherbelberg.scheduler.endpoint import PRELOAD, Door, difference
+from scherbelberg.scheduler.endpoint import Door, difference
 from scherbelberg.settings import environment_with
 from scherbelberg.state.keys import make_authority, make_client
 

@@ -1,57 +1,30 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""How the cloud's API is reached, and where a token may be sent."""
+"""Addresses that users give: of the API, to which a token is sent, and of mirrors."""
 
 from __future__ import annotations
 
 import ipaddress
 from urllib.parse import urlsplit
 
-from attrs import field, frozen
-
 from scherbelberg.errors import BadInput
 from scherbelberg.spec.licence import check_licence
 
+#: Hetzner Cloud's API.
 HETZNER = "https://api.hetzner.cloud/v1"
 
 
-def _is_loopback(endpoint: str) -> bool:
+def is_loopback(endpoint: str) -> bool:
+    """Whether a URL leads to this computer.
+
+    Args:
+        endpoint: The URL.
+    """
     host = urlsplit(endpoint).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-@frozen(kw_only=True)
-class Access:
-    """How the API is reached.
-
-    Args:
-        endpoint: Its URL.
-        token: The project's token.
-        token_source: Where the token came from, for people.
-        authorities: File of the certificate authorities to trust instead of the usual ones, or None.
-        is_sandbox: Whether the API has said that it is the sandbox, for people.
-    """
-
-    endpoint: str
-    token: str = field(repr=False)
-    token_source: str
-    authorities: str | None = field(default=None, repr=False)
-    is_sandbox: bool = field(default=False, repr=False)
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the endpoint is on this computer, whatever it is."""
-        return _is_loopback(self.endpoint)
-
-    @property
-    def place(self) -> str:
-        """The cloud's name for people."""
-        if self.is_sandbox:
-            return "SANDBOX"
-        return "Hetzner Cloud" if self.endpoint == HETZNER else f"the cloud at {self.endpoint}"
 
 
 def check_endpoint(endpoint: str) -> str:
@@ -69,7 +42,7 @@ def check_endpoint(endpoint: str) -> str:
     if not _is_plain_url(endpoint):
         shown = "with an @ in it" if "@" in endpoint else f"'{endpoint}'"  # a password may stand before it
         raise BadInput(f"The endpoint {shown} is no address of an API; Hetzner's is {HETZNER}.")
-    if urlsplit(endpoint).scheme == "http" and not _is_loopback(endpoint):
+    if urlsplit(endpoint).scheme == "http" and not is_loopback(endpoint):
         raise BadInput(
             f"The endpoint {endpoint} is plain http, which would send your token in the clear; use https"
             " (plain http is for a sandbox on this computer's loopback)."

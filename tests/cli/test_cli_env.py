@@ -18,10 +18,10 @@ from own_share import share
 from shells import Shell
 from surroundings import held
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.environments.lock import EnvLock, read_lock
 from scherbelberg.environments.shipped import shipped_lock, shipped_locks
 from scherbelberg.settings import Settings
-from scherbelberg.spec.urls import Access
 
 __all__ = ["share"]
 

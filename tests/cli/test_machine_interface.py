@@ -199,7 +199,7 @@ def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise _restored(kind, ("It broke.",), data)
 
-    shell.monkeypatch.setattr("scherbelberg.lifecycle.destroy.overview", broken)
+    shell.monkeypatch.setattr("scherbelberg.inventory.listing.overview", broken)
     code, output, complaints = shell("ls", "--json", "-q")
     assert (code, complaints) == (kind.exit_code, "  | first\n  | last\nError: It broke. (node worker000, phase tls)\n")
     assert read("error", output) == {
@@ -238,7 +238,7 @@ def test_unexpected(shell: Shell) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("no sense")
 
-    shell.monkeypatch.setattr("scherbelberg.lifecycle.destroy.overview", broken)
+    shell.monkeypatch.setattr("scherbelberg.inventory.listing.overview", broken)
     output: list[str] = []
     shell.monkeypatch.setattr("click.echo", lambda text, **kwargs: output.append(text))
     with pytest.raises(ZeroDivisionError):

@@ -23,7 +23,7 @@ from surroundings import environment_for, settings_for
 from scherbelberg.cli.catalog import catalog_document
 from scherbelberg.cli.watching import changes
 from scherbelberg.cloud.resources import Catalog
-from scherbelberg.lifecycle.destroy import watched
+from scherbelberg.inventory.listing import watched
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 

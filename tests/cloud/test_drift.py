@@ -24,7 +24,7 @@ from shells import Shell
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg.cli.documents import cluster_document, print_cluster, print_overview
-from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.offers import read_price_list
 from scherbelberg.cloud.resources import KINDS, Firewall, Kind, PriceList, Server, read_resource
 from scherbelberg.errors import BadInput, CloudError
@@ -34,7 +34,6 @@ from scherbelberg.inventory.clusters import holdings
 from scherbelberg.inventory.ledger import entry, entry_document, read_entry
 from scherbelberg.inventory.listing import Kept
 from scherbelberg.lifecycle.deletion import undone_on_failure
-from scherbelberg.lifecycle.destroy import opened
 from scherbelberg.planning.plan import network_labels
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -270,7 +269,7 @@ async def test_pages(world: tuple[SandboxThread, Drift], settings: Settings, clo
     for number in range(51):
         key = {"name": f"key-{number}", "public_key": make_ssh_pair().public, "labels": labels}
         assert cloud("POST", "/ssh_keys", key).status == 201
-    async with opened(settings, SHORT) as hetzner:
+    async with open_api(settings.access, SHORT) as hetzner:
         for value in (ABSENT, "2", 0, 1, 2.5, [], {}):
             world[1].next_page = value
             assert len(await hetzner.find("ssh_keys", {"uid": "p1"})) == 51, value
@@ -284,7 +283,7 @@ async def test_pages_without_end(monkeypatch: pytest.MonkeyPatch, settings: Sett
     async def answer(*_: object, **__: object) -> Json:
         return {"servers": [{}] * 50}
 
-    async with opened(settings, SHORT) as hetzner:
+    async with open_api(settings.access, SHORT) as hetzner:
         monkeypatch.setattr(hetzner, "call", answer)
         with pytest.raises(CloudError, match="is not Hetzner's API"):
             await hetzner.every("servers")

@@ -19,6 +19,7 @@ from attrs import evolve
 from surroundings import held
 
 from scherbelberg.cloud import transport
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Json, read_resource
 from scherbelberg.concurrency.waiting import until
@@ -26,7 +27,6 @@ from scherbelberg.errors import CloudUnreachable, NameTaken, QuotaReached, Token
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
-from scherbelberg.spec.urls import Access
 from scherbelberg.state.keys import make_ssh_pair
 
 

@@ -11,11 +11,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.public_address import resolved
 from scherbelberg.errors import BadInput, WhereaboutsUnknown
 from scherbelberg.settings import ADDRESS_URL, address_url_in, environment_with, variables
 from scherbelberg.spec.model import check_cidr
-from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.spec.urls import HETZNER
 
 REAL = Access(endpoint=HETZNER, token="t", token_source="the test")
 

@@ -19,12 +19,12 @@ from proxies import Proxy, server_context, write_certificates
 from serving import served
 from simple_index import SimpleIndex, wheel
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.environments.lock import EnvLock, Package, Wheel, write_lock
 from scherbelberg.environments.private_files import fetch_private, mirrored
 from scherbelberg.environments.solver import solve_for
 from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable
 from scherbelberg.settings import Settings
-from scherbelberg.spec.urls import Access
 
 #: Of a mirror that does not answer, which nodes shall find out.
 _PYTHON = "https://conda.anaconda.org/conda-forge/noarch/python-3.13.0-0.conda"

@@ -165,7 +165,7 @@ def test_gc_deletes_first(
     async def fail(*_: object, **__: object) -> None:
         raise CloudUnreachable("The cloud has gone.")
 
-    monkeypatch.setattr("scherbelberg.lifecycle.destroy.still_paid_for", fail)
+    monkeypatch.setattr("scherbelberg.inventory.orphan_records.still_paid_for", fail)
     world[0].set_clock(7200)
     code, output, _ = shell("gc", "--json")
     document = read("gc", output)

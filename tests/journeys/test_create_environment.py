@@ -20,7 +20,7 @@ from scherbelberg import ClusterSpec, Event
 from scherbelberg.environments.pins import read_pins
 from scherbelberg.environments.shipped import shipped_files, shipped_lock, tool_version
 from scherbelberg.environments.versions import Client
-from scherbelberg.lifecycle.destroy import planned
+from scherbelberg.lifecycle.order import planned
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sync import Cluster
 

@@ -21,7 +21,7 @@ from scherbelberg.environments.fit import IMAGE, check_unchanged
 from scherbelberg.environments.interpreter import folder_digest, own_client, own_versions
 from scherbelberg.environments.versions import Baked, Client, baked_in, baked_labels
 from scherbelberg.errors import VersionMismatch
-from scherbelberg.lifecycle.destroy import planned
+from scherbelberg.lifecycle.order import planned
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 

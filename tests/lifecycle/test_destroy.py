@@ -11,11 +11,13 @@ from attrs import evolve
 from catalogues import credentials, identity, manifest
 from surroundings import SHORT, folders, held
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.errors import ClusterNotFound, StateDamaged
 from scherbelberg.events import Event, ignore
-from scherbelberg.lifecycle.destroy import give_back, own_uids, remembered_folder
+from scherbelberg.inventory.listing import own_uids, remembered_folder
+from scherbelberg.lifecycle.destroy import give_back
 from scherbelberg.settings import Settings
-from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.spec.urls import HETZNER
 from scherbelberg.state.store import Folder, Store
 
 pytestmark = pytest.mark.hosts("scripted")

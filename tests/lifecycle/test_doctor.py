@@ -15,10 +15,11 @@ from schemas import read, unpromised
 from shells import Shell
 from surroundings import folders, held
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
-from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.spec.urls import HETZNER
 from scherbelberg.state.store import Folder
 
 pytestmark = pytest.mark.hosts("scripted")

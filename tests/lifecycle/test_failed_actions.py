@@ -14,13 +14,13 @@ from sandbox_helpers import Api, order, unique
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster
-from scherbelberg.cloud.hetzner import IDS_AT_ONCE
+from scherbelberg.cloud.hetzner import IDS_AT_ONCE, open_api
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import CloudError, LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.inventory.clusters import selector
 from scherbelberg.lifecycle import deletion, server_watch
-from scherbelberg.lifecycle.destroy import give_back, opened
+from scherbelberg.lifecycle.destroy import give_back
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Faults
 from scherbelberg.settings import Settings
@@ -65,7 +65,7 @@ async def test_deletion_that_fails_once(
     before = len(emulated.sandbox.requests)
     mending = asyncio.create_task(_mended_once_asked(emulated, before))
     if of_one_node:
-        async with opened(own, SHORT) as hetzner:
+        async with open_api(own.access, SHORT) as hetzner:
             wanted = selector(prefix="cluster", uid=uid)
             await deletion.delete_servers(hetzner, wanted, note=lambda gone: None, within_s=SHORT.delete)
     else:
@@ -95,7 +95,7 @@ async def test_actions_of_nonsense(own: Settings, monkeypatch: pytest.MonkeyPatc
         good = {"id": 1, "status": "error", "command": "c", "error": {"message": "m"}}
         return {"actions": [row, good], "meta": None}
 
-    async with opened(own, SHORT) as hetzner:
+    async with open_api(own.access, SHORT) as hetzner:
         monkeypatch.setattr(hetzner, "call", answer)
         assert await hetzner.failed_actions((1, 2)) == {1: "c: m"}
 

@@ -12,14 +12,15 @@ import pytest
 import requests
 
 from scherbelberg import sync
+from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Json, Resource
 from scherbelberg.errors import BadInput, CloudError, ClusterBroken, WaitTimeout
-from scherbelberg.lifecycle.destroy import remembered_folder
+from scherbelberg.inventory.listing import remembered_folder
 from scherbelberg.lifecycle.firewall import let_in
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ANYWHERE, ClusterSpec
-from scherbelberg.spec.urls import HETZNER, Access
+from scherbelberg.spec.urls import HETZNER
 
 pytestmark = pytest.mark.hosts("scripted")
 

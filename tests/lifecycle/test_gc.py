@@ -19,8 +19,8 @@ from surroundings import folders, held
 
 from scherbelberg.errors import StateDamaged
 from scherbelberg.events import Event, ignore
+from scherbelberg.inventory import listing
 from scherbelberg.inventory.deadlines import Verdict
-from scherbelberg.lifecycle import destroy
 from scherbelberg.lifecycle.gc import collect, sift
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
@@ -345,5 +345,5 @@ async def test_strangers_are_never_touched(sandbox: SandboxThread, settings: Set
 
 async def test_one_question(sandbox: SandboxThread, settings: Settings) -> None:
     """That all clusters are looked at costs no request more than looking at one."""
-    await destroy.overview(settings, prefix="x")
+    await listing.overview(settings, prefix="x")
     assert len(sandbox.sandbox.requests) == 4

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.errors import BadInput
 from scherbelberg.lifecycle.install import mirror_certificates
 from scherbelberg.settings import Settings
-from scherbelberg.spec.urls import Access
 
 
 def _settings(folder: Path, authorities: Path | None, **mirrors: Any) -> Settings:

@@ -16,6 +16,7 @@ from choosing_world import World, fitting, own_world, shipped
 from conda_channel import reindex
 from fake_channel import add, client
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.environments.fit import Environment
 from scherbelberg.environments.lock import Wheel, write_lock, write_records
 from scherbelberg.environments.shipped import shipped_pins
@@ -27,7 +28,6 @@ from scherbelberg.lifecycle.order import _decide, _decided, _resumable, _resumin
 from scherbelberg.planning.plan import ClusterPlan, make_identity
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ClusterSpec
-from scherbelberg.spec.urls import Access
 from scherbelberg.state.keys import SshPair
 from scherbelberg.state.manifest import new_record
 from scherbelberg.state.store import Folder, Store

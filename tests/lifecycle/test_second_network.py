@@ -20,7 +20,7 @@ from surroundings import SHORT, settings_for
 
 from scherbelberg import ClusterSpec, sync
 from scherbelberg.inventory.clusters import holdings
-from scherbelberg.lifecycle.destroy import find_own
+from scherbelberg.inventory.listing import find_own
 from scherbelberg.planning.plan import network_labels
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.state.store import Store

@@ -12,8 +12,9 @@ from contextlib import closing, contextmanager
 import psutil
 import pytest
 
+from scherbelberg.cloud.public_address import has_route
 from scherbelberg.concurrency.waiting import until
-from scherbelberg.nodes.dialing import dial, first_way, has_route, ways
+from scherbelberg.nodes.dialing import dial, first_way, ways
 from scherbelberg.sandbox.hosts.silence import Silence
 
 _V4, _V6, _TEST_V6 = "198.51.100.1", "2a01:4f8:1:2::1", "2001:db8:1:2::1"

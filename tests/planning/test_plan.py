@@ -26,11 +26,11 @@ from scherbelberg.planning.plan import (
     make_plan,
     network_labels,
     network_request,
-    owner_label,
     processes_on,
     server_request,
     ssh_key_request,
 )
+from scherbelberg.settings import owner_label
 from scherbelberg.spec.model import LONGEST_TTL_S, ClusterSpec
 
 #: RFC 1123, as for host names.

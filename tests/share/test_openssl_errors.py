@@ -20,7 +20,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from scherbelberg.scheduler.endpoint import PRELOAD
+from scherbelberg.environments.interpreter import PRELOAD
 from scherbelberg.share import openssl_errors
 from scherbelberg.share.openssl_errors import CANNOT, NOT_NEEDED, is_faulty, protect
 

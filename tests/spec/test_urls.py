@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.errors import BadInput
-from scherbelberg.spec.urls import HETZNER, Access, check_endpoint, check_mirror
+from scherbelberg.spec.urls import HETZNER, check_endpoint, check_mirror
 
 
 @pytest.mark.parametrize(

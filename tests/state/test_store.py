@@ -18,10 +18,10 @@ from catalogues import FEW, UID, credentials, identity, manifest, ssh_pair
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scherbelberg.cloud.access import Access
 from scherbelberg.nodes.payload import RemoteFile
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import LONGEST_TTL_S, ClusterSpec, Ports, Timeouts
-from scherbelberg.spec.urls import Access
 from scherbelberg.state.keys import Certified, SshPair
 from scherbelberg.state.manifest import Credentials, EnvRecord, Manifest, NodeRecord
 from scherbelberg.state.store import Folder, Store
