@@ -8,6 +8,7 @@ All of a cluster's connections live on the library's private loop, so the caller
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
@@ -17,11 +18,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from scherbelberg.cloud.hetzner import open_api
-from scherbelberg.concurrency.loop import carried, private_loop
-from scherbelberg.environments.interpreter import client_of
-from scherbelberg.environments.versions import Client
-from scherbelberg.events import Listener, ignore
-from scherbelberg.handle import Handle
+from scherbelberg.concurrency.loop import private_loop
+from scherbelberg.environments.fit import IMAGE, PROFILES, fits, profiles_for
+from scherbelberg.environments.interpreter import client_of, own_client
+from scherbelberg.environments.lock import PLATFORMS
+from scherbelberg.environments.shipped import shipped_lock
+from scherbelberg.environments.versions import Client, Versions, compare
+from scherbelberg.events import Listener, Log, carried, ignore, told
 from scherbelberg.inventory.ledger import Entry, whole
 from scherbelberg.lifecycle.create import make
 from scherbelberg.lifecycle.destroy import give_back, give_back_all
@@ -29,8 +32,9 @@ from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged, extend
 from scherbelberg.lifecycle.order import Agree, unasked
 from scherbelberg.lifecycle.protect import protect
 from scherbelberg.lifecycle.share import export_cluster
-from scherbelberg.matching import matched
-from scherbelberg.nodes.connections import Links, attached
+from scherbelberg.node import Node
+from scherbelberg.nodes.connections import Links, attached, find_node
+from scherbelberg.nodes.dialing import first_way
 from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.scheduler.uploads import load_daskclient, send
 from scherbelberg.settings import Settings, around
@@ -38,10 +42,139 @@ from scherbelberg.spec.dask_config import DaskConfig, read_dask_config
 from scherbelberg.spec.legacy import Modern, modern, old_token_variable
 from scherbelberg.spec.model import ClusterSpec
 from scherbelberg.spec.workload import Provisions
-from scherbelberg.told import Log, told
+from scherbelberg.state.manifest import Manifest, NodeRecord
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient
+
+
+_LOG = logging.getLogger("scherbelberg")
+
+
+def matched(manifest: Manifest) -> Versions:
+    """Compare this interpreter with what was proven of a cluster when it was made.
+
+    It is logged when the cluster's lock is not the one that this interpreter would get now, though nothing that is
+    compared differs.
+
+    Args:
+        manifest: What this computer remembers of the cluster.
+
+    Returns:
+        This interpreter's versions.
+
+    Raises:
+        VersionMismatch: They differ.
+    """
+    client = own_client()
+    compare(client.versions, {"scheduler": _proven(manifest)}, allowed=manifest.environment.allowed)
+    if note := other_lock(client, manifest):
+        _LOG.warning("%s", note)
+    return client.versions
+
+
+def _proven(manifest: Manifest) -> Versions:
+    packages = dict(manifest.versions)
+    return Versions(python=packages.pop("python"), packages=packages)
+
+
+def other_lock(client: Client, manifest: Manifest) -> str | None:
+    """Say that a cluster has another lock than a client would get now for the same wishes, or None.
+
+    Args:
+        client: The client.
+        manifest: What this computer remembers of the cluster.
+    """
+    environment, spec = manifest.environment, manifest.spec
+    if environment.name == IMAGE or spec.packages or spec.channels or spec.env not in {None, *PROFILES}:
+        return None
+    minor = client.versions.python_minor
+    profiles = (spec.env,) if spec.env else profiles_for(client)
+    locks = [shipped_lock(name, minor, platform) for name in profiles for platform in PLATFORMS.values()]
+    fitting = [lock for lock in locks if lock is not None and fits(client, lock)]
+    own = {lock.platform: lock for lock in reversed(fitting)}
+    for platform, digest in environment.digests.items():
+        if platform in own and own[platform].digest != digest:
+            return (
+                f"The nodes have the environment '{environment.name}' ({digest[:12]}), and this client would get"
+                f" '{own[platform].profile}' ({own[platform].digest[:12]}) today; what is compared is the same in both."
+            )
+    return None
+
+
+class Handle:
+    """The half of `scherbelberg.Cluster` that needs no connection."""
+
+    def __init__(self, settings: Settings, links: Links, listener: Listener) -> None:
+        self._settings = settings
+        self._links = links
+        self._listener = carried(listener)
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.prefix} ({self.uid}): 1 scheduler, {len(self.nodes) - 1} workers>"
+
+    @property
+    def prefix(self) -> str:
+        """Its name."""
+        return self._links.manifest.identity.prefix
+
+    @property
+    def uid(self) -> str:
+        """Its uid."""
+        return self._links.manifest.identity.uid
+
+    @property
+    def owner(self) -> str:
+        """Who created it."""
+        return self._links.manifest.identity.owner
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """Its machines: the scheduler, then the workers."""
+        return tuple(self._node(record) for record in self._links.manifest.nodes)
+
+    def node(self, name: str) -> Node:
+        """One of its machines.
+
+        Args:
+            name: ``scheduler``, ``worker000``, ...
+
+        Raises:
+            NodeNotFound: There is none of this name.
+        """
+        return self._node(find_node(self._links.manifest, name))
+
+    def _node(self, record: NodeRecord) -> Node:
+        return Node(
+            name=record.name,
+            role=record.role,
+            server_type=record.server_type,
+            public_ip=record.public_ip,
+            public_ipv6=record.public_ipv6,
+            private_ip=record.private_ip,
+            links=self._links,
+            settings=self._settings,
+        )
+
+    @property
+    def direct_address(self) -> str | None:
+        """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
+        spec, scheduler = self._links.manifest.spec, self._links.node("scheduler")
+        public = first_way(scheduler.public_ip, scheduler.public_ipv6)
+        if not spec.direct or public is None:
+            return None
+        return f"tls://{f'[{public}]' if ':' in public else public}:{spec.ports.scheduler}"
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Phase of its making to the seconds that it took over all nodes."""
+        return dict(self._links.manifest.phases)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Package to version, the same on client, scheduler and workers as proven when it was made."""
+        return dict(self._links.manifest.versions)
+
 
 Token = str | Callable[[], str]
 #: Deadline of an upload in seconds, for those who set none.

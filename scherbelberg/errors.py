@@ -9,13 +9,62 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any, Literal
 
-from scherbelberg.exitcodes import ExitCode
-from scherbelberg.tried import Tried
+from attrs import frozen
 
 if TYPE_CHECKING:
     from scherbelberg.planning.remedies import Remedy
+
+
+#: ``sold_out``: the cloud had no such machine there; ``quota``: a limit of the account was reached; ``failed``: the
+#: machine was rented, did not come as far as a worker that has joined, and was given back.
+Outcome = Literal["sold_out", "quota", "failed"]
+
+
+@frozen(kw_only=True)
+class Tried:
+    """One try.
+
+    Args:
+        node: Name of the node.
+        server_type: What it was to be.
+        location: Where.
+        outcome: What came of it.
+        said: The cloud's or the node's own words.
+    """
+
+    node: str
+    server_type: str
+    location: str
+    outcome: Outcome
+    said: str
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line, one per kind of failure."""
+
+    OK = 0
+    FAILURE = 1
+    USAGE = 2
+    TOKEN = 3
+    QUOTA = 4
+    CAPACITY = 5
+    TIMEOUT = 6
+    MISMATCH = 7
+    LEFTOVERS = 8
+    EXISTS = 9
+    NOT_FOUND = 10
+    STATE = 11
+    CLOUD = 12
+    NODE = 13
+    SANDBOX = 14
+    ENVIRONMENT = 15
+    PROTECTED = 16
+    INTERRUPTED = 130
+    TERMINATED = 143
+
 
 #: Of a table of differences.
 _MOST_ROWS = 19

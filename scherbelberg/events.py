@@ -4,12 +4,16 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Literal
+from typing import Literal, TypeVar
 
 from attrs import field, frozen
+
+E = TypeVar("E")
+_LOG = logging.getLogger("scherbelberg")
 
 
 class Phase(StrEnum):
@@ -98,3 +102,88 @@ class Stopwatch:
             for phase, start in self._starts.items()
             if phase in self._ends
         }
+
+
+#: Name of the log of what users should know although they did not ask, which the command line shows.
+NOTICES = "scherbelberg.notices"
+_NOTICE_LOG = logging.getLogger(NOTICES)
+
+
+def notice(text: str, *, about: str) -> None:
+    """Tell users something.
+
+    Args:
+        text: A sentence.
+        about: What it is about; whoever shows it may leave out the second one about the same.
+    """
+    _NOTICE_LOG.warning("%s", text, extra={"about": about})
+
+
+class Carried(Exception):
+    """Carries an exception that would end the private loop: asyncio lets SystemExit and KeyboardInterrupt through."""
+
+
+def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
+    """Make a caller's function safe to be called on the private loop, whatever it raises.
+
+    An Exception is dropped, and the first one logged. What is no Exception, such as SystemExit, goes on to whoever
+    waits for the work.
+
+    Args:
+        listener: The caller's function.
+    """
+    has_failed = False
+
+    def call(event: E) -> None:
+        nonlocal has_failed
+        try:
+            listener(event)
+        except (SystemExit, KeyboardInterrupt) as error:
+            raise Carried from error
+        except Carried:
+            raise  # from a function that was made safe before
+        except Exception:  # noqa: BLE001 - a caller's function
+            if not has_failed:
+                has_failed = True
+                _LOG.exception("A listener failed; the work goes on, and its further errors are not shown.")
+
+    return call
+
+
+#: What takes lines: a function of one text, or a logger, which gets failures as warnings.
+Log = Callable[[str], object] | logging.Logger
+
+
+def line(event: Event) -> str:
+    """Write an event as one line, such as ``worker000: rent done (cx23 in fsn1)``."""
+    place = f"{event.node}: " if event.node else ""
+    count = f" {event.done}/{event.total}" if event.done is not None and event.total is not None else ""
+    detail = f" ({event.detail})" if event.detail else ""
+    return f"{place}{event.phase.value} {event.state}{count}{detail}"
+
+
+def told(listen: Listener, log: Log | None) -> Listener:
+    """Make one listener of two.
+
+    Args:
+        listen: Is given events.
+        log: Is given lines of text; None for nobody.
+    """
+    if log is None:
+        return listen
+    write = log
+
+    def write_line(event: Event) -> None:
+        if not isinstance(write, logging.Logger):
+            write(line(event))
+        else:
+            write.log(logging.WARNING if event.state == "failed" else logging.INFO, "%s", line(event))
+
+    # Each on its own: the one's error does not silence the other.
+    each = (carried(listen), carried(write_line))
+
+    def tell(event: Event) -> None:
+        for one in each:
+            one(event)
+
+    return tell

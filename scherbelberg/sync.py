@@ -16,7 +16,7 @@ from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.concurrency.loop import private_loop
 from scherbelberg.concurrency.operations import Operation
 from scherbelberg.environments.versions import Client
-from scherbelberg.events import Listener, ignore
+from scherbelberg.events import Listener, Log, ignore
 from scherbelberg.inventory.ledger import Entry
 from scherbelberg.lifecycle import share
 from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged
@@ -29,7 +29,6 @@ from scherbelberg.settings import Settings, around
 from scherbelberg.spec.dask_config import DaskConfig
 from scherbelberg.spec.legacy import modern, old_token_variable
 from scherbelberg.spec.model import ClusterSpec
-from scherbelberg.told import Log
 
 if TYPE_CHECKING:
     from distributed import Client as DaskClient

@@ -28,14 +28,10 @@ from architecture import (
 
 #: The rooms, lowest first: each may import from those before it, and from itself where that makes no circle.
 ROOMS = (
-    "exitcodes",
-    "tried",
     "errors",
     "events",
-    "notices",
     "spec",
     "concurrency",
-    "told",
     "cloud",
     "settings",
     "environments",
@@ -46,8 +42,6 @@ ROOMS = (
     "nodes",
     "lifecycle",
     "node",
-    "handle",
-    "matching",
     "cluster",
     "sync",
     "cli",
@@ -82,7 +76,6 @@ PURE = {
     "environments.pypi",
     "environments.versions",
     "errors",
-    "exitcodes",
     "inventory.clusters",
     "inventory.deadlines",
     "inventory.ledger",
@@ -110,7 +103,6 @@ PURE = {
     "state.keys",
     "state.manifest",
     "state.sealing",
-    "tried",
 }
 
 #: Foreign library to the modules or rooms that may import it. attrs is everybody's.

@@ -224,7 +224,7 @@ def test_unknown_names(life: Life) -> None:
 def test_other_versions_get_no_client(life: Life, monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter with other versions than the cluster's is refused a client, with the difference named."""
     other = evolve(own_client(), versions=Versions(python="3.99.0", packages=life.cluster.versions))
-    monkeypatch.setattr("scherbelberg.matching.own_client", lambda: other)
+    monkeypatch.setattr("scherbelberg.cluster.own_client", lambda: other)
     with pytest.raises(VersionMismatch, match=r"python is 3\.99\.0 on this computer"):
         life.cluster.get_client()
 

@@ -21,8 +21,7 @@ from scherbelberg.cli.main import _COMMANDS, group
 from scherbelberg.environments.environment_file import FileKind
 from scherbelberg.environments.fit import PROFILES
 from scherbelberg.environments.versions import OPTIONAL, REQUIRED
-from scherbelberg.errors import ScherbelbergError
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode, ScherbelbergError
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"])

@@ -13,8 +13,7 @@ from schemas import FOLDER
 
 from scherbelberg.cli.failures import CANCELLED, UNEXPECTED, USAGE
 from scherbelberg.cli.main import group
-from scherbelberg.errors import ScherbelbergError
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode, ScherbelbergError
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
 #: Said once for all commands.

@@ -15,6 +15,7 @@ from scherbelberg import errors
 from scherbelberg.errors import (
     BootstrapFailed,
     CloudError,
+    ExitCode,
     LeftOver,
     QuotaReached,
     ScherbelbergError,
@@ -22,7 +23,6 @@ from scherbelberg.errors import (
     WaitTimeout,
     happening,
 )
-from scherbelberg.exitcodes import ExitCode
 
 #: Class to its word for programs and the command line's exit code. Scripts rely on both: they do not change.
 TABLE = {

@@ -13,8 +13,7 @@ from attrs import evolve
 from scherbelberg.cli.interrupts import Interrupted
 from scherbelberg.cli.speaker import Failure, Json
 from scherbelberg.cloud.pricing import write_price
-from scherbelberg.errors import LeftOver, NoCapacity, ScherbelbergError
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode, LeftOver, NoCapacity, ScherbelbergError
 
 if TYPE_CHECKING:
     from scherbelberg.planning.remedies import Remedy

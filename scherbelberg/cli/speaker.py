@@ -16,8 +16,8 @@ from rich.console import Console
 
 from scherbelberg.cli.output import output
 from scherbelberg.cli.tries import print_tries, tries_document
-from scherbelberg.notices import NOTICES
-from scherbelberg.tried import Tried
+from scherbelberg.errors import Tried
+from scherbelberg.events import NOTICES
 
 Json = dict[str, Any]
 Progress = Literal["auto", "plain", "json", "none"]

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from scherbelberg.tried import Tried
+from scherbelberg.errors import Tried
 
 _WORDS = {"sold_out": "no capacity", "quota": "limit reached", "failed": "failed"}
 

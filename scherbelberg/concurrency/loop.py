@@ -23,9 +23,9 @@ from typing import Any, Generic, TypeVar
 from scherbelberg.concurrency.suspend import BEAT_S, CLOCK
 from scherbelberg.concurrency.threads import Threads
 from scherbelberg.concurrency.waiting import Deadline
+from scherbelberg.events import Carried
 
 T = TypeVar("T")
-E = TypeVar("E")
 
 
 #: How long a thread waits before it looks for an interrupt.
@@ -41,42 +41,11 @@ _ANSWER_S = 0.3
 _AT_END: list[Callable[[], object]] = []
 
 
-class _Carried(Exception):
-    """Carries an exception that would end the private loop: asyncio lets SystemExit and KeyboardInterrupt through."""
-
-
-def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
-    """Make a caller's function safe to be called on the private loop, whatever it raises.
-
-    An Exception is dropped, and the first one logged. What is no Exception, such as SystemExit, goes on to whoever
-    waits for the work.
-
-    Args:
-        listener: The caller's function.
-    """
-    has_failed = False
-
-    def call(event: E) -> None:
-        nonlocal has_failed
-        try:
-            listener(event)
-        except (SystemExit, KeyboardInterrupt) as error:
-            raise _Carried from error
-        except _Carried:
-            raise  # from a function that was made safe before
-        except Exception:  # noqa: BLE001 - a caller's function
-            if not has_failed:
-                has_failed = True
-                _LOG.exception("A listener failed; the work goes on, and its further errors are not shown.")
-
-    return call
-
-
 async def _guarded(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await work
     except (SystemExit, KeyboardInterrupt) as error:
-        raise _Carried from error
+        raise Carried from error
 
 
 class Job(Generic[T]):
@@ -120,7 +89,7 @@ class Job(Generic[T]):
         if task.cancelled():
             self._outcome.set_exception(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            inner = error.__cause__ if isinstance(error, _Carried) else None
+            inner = error.__cause__ if isinstance(error, Carried) else None
             self._outcome.set_exception(inner or error)
         else:
             self._outcome.set_result(task.result())

@@ -18,7 +18,7 @@ from scherbelberg.environments.environment_file import FileKind, check_pixi, kin
 from scherbelberg.environments.lock import BANNER, EnvLock, Package, Wheel, check_foreign, read_lock
 from scherbelberg.environments.pypi import normalized, without_secrets
 from scherbelberg.errors import BadInput, counted
-from scherbelberg.notices import notice
+from scherbelberg.events import notice
 from scherbelberg.spec.licence import check_licence
 from scherbelberg.spec.text_files import read_text
 

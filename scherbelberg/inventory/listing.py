@@ -20,10 +20,10 @@ from scherbelberg.errors import (
     StateDamaged,
     StateMissing,
 )
+from scherbelberg.events import notice
 from scherbelberg.inventory.clusters import Holding, holdings, selector
 from scherbelberg.inventory.deadlines import overdue_line, soon_line, soon_s
 from scherbelberg.inventory.validity import ending_line
-from scherbelberg.notices import notice
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts, check_prefix
 from scherbelberg.state.store import Folder, Store

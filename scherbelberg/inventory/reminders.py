@@ -11,8 +11,8 @@ import asyncio
 import time
 
 from scherbelberg.errors import StateDamaged
+from scherbelberg.events import notice
 from scherbelberg.inventory.deadlines import SOON_S, soon_line
-from scherbelberg.notices import notice
 from scherbelberg.state.store import Folder
 
 #: Short, since a suspended computer's pauses last as much longer as it sleeps.

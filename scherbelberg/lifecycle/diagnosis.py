@@ -10,8 +10,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from scherbelberg.environments.versions import REQUIRED, Versions, differences
-from scherbelberg.errors import ScherbelbergError, TokenRefused, counted
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode, ScherbelbergError, TokenRefused, counted
 from scherbelberg.inventory.validity import MOST_BEHIND_S
 
 Status = Literal["ok", "warn", "fail"]

@@ -11,7 +11,15 @@ from attrs import evolve
 
 from scherbelberg.cloud.hetzner import Created, Hetzner
 from scherbelberg.cloud.resources import Json, Kind, Resource
-from scherbelberg.errors import BootstrapHopeless, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, happening
+from scherbelberg.errors import (
+    BootstrapHopeless,
+    LeftOver,
+    NoCapacity,
+    Outcome,
+    QuotaReached,
+    ScherbelbergError,
+    happening,
+)
 from scherbelberg.events import Event, Listener, Phase
 from scherbelberg.inventory.clusters import Holding, selector
 from scherbelberg.inventory.listing import list_resources
@@ -22,7 +30,6 @@ from scherbelberg.nodes.payload import user_data
 from scherbelberg.planning.attempts import Attempts
 from scherbelberg.planning.plan import Identity, NodePlan, server_request, time_label
 from scherbelberg.state.manifest import Credentials, Manifest, new_record
-from scherbelberg.tried import Outcome
 
 #: Orders that are under way at a time. Of a place without capacity no more than these are refused: the others go on.
 _AT_ONCE = 16

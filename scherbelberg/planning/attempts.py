@@ -7,11 +7,10 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from scherbelberg.cloud.pricing import NOTHING, Price, total
-from scherbelberg.errors import NoCapacity
+from scherbelberg.errors import NoCapacity, Outcome, Tried
 from scherbelberg.planning.candidates import Place, key_of
 from scherbelberg.planning.plan import ClusterPlan, NodePlan, NodeRole, plan_node
 from scherbelberg.planning.remedies import advice, remedies
-from scherbelberg.tried import Outcome, Tried
 
 #: How often a worker may fail: the first time it is replaced.
 _MOST_FAILURES = 1

@@ -11,10 +11,10 @@ from typing import Any
 from attrs import asdict, evolve, field, frozen, validators
 
 from scherbelberg.environments.versions import Allowed
+from scherbelberg.errors import Tried
 from scherbelberg.planning.plan import ClusterState, Identity, NodePlan, NodeRole
 from scherbelberg.spec.model import ClusterSpec, Ports, Timeouts
 from scherbelberg.state.keys import Certified, SshPair
-from scherbelberg.tried import Tried
 
 SCHEMA = 2
 ENDPOINT = "endpoint"

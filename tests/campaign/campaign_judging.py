@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from campaign_clients import Ended
 from campaign_draws import PREFIX, Trial
 
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode
 
 _NODE = re.compile(r"\b(scheduler|worker\d+)\b")
 #: Of failures that are those of a node.

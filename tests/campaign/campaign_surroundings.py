@@ -20,7 +20,7 @@ from campaign_judging import unfinished
 from campaign_trials import Place, given_back, is_ready
 from surroundings import folders
 
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode
 from scherbelberg.sandbox.words import NO_FAULTS
 
 #: What breaks at some moment: its reader leaves, its disk is full, its folder is deleted, answers lack a field.

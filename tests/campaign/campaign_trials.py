@@ -19,7 +19,7 @@ from campaign_requests import Counter, Side
 from sandbox_helpers import Api, new_key, public
 from surroundings import environment_for, folders, held, settings_for
 
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ExitCode
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import NO_FAULTS, Faults, Options, RequestFault
 from scherbelberg.settings import Settings

@@ -15,7 +15,15 @@ from sandbox_helpers import Api
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, Timeouts
-from scherbelberg.errors import BootstrapFailed, LeftOver, NoCapacity, QuotaReached, ScherbelbergError, TokenRefused
+from scherbelberg.errors import (
+    BootstrapFailed,
+    LeftOver,
+    NoCapacity,
+    QuotaReached,
+    ScherbelbergError,
+    TokenRefused,
+    Tried,
+)
 from scherbelberg.events import ignore
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.orphan_records import read
@@ -25,7 +33,6 @@ from scherbelberg.sandbox.words import ActionFault, Disguise, Faults, HostFault,
 from scherbelberg.settings import Settings
 from scherbelberg.state.manifest import Manifest
 from scherbelberg.state.store import Store
-from scherbelberg.tried import Tried
 
 SPEC = ClusterSpec(prefix="seek", workers=2, timeouts=SHORT)
 

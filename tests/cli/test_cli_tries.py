@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from scherbelberg.cli.tries import print_tries, tries_document
-from scherbelberg.tried import Tried
+from scherbelberg.errors import Tried
 
 
 def _row(node: str, **changes: Any) -> Tried:

@@ -21,11 +21,10 @@ from scherbelberg.cli.main import group
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.environments import shipped
 from scherbelberg.environments.shipped import shipped_pins, tool_version
-from scherbelberg.errors import LeftOver, ScherbelbergError, _restored
+from scherbelberg.errors import LeftOver, ScherbelbergError, Tried, _restored
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
-from scherbelberg.tried import Tried
 
 pytestmark = pytest.mark.hosts("scripted")
 

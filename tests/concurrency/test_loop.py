@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from joining import joining
 
-from scherbelberg.concurrency.loop import Job, ThreadLoop, carried, private_loop
+from scherbelberg.concurrency.loop import Job, ThreadLoop, private_loop
 from scherbelberg.concurrency.waiting import together
+from scherbelberg.events import carried
 
 #: For whatever a test waits for, in seconds.
 WITHIN_S = 20.0

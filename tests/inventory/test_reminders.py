@@ -15,10 +15,10 @@ from sandbox_helpers import WITHIN_S
 from shells import Shell
 
 from scherbelberg.concurrency.waiting import until
+from scherbelberg.events import NOTICES
 from scherbelberg.inventory import reminders
 from scherbelberg.inventory.reminders import remind
 from scherbelberg.nodes.connections import Links
-from scherbelberg.notices import NOTICES
 from scherbelberg.state.store import Folder, Store
 
 pytestmark = pytest.mark.hosts("scripted")

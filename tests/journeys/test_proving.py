@@ -178,7 +178,7 @@ def test_other_versions_than_proven(other: Other, monkeypatch: pytest.MonkeyPatc
     """An interpreter that differs from what was proven is refused before it connects."""
     wrong = read_client(other.python, "it")
     wrong = evolve(wrong, versions=Versions(python="3.99.0", packages=wrong.versions.packages))
-    monkeypatch.setattr("scherbelberg.matching.own_client", lambda: wrong)
+    monkeypatch.setattr("scherbelberg.cluster.own_client", lambda: wrong)
     monkeypatch.setattr(DaskClient, "__init__", lambda *args, **kwargs: pytest.fail("it connected"))
     with pytest.raises(VersionMismatch, match=r"python is 3\.99\.0 on this computer"):
         other.cluster.get_client()

@@ -13,8 +13,7 @@ from description import Witness
 from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
-from scherbelberg.errors import ClusterExists, NameTaken, ScherbelbergError
-from scherbelberg.exitcodes import ExitCode
+from scherbelberg.errors import ClusterExists, ExitCode, NameTaken, ScherbelbergError
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, Options, RequestFault
 from scherbelberg.settings import Settings

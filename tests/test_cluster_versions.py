@@ -11,12 +11,11 @@ from attrs import evolve
 from catalogues import manifest
 from fake_channel import client
 
-from scherbelberg import matching
+from scherbelberg.cluster import matched, other_lock
 from scherbelberg.environments.lock import EnvLock
 from scherbelberg.environments.shipped import shipped_lock
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import VersionMismatch
-from scherbelberg.matching import matched, other_lock
 from scherbelberg.state.manifest import EnvRecord, Manifest
 
 
@@ -77,7 +76,7 @@ def test_what_was_wished_for() -> None:
 
 def test_it_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Attaching with another lock than the cluster's says so, and attaches."""
-    monkeypatch.setattr(matching, "own_client", _client)
+    monkeypatch.setattr("scherbelberg.cluster.own_client", _client)
     with caplog.at_level(logging.WARNING, "scherbelberg"):
         assert matched(_manifest(_record(_lock("main")), _client())) == _client().versions
         assert caplog.records == []
@@ -88,7 +87,7 @@ def test_it_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
 
 def test_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     """An interpreter that differs from what was proven is refused with the table, but for what was allowed."""
-    monkeypatch.setattr(matching, "own_client", lambda: _client(tornado="1.0"))
+    monkeypatch.setattr("scherbelberg.cluster.own_client", lambda: _client(tornado="1.0"))
     there = _lock("main").versions.packages["tornado"]
     record = _record(_lock("main"))
     with pytest.raises(VersionMismatch) as caught:
