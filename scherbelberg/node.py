@@ -20,12 +20,11 @@ from scherbelberg.concurrency.loop import private_loop
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import BootstrapFailed, CloudError, NodeNotFound, NodeUnreachable, WaitTimeout
 from scherbelberg.inventory.clusters import selector
-from scherbelberg.nodes.command_result import CommandResult
 from scherbelberg.nodes.connections import Links
 from scherbelberg.nodes.log_reading import read_logs
 from scherbelberg.nodes.logs import NodeLog, Source, check_sources, usual_sources
 from scherbelberg.nodes.payload import command
-from scherbelberg.nodes.ssh import Remote
+from scherbelberg.nodes.ssh import CommandResult, Remote
 from scherbelberg.settings import Settings
 
 T = TypeVar("T")

@@ -22,8 +22,8 @@ from scherbelberg.lifecycle import share
 from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged
 from scherbelberg.lifecycle.order import Agree, unasked
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
-from scherbelberg.nodes.command_result import CommandResult
 from scherbelberg.nodes.logs import NodeLog, Source
+from scherbelberg.nodes.ssh import CommandResult
 from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.settings import Settings, around
 from scherbelberg.spec.dask_config import DaskConfig

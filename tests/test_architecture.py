@@ -83,7 +83,6 @@ PURE = {
     "inventory.unlabelled",
     "inventory.validity",
     "lifecycle.diagnosis",
-    "nodes.command_result",
     "nodes.logs",
     "nodes.openssh",
     "nodes.payload",

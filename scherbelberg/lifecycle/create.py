@@ -36,7 +36,7 @@ from scherbelberg.lifecycle.order import Agree, Order, place, unasked
 from scherbelberg.lifecycle.rent import Renting
 from scherbelberg.lifecycle.server_watch import Roster
 from scherbelberg.nodes.connections import Links
-from scherbelberg.nodes.last_logs import add_last_words
+from scherbelberg.nodes.log_reading import add_last_words
 from scherbelberg.nodes.logs import concerned
 from scherbelberg.nodes.payload import Release
 from scherbelberg.planning.attempts import Attempts

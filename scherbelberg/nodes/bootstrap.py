@@ -19,9 +19,8 @@ from attrs import frozen
 
 from scherbelberg.errors import BootstrapFailed, BootstrapHopeless, ScherbelbergError
 from scherbelberg.events import Event, Listener, Phase
-from scherbelberg.nodes.command_result import TAIL
 from scherbelberg.nodes.payload import FOLDER, RemoteFile, command, pack, unpack_command
-from scherbelberg.nodes.ssh import Remote
+from scherbelberg.nodes.ssh import TAIL, Remote
 from scherbelberg.spec.model import Timeouts
 
 #: A node that was just reached answers again at once, unless something is wrong.

@@ -19,14 +19,38 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
+from attrs import frozen
 
 from scherbelberg.concurrency.exhaustion import is_our_own, nothing_left
 from scherbelberg.concurrency.suspend import CLOCK
 from scherbelberg.concurrency.waiting import Deadline, limited, pause, together, until
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged, TransferFailed, WaitTimeout
-from scherbelberg.nodes.command_result import CommandResult
 from scherbelberg.nodes.dialing import dial, ways
 from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s
+
+#: How many of the last log lines an error shows.
+TAIL = 20
+
+
+@frozen(kw_only=True)
+class CommandResult:
+    """What a command left.
+
+    Args:
+        exit_code: Its exit status.
+        stdout: What it printed.
+        stderr: What it printed to stderr.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def tail(self) -> tuple[str, ...]:
+        """The last lines of both."""
+        return tuple((self.stdout + self.stderr).splitlines()[-TAIL:])
+
 
 _KEEPALIVE_S = 15
 _KEEPALIVES = 4

@@ -20,9 +20,9 @@ from ssh_machine import Machine, free_port, reached
 from scherbelberg.concurrency.suspend import CLOCK
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import NodeUnreachable, WaitTimeout
+from scherbelberg.nodes.connections import Tunnel
 from scherbelberg.nodes.reachability import Failure
 from scherbelberg.nodes.ssh import Remote
-from scherbelberg.nodes.tunnel import Tunnel
 from scherbelberg.sandbox.hosts.silence import Silence
 from scherbelberg.state.keys import make_ssh_pair
 

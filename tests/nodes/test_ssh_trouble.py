@@ -16,7 +16,7 @@ import pytest
 from ssh_machine import Machine, reached
 
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged
-from scherbelberg.nodes.tunnel import Tunnel
+from scherbelberg.nodes.connections import Tunnel
 
 
 @pytest.fixture

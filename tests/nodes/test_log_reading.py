@@ -17,7 +17,7 @@ from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
 from scherbelberg.errors import BootstrapFailed, NodeUnreachable, ScherbelbergError, WaitTimeout
-from scherbelberg.nodes.kept_logs import keep_log
+from scherbelberg.nodes.log_reading import keep_log
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.settings import Settings
