@@ -101,7 +101,6 @@ PURE = {
     "spec.urls",
     "state.keys",
     "state.manifest",
-    "state.sealing",
 }
 
 #: Foreign library to the modules or rooms that may import it. attrs is everybody's.
@@ -110,7 +109,7 @@ LIBRARIES = {
     "attrs": {""},
     "click": {"cli"},
     "cloudpickle": {"cli.demo"},
-    "cryptography": {"state.keys", "state.sealing", "sandbox"},
+    "cryptography": {"state.keys", "sandbox"},
     "dask": {"scheduler.client", "cli.demo", "share"},
     "distributed": {
         "scheduler.client",

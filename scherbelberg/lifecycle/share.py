@@ -22,9 +22,8 @@ from scherbelberg.inventory.listing import find_own
 from scherbelberg.nodes.connections import Links
 from scherbelberg.settings import Settings, home_folder
 from scherbelberg.spec.model import check_prefix
-from scherbelberg.state.keys import Certified, SshPair, make_client, make_ssh_pair
+from scherbelberg.state.keys import Certified, SshPair, check_passphrase, make_client, make_ssh_pair, seal, unseal
 from scherbelberg.state.manifest import Keyring, Manifest, manifest_document, read_manifest
-from scherbelberg.state.sealing import check_passphrase, seal, unseal
 from scherbelberg.state.store import Folder, Store, write_private
 
 _WITHIN_S = 60.0

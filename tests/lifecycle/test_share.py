@@ -32,8 +32,8 @@ from scherbelberg.lifecycle.firewall import let_in
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
+from scherbelberg.state.keys import SHORTEST, seal, unseal
 from scherbelberg.state.manifest import AUTHORITY, CLIENT_KEY, MANIFEST, SSH_KEY
-from scherbelberg.state.sealing import SHORTEST, seal, unseal
 from scherbelberg.state.store import Store
 
 
