@@ -20,9 +20,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
-from scherbelberg.concurrency.suspend import BEAT_S, CLOCK
 from scherbelberg.concurrency.threads import Threads
-from scherbelberg.concurrency.waiting import Deadline
+from scherbelberg.concurrency.waiting import BEAT_S, CLOCK, Deadline
 from scherbelberg.events import Carried
 
 T = TypeVar("T")

@@ -11,8 +11,7 @@ from attrs import evolve
 
 from scherbelberg.cloud.hetzner import Created, Hetzner
 from scherbelberg.cloud.resources import Resource, Server
-from scherbelberg.concurrency.suspend import despite_standstills
-from scherbelberg.concurrency.waiting import finish, together
+from scherbelberg.concurrency.waiting import despite_standstills, finish, together
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import (
     BootstrapFailed,

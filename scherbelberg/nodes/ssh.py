@@ -22,8 +22,7 @@ import asyncssh
 from attrs import frozen
 
 from scherbelberg.concurrency.exhaustion import is_our_own, nothing_left
-from scherbelberg.concurrency.suspend import CLOCK
-from scherbelberg.concurrency.waiting import Deadline, limited, pause, together, until
+from scherbelberg.concurrency.waiting import CLOCK, Deadline, limited, pause, together, until
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.nodes.dialing import dial, ways
 from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s

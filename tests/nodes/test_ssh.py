@@ -17,8 +17,7 @@ import pytest
 from gates import Gate
 from ssh_machine import Machine, free_port, reached
 
-from scherbelberg.concurrency.suspend import CLOCK
-from scherbelberg.concurrency.waiting import until
+from scherbelberg.concurrency.waiting import CLOCK, until
 from scherbelberg.errors import NodeUnreachable, WaitTimeout
 from scherbelberg.nodes.connections import Tunnel
 from scherbelberg.nodes.reachability import Failure
