@@ -28,10 +28,9 @@ from scherbelberg.events import Listener, Log, carried, ignore, told
 from scherbelberg.inventory.ledger import Entry, whole
 from scherbelberg.lifecycle.create import make
 from scherbelberg.lifecycle.destroy import give_back, give_back_all
-from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged, extend
 from scherbelberg.lifecycle.order import Agree, unasked
-from scherbelberg.lifecycle.protect import protect
 from scherbelberg.lifecycle.share import export_cluster
+from scherbelberg.lifecycle.update import UNCHANGED, Unchanged, extend, protect
 from scherbelberg.node import Node
 from scherbelberg.nodes.connections import Links, attached, find_node
 from scherbelberg.nodes.dialing import first_way

@@ -19,8 +19,8 @@ from scherbelberg.environments.versions import Client
 from scherbelberg.events import Listener, Log, ignore
 from scherbelberg.inventory.ledger import Entry
 from scherbelberg.lifecycle import share
-from scherbelberg.lifecycle.extend import UNCHANGED, Unchanged
 from scherbelberg.lifecycle.order import Agree, unasked
+from scherbelberg.lifecycle.update import UNCHANGED, Unchanged
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
 from scherbelberg.nodes.logs import NodeLog, Source
 from scherbelberg.nodes.ssh import CommandResult

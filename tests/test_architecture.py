@@ -61,7 +61,6 @@ SANDBOX_KNOWS = {
 PURE = {
     "cloud.access",
     "cloud.answers",
-    "cloud.foreign",
     "cloud.offers",
     "cloud.pricing",
     "cloud.resources",

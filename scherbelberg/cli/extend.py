@@ -33,8 +33,8 @@ def extend(
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.extend import UNCHANGED  # noqa: PLC0415
-    from scherbelberg.lifecycle.extend import extend as move  # noqa: PLC0415
+    from scherbelberg.lifecycle.update import UNCHANGED  # noqa: PLC0415
+    from scherbelberg.lifecycle.update import extend as move  # noqa: PLC0415
 
     kept = run(
         move(

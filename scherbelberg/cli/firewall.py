@@ -38,7 +38,7 @@ def firewall(
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.firewall import let_in  # noqa: PLC0415
+    from scherbelberg.lifecycle.update import let_in  # noqa: PLC0415
 
     ranges = None if not direct else () if direct == ("none",) else _resolved(direct, settings)
     spec = run(let_in(settings, prefix, ssh_from=_resolved(ssh_from, settings) or None, direct=ranges))

@@ -38,7 +38,7 @@ def _change(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool
     settings = where(token_file)
     from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
-    from scherbelberg.lifecycle.protect import protect as guard  # noqa: PLC0415
+    from scherbelberg.lifecycle.update import protect as guard  # noqa: PLC0415
 
     holding = run(guard(settings, prefix, wanted=wanted))
     if as_json:

@@ -26,7 +26,7 @@ from scherbelberg.inventory.orphans import Outliving, write_outliving
 from scherbelberg.inventory.reminders import remind
 from scherbelberg.lifecycle.destroy import give_back
 from scherbelberg.lifecycle.order import unasked
-from scherbelberg.lifecycle.protect import protect
+from scherbelberg.lifecycle.update import protect
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec.model import ClusterSpec, Timeouts
 from scherbelberg.spec.workload import NOTHING, Provisions

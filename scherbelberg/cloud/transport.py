@@ -26,8 +26,7 @@ from attrs import frozen
 from hcloud import APIException, Client
 
 from scherbelberg.cloud.access import Access
-from scherbelberg.cloud.answers import Verdict, triage
-from scherbelberg.cloud.foreign import stranger_in
+from scherbelberg.cloud.answers import Verdict, stranger_in, triage
 from scherbelberg.cloud.resources import Json
 from scherbelberg.concurrency.threads import Threads
 from scherbelberg.concurrency.waiting import Deadline, pause, until

@@ -28,7 +28,7 @@ import scherbelberg
 from scherbelberg import sync
 from scherbelberg.errors import BadInput, ClusterExists, StateDamaged, StateMissing
 from scherbelberg.lifecycle import share
-from scherbelberg.lifecycle.firewall import let_in
+from scherbelberg.lifecycle.update import let_in
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings

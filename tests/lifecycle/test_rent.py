@@ -19,7 +19,7 @@ from test_consent import sitting_before
 from scherbelberg import ClusterSpec, Event, Phase, sync
 from scherbelberg.cli.instead import usual_wait_s
 from scherbelberg.errors import BadInput, NoCapacity
-from scherbelberg.lifecycle.capacity import Queue
+from scherbelberg.lifecycle.rent import Queue
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, SoldOut
 from scherbelberg.settings import Settings

@@ -1,28 +1,118 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What is protected is not deleted, by whichever way, and nothing of it is touched by the try."""
+"""Changes of clusters that live: deadlines, protection against deletion, and who is let in."""
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
+import requests
 from attrs import evolve
-from bare_clusters import labels_in, make
+from bare_clusters import labels_in, make, now_s
 from catalogues import credentials, manifest
 from sandbox_helpers import Api
 from schemas import read, unpromised
 from shells import Shell
 from surroundings import folders, held
 
-from scherbelberg import Cluster
-from scherbelberg.errors import ClusterProtected
+from scherbelberg import sync
+from scherbelberg.cloud.access import Access
+from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.cloud.resources import Json, Resource
+from scherbelberg.cluster import Cluster
+from scherbelberg.errors import BadInput, CloudError, ClusterBroken, ClusterNotFound, ClusterProtected, WaitTimeout
+from scherbelberg.events import Event, Phase
+from scherbelberg.inventory.history import History
+from scherbelberg.inventory.ledger import whole
+from scherbelberg.inventory.listing import remembered_folder
+from scherbelberg.lifecycle.update import let_in
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import ActionFault, Faults, RequestFault
 from scherbelberg.settings import Settings
+from scherbelberg.spec.model import ANYWHERE, ClusterSpec
+from scherbelberg.spec.urls import HETZNER
 from scherbelberg.state.store import Store
 
 pytestmark = pytest.mark.hosts("scripted")
+_HOUR = 3600
+_MOST_LOOKS = 3000
+
+
+async def test_extend_and_bill(sandbox: SandboxThread, settings: Settings) -> None:
+    """A handle moves its own cluster's deadline and idle time, and its end returns what the history has of it."""
+    cloud = Api(sandbox.settings)
+    cluster = await Cluster.from_new(prefix="mine", workers=1, ttl_s=2 * _HOUR, settings=settings)
+    namesake = make(cloud, "other", ttl_s=_HOUR, owner="bob_at_desk")
+    for kind in ("servers", "networks", "firewalls"):
+        for row in cloud("GET", f"/{kind}").body[kind]:
+            if row["labels"]["uid"] == namesake.uid:
+                cloud("PUT", f"/{kind}/{row['id']}", {"labels": row["labels"] | {"prefix": "mine"}})
+    theirs = {name: row for name, row in labels_in(cloud).items() if row["uid"] == namesake.uid}
+    deadline_s = await cluster.extend(ttl_s=6 * _HOUR, idle_s=600)
+    assert deadline_s is not None
+    assert 0 <= now_s(cloud) + 6 * _HOUR - deadline_s < 60
+    ours = [row for row in labels_in(cloud).values() if row["uid"] == cluster.uid]
+    assert {(row["deadline"], row["idle"]) for row in ours} == {(str(deadline_s), "600")}
+    with pytest.raises(BadInput, match="lives longer than that anyway"):
+        await cluster.extend(ttl_s=60)
+    with pytest.raises(BadInput, match=r"'mine' cannot live until \d{4}-\d\d-\d\d: its certificates end on \d{4}-"):
+        await cluster.extend(ttl_s=401 * 24 * _HOUR)
+    with pytest.raises(BadInput):
+        await cluster.extend(idle_s=0)
+    assert await cluster.extend(idle_s=None) == deadline_s
+    assert await cluster.extend(ttl_s=None) is None
+    assert {name: row for name, row in labels_in(cloud).items() if row["uid"] == namesake.uid} == theirs
+    bill = await cluster.destroy()
+    assert bill is not None
+    assert bill.price is not None
+    assert ([machine.name for machine in bill.machines], bill.price.gross > 0) == (["scheduler", "worker000"], True)
+    assert bill == whole(History(settings.home).read()[0])
+    assert await cluster.destroy() == bill
+    with pytest.raises(ClusterNotFound):
+        await cluster.extend(ttl_s=_HOUR)
+    cloud.close()
+
+
+async def test_made_after_its_deadline(sandbox: SandboxThread, settings: Settings) -> None:
+    """A create that slept past its deadline ends with a cluster whose time to live begins when it is ready."""
+    sandbox.set_clock(-5 * _HOUR)  # certificates of later than now would not be taken
+
+    def wake(event: Event) -> None:
+        if (event.phase, event.state) == (Phase.PROOF, "start"):
+            sandbox.set_clock(0)
+
+    cluster = await Cluster.from_new(prefix="late", workers=1, ttl_s=_HOUR, settings=settings, listen=wake)
+    cloud = Api(sandbox.settings)
+    (deadline,) = {labels["deadline"] for labels in labels_in(cloud).values()}
+    (folder,) = Store(settings.home).folders()
+    assert folder.read().identity.deadline_s == int(deadline)
+    assert now_s(cloud) < int(deadline) <= now_s(cloud) + _HOUR
+    assert cloud("GET", "/networks").body["networks"][0]["labels"]["state"] == "ready"
+    await cluster.destroy()
+    cloud.close()
+
+
+def test_the_same_without_await(sandbox: SandboxThread, settings: Settings) -> None:
+    """The blocking face has both, and there is no bill of what somebody else deleted."""
+    with sync.Cluster.from_new(prefix="mine", workers=1, settings=settings) as cluster:
+        assert cluster.extend(ttl_s=None, idle_s=1800) is None
+        deadline_s = cluster.extend(ttl_s=_HOUR, may_shorten=True)
+        assert deadline_s is not None
+        bill = cluster.destroy()
+    assert bill is not None
+    assert len(bill.machines) == 2
+    with sync.Cluster.from_new(prefix="again", workers=1, settings=settings) as cluster:
+        cloud = Api(sandbox.settings)
+        for row in cloud("GET", "/servers").body["servers"]:
+            assert cloud("DELETE", f"/servers/{row['id']}").status == 200
+        assert any(not cloud("GET", "/servers").body["servers"] for _ in range(_MOST_LOOKS))
+        cloud.close()
+        assert cluster.destroy() is None
+    assert held(settings) == []
 
 
 def deletions(sandbox: SandboxThread) -> list[str]:
@@ -194,3 +284,73 @@ async def test_from_a_program(settings: Settings, sandbox: SandboxThread) -> Non
     await Cluster.nuke("dear", settings=settings)
     assert held(settings) == ["firewalls/dear-stray"]
     cloud.close()
+
+
+def remembered(settings: Settings) -> ClusterSpec:
+    """What this computer remembers of the wishes."""
+    folder = remembered_folder(settings.home, settings.access.endpoint, "gate")
+    assert folder is not None
+    return folder.read().spec
+
+
+def _change(settings: Settings, *ssh_from: str) -> ClusterSpec:
+    return asyncio.run(let_in(settings, "gate", ssh_from=ssh_from))
+
+
+def test_changes(settings: Settings) -> None:
+    """What cannot be is refused, what was changed is remembered, and a firewall that is gone is named."""
+    sync.Cluster.from_new(prefix="gate", workers=1, settings=settings).close()
+    with pytest.raises(BadInput, match="'home' is no range"):
+        _change(settings, "home")
+    with pytest.raises(BadInput, match="Nobody could reach the nodes"):
+        _change(settings)
+    assert remembered(settings).ssh_from == ANYWHERE
+    spec = _change(settings, "203.0.113.0/24", "2001:db8::/32")
+    assert remembered(settings) == spec
+    assert spec.ssh_from == ("203.0.113.0/24", "2001:db8::/32")
+    headers = {"Authorization": f"Bearer {settings.access.token}"}
+    where = f"{settings.access.endpoint}/firewalls"
+    (firewall,) = requests.get(where, headers=headers, timeout=10).json()["firewalls"]
+    assert [rule["source_ips"] for rule in firewall["rules"]] == [list(spec.ssh_from)]
+    # Somebody took it for their own.
+    path = f"{where}/{firewall['id']}"
+    assert requests.put(path, json={"labels": {}}, headers=headers, timeout=10).status_code == 200
+    with pytest.raises(ClusterBroken, match="The firewall of cluster 'gate' is gone"):
+        _change(settings, *ANYWHERE)
+
+
+class _Slow(Hetzner):
+    """A cloud whose actions end at the second look, the last of them as told."""
+
+    def __init__(self, status: str) -> None:
+        super().__init__(Access(endpoint=HETZNER, token="t", token_source="the test"), request_s=1, patience_s=1)
+        self.looks = 0
+        self._status = status
+
+    async def call(self, method: str, path: str, **more: Any) -> Json:
+        """Take the rules."""
+        assert (method, path, more) == ("POST", "/firewalls/7/actions/set_rules", {"body": {"rules": []}})
+        return {"actions": [{"id": number} for number in range(30)]}
+
+    async def _list(self, path: str, params: Mapping[str, Any] | None = None) -> list[Json]:
+        self.looks += 1
+        ids = (params or {})["id"]
+        assert (path, len(ids) <= 25) == ("actions", True)
+        status = "running" if self.looks <= 2 or self._status == "running" else "success"
+        error = {"message": "no such server"}
+        return [
+            {"id": one, "status": self._status if one == 29 and self.looks > 2 else status, "error": error}
+            for one in ids
+        ]
+
+
+async def test_actions_are_awaited() -> None:
+    """The rules count when all actions have ended well; one that fails, or never ends, is an error."""
+    firewall = Resource(kind="firewalls", id=7, name="gate", labels={})
+    cloud = _Slow("success")
+    await cloud.set_rules(firewall, [], within_s=30)
+    assert cloud.looks == 4
+    with pytest.raises(CloudError, match="change of firewall gate is not in force everywhere: no such server"):
+        await _Slow("error").set_rules(firewall, [], within_s=30)
+    with pytest.raises(WaitTimeout, match="The change of firewall gate did not happen"):
+        await _Slow("running").set_rules(firewall, [], within_s=0.3)

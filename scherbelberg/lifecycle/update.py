@@ -1,23 +1,27 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Moves the deadline of a cluster that lives, and changes its idle time; needs nothing on this computer."""
+"""Changes a cluster that lives: moves its deadline, guards it against deletion, says who is let in."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Final
 
 from attrs import evolve
 
-from scherbelberg.cloud.hetzner import open_api
-from scherbelberg.errors import BadInput, ClusterBroken, ClusterNotFound, StateDamaged
-from scherbelberg.inventory.clusters import Holding, words_for
-from scherbelberg.inventory.listing import Kept, overview
+from scherbelberg.cloud.hetzner import Hetzner, open_api
+from scherbelberg.cloud.resources import Firewall, Resource
+from scherbelberg.concurrency.waiting import together
+from scherbelberg.errors import BadInput, ClusterBroken, ClusterNotFound, StateDamaged, StateMissing
+from scherbelberg.inventory.clusters import Holding, selector, words_for
+from scherbelberg.inventory.listing import Kept, find_own, overview
 from scherbelberg.inventory.validity import check_deadline
-from scherbelberg.planning.plan import time_label
+from scherbelberg.planning.plan import PROTECTED, firewall_rules, time_label
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ClusterSpec, Timeouts
+from scherbelberg.state.manifest import Manifest
 
 
 class Unchanged(Enum):
@@ -132,3 +136,104 @@ def remember(found: Kept, new: Holding) -> None:
         manifest = found.folder.read()
         identity = evolve(manifest.identity, deadline_s=new.deadline_s, idle_s=new.idle_s)
         found.folder.save(evolve(manifest, identity=identity, is_protected=new.is_protected))
+
+
+async def protect(settings: Settings, prefix: str, *, wanted: bool) -> Holding:
+    """Guard a cluster against `destroy`, `nuke` and `gc`, and its servers against everybody; or lift that.
+
+    Firewalls and SSH keys have no protection of the cloud's: a label tells who uses this library. What somebody has
+    protected in the cloud's console is allowed again, too.
+
+    Args:
+        settings: The surroundings.
+        prefix: The cluster's name.
+        wanted: Whether it is to be protected.
+
+    Returns:
+        The cluster as it was before.
+
+    Raises:
+        ClusterNotFound: There is none of this name.
+        ClusterBroken: It is being made, or half made.
+        BadInput: It is not clear which cluster is meant.
+    """
+    found = await find_one(settings, prefix)
+    holding = found.holding
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        # A single label speaks for the whole cluster: interrupted in the middle, it is protected.
+        if wanted:
+            await _label(hetzner, holding.resources, {PROTECTED: "yes"})
+        guarded = () if wanted else (one for one in holding.resources if one.is_guarded and one.kind != "servers")
+        await together(*(hetzner.protect(one, wanted=wanted) for one in (*holding.servers, *guarded)))
+        if not wanted:
+            await _label(hetzner, holding.resources, {})
+    remember(found, evolve(holding, is_protected=wanted))
+    return holding
+
+
+async def _label(hetzner: Hetzner, resources: Iterable[Resource], added: Mapping[str, str]) -> None:
+    def labels(resource: Resource) -> dict[str, str]:
+        return {key: value for key, value in resource.labels.items() if key != PROTECTED} | dict(added)
+
+    await together(*(hetzner.set_labels(resource, labels(resource)) for resource in resources))
+
+
+async def let_in(
+    settings: Settings, prefix: str, *, ssh_from: tuple[str, ...] | None = None, direct: tuple[str, ...] | None = None
+) -> ClusterSpec:
+    """Change the rules of a cluster's firewall, and remember them.
+
+    Args:
+        settings: The surroundings.
+        prefix: The cluster's name.
+        ssh_from: Ranges of addresses from which SSH is let in, or None for those of now.
+        direct: Ranges of addresses from which Dask's TLS port is let in, or None for those of now.
+
+    Returns:
+        The cluster's wishes as they are from now on.
+
+    Raises:
+        BadInput: A range cannot be, or the scheduler listens to the private network alone.
+        ClusterNotFound: There is none of this name.
+        StateMissing: Its keys are not on this computer.
+        ClusterBroken: Its firewall is gone.
+    """
+    kept = await find_own(settings, prefix)
+    if kept.folder is None:
+        raise StateMissing(f"The keys of cluster '{prefix}' are not on this computer.")
+    manifest = kept.folder.read()
+    async with open_api(settings.access, Timeouts()) as hetzner:
+        found = await hetzner.find("firewalls", selector(prefix=prefix, uid=kept.holding.uid))
+        if not found:
+            raise ClusterBroken(f"The firewall of cluster '{prefix}' is gone.")
+        before = _as_it_is(manifest, *found)
+        spec = evolve(
+            before,
+            ssh_from=before.ssh_from if ssh_from is None else ssh_from,
+            direct=before.direct if direct is None else direct,
+        )
+        if spec.direct and not manifest.spec.direct:
+            raise BadInput(
+                f"Cluster '{prefix}' was made without --direct: its scheduler listens to the private network alone,"
+                " whatever a firewall lets in. Make it anew with --direct."
+            )
+        for firewall in found:
+            rules = firewall_rules(spec, manifest.ssh_port)
+            await hetzner.set_rules(firewall, rules, within_s=spec.timeouts.cloud)
+    # Somebody else may have written meanwhile, such as a client that pinned a key.
+    kept.folder.save(evolve(kept.folder.read(), spec=spec))
+    return spec
+
+
+def _as_it_is(manifest: Manifest, *found: Resource) -> ClusterSpec:
+    """A cluster's wishes with who is let in at present: another computer that uses it may have changed that."""
+    spec = manifest.spec
+    told = [one.let_in for one in found if isinstance(one, Firewall)]
+    if None in told:
+        return spec
+    open_to = {port: ranges for let_in in told if let_in for port, ranges in let_in.items()}
+    return evolve(
+        spec,
+        ssh_from=open_to.get(str(manifest.ssh_port), spec.ssh_from),
+        direct=open_to.get(str(spec.ports.scheduler), ()),
+    )
