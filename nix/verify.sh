@@ -5,7 +5,7 @@
 # Verifies what the package ships for nodes, in the current folder, against pins.toml there: each script and each lock.
 set -euo pipefail
 
-# In the order in which they are digested, as scherbelberg/environments/pins.py has it: another order gives another digest.
+# In the order in which they are digested, as scherbelberg/environments/shipped.py has it: another order gives another digest.
 SCRIPTS=(bootstrap.sh service.sh record.sh watch.sh environment.sh downloads.sh logs.sh direct.py scratch.py preloads.py activity.py
   dashboard_guard.py openssl_errors.py warden.py 10-scherbelberg.conf "units/scherbelberg-dask@.service" units/scherbelberg-watch.service
   units/scherbelberg-watch.timer)

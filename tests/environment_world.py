@@ -17,7 +17,7 @@ from sandbox_helpers import Api
 from shells import Shell
 
 from scherbelberg.environments import shipped
-from scherbelberg.environments.pins import PINS
+from scherbelberg.environments.shipped import PINS
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 from scherbelberg.spec.toml import write_toml

@@ -18,8 +18,7 @@ from scherbelberg.cli.tries import print_tries, tries_document
 from scherbelberg.cloud.pricing import write_price
 from scherbelberg.cloud.resources import PriceList
 from scherbelberg.environments.fit import PROFILES
-from scherbelberg.environments.pins import Pins
-from scherbelberg.environments.shipped import shipped_pins
+from scherbelberg.environments.shipped import Pins, shipped_pins
 from scherbelberg.inventory.clusters import Holding, words_for
 from scherbelberg.inventory.deadlines import left_words
 from scherbelberg.inventory.ledger import NOT_COUNTED, Cost, Entry, cost, spent, sum_of

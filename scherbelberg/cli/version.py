@@ -20,8 +20,13 @@ def answer_version(context: click.Context, option: click.Parameter, value: bool)
     del option
     if not value or context.resilient_parsing:
         return
-    from scherbelberg.environments.pins import script_digest  # noqa: PLC0415 - not for everything else
-    from scherbelberg.environments.shipped import flake_revision, shipped_files, shipped_pins, tool_version  # noqa: PLC0415
+    from scherbelberg.environments.shipped import (  # noqa: PLC0415 - not for everything else
+        flake_revision,
+        script_digest,
+        shipped_files,
+        shipped_pins,
+        tool_version,
+    )
 
     if not speaker_of(context).as_json:
         click.echo(f"scherbelberg {tool_version()}")

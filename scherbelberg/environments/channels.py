@@ -10,14 +10,18 @@ a mirror answered.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import bisect
 import datetime as dt
 import itertools
 import re
+import sys
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from rattler import Gateway, MatchSpec, PackageName, PackageRecord, RepoDataRecord, Version, solve
@@ -28,11 +32,39 @@ from rattler.package_streaming import download_to_path
 from rattler.repo_data.gateway import SourceConfig
 from rattler.virtual_package.generic import GenericVirtualPackage
 
-from scherbelberg.concurrency.waiting import Deadline, pause
+from scherbelberg.concurrency.waiting import Deadline, pause, until
 from scherbelberg.environments.lock import CHANNELS, Package
 from scherbelberg.environments.pypi import without_secrets
-from scherbelberg.environments.rattler_threads import part_in_peace
 from scherbelberg.errors import BadInput, ChannelUnreachable, WaitTimeout
+
+#: What they call, and whose frame is therefore their first.
+_CALLED = "call_soon_threadsafe"
+_LOOK_EVERY_S = 0.001
+_WITHIN_S = 2.0
+
+
+def part_in_peace() -> None:
+    """See to it that the interpreter does not end before such threads have left it."""
+    atexit.register(_wait)
+
+
+def _wait() -> None:
+    # To have a look, a thread needs the interpreter; between two looks the others get it.
+    with suppress(WaitTimeout):
+        asyncio.run(until(_is_empty, every_s=_LOOK_EVERY_S, within_s=_WITHIN_S, what="the end of others' threads"))
+
+
+async def _is_empty() -> bool | None:
+    own = {thread.ident for thread in threading.enumerate()}
+    frames = [frame for ident, frame in sys._current_frames().items() if ident not in own]  # noqa: SLF001 - documented
+    return None if any(_first(frame).f_code.co_name == _CALLED for frame in frames) else True
+
+
+def _first(frame: FrameType) -> FrameType:
+    while frame.f_back is not None:
+        frame = frame.f_back
+    return frame
+
 
 #: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
 _NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
@@ -45,6 +77,8 @@ _PATIENCE_S, _REST_S, _LONGEST_REST_S = 120.0, 2.0, 30.0
 _BUSY = re.compile(r"\((?:408|425|429|5\d\d) ", re.ASCII)
 _NOT_MODIFIED = "(304 "
 T = TypeVar("T")
+
+
 part_in_peace()
 
 

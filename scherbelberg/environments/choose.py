@@ -27,11 +27,10 @@ from scherbelberg.environments.fit import (
 )
 from scherbelberg.environments.foreign_locks import platforms_of, read_any_lock
 from scherbelberg.environments.lock import PLATFORMS, EnvLock, lock_name
-from scherbelberg.environments.lock_cache import LockCache
 from scherbelberg.environments.pylock import check_wheels, read_whole
 from scherbelberg.environments.pypi import pypi_versions, read_requirement
 from scherbelberg.environments.shipped import shipped_lock, shipped_locks, shipped_pins, tool_version
-from scherbelberg.environments.solver import add, solve_bare, solve_for
+from scherbelberg.environments.solver import LockCache, add, solve_bare, solve_for
 from scherbelberg.environments.versions import OPTIONAL, REQUIRED, Client, Versions
 from scherbelberg.environments.wheels import resolve_wheels
 from scherbelberg.errors import BadInput, EnvironmentUnavailable

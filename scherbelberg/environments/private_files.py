@@ -12,6 +12,9 @@ import asyncio
 import hashlib
 import secrets
 import shutil
+import ssl
+import urllib.error
+import urllib.request
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -22,10 +25,41 @@ from scherbelberg.concurrency.waiting import together
 from scherbelberg.environments.channels import download
 from scherbelberg.environments.fit import CHANNEL
 from scherbelberg.environments.lock import CHANNELS, EnvLock, Package, Wheel
-from scherbelberg.environments.public_urls import is_open
 from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable, counted
 from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.settings import Settings
+
+#: Some servers say of what only members may see that it is not there.
+_DENIED = {401, 403, 404, 407}
+
+
+async def is_open(url: str, *, authorities: str | None, within_s: float) -> bool:
+    """Whether a file can be had without credentials. Where there is no answer at all, the node shall find out.
+
+    Args:
+        url: Where it is.
+        authorities: File of the certificate authorities to trust instead of the usual ones, or None.
+        within_s: Deadline in seconds for the connection and for each part of the answer.
+    """
+    return await asyncio.to_thread(_ask, url, authorities, within_s)
+
+
+def _ask(url: str, authorities: str | None, within_s: float) -> bool:
+    # The first byte is asked for, since a HEAD may be denied where a GET is not.
+    request = urllib.request.Request(url, headers={"Range": "bytes=0-0", "User-Agent": "scherbelberg"})  # noqa: S310
+    try:
+        is_folder = authorities is not None and Path(authorities).is_dir()
+        context = ssl.create_default_context(
+            cafile=None if is_folder else authorities, capath=authorities if is_folder else None
+        )
+        with urllib.request.urlopen(request, timeout=within_s, context=context):  # noqa: S310 - http(s), as checked before
+            return True
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code not in _DENIED
+    except (OSError, ValueError):
+        return True
+
 
 File = Package | Wheel
 #: Until one file is here.

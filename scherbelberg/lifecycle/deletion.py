@@ -13,9 +13,8 @@ from scherbelberg.cloud.resources import KINDS, Firewall, Kind, Resource, Server
 from scherbelberg.concurrency.waiting import Deadline, finish, limited, pause, together, until
 from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, TokenRefused, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
-from scherbelberg.inventory.clusters import selector
+from scherbelberg.inventory.clusters import is_ours, selected, selector, sentence
 from scherbelberg.inventory.listing import list_resources
-from scherbelberg.inventory.unlabelled import is_ours, selected, sentence
 from scherbelberg.planning.plan import Identity
 from scherbelberg.spec.model import Timeouts
 

@@ -11,8 +11,7 @@ from attrs import evolve
 
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Server
-from scherbelberg.environments.pins import script_digest
-from scherbelberg.environments.shipped import shipped_files, tool_version
+from scherbelberg.environments.shipped import script_digest, shipped_files, tool_version
 from scherbelberg.errors import BadInput, happening
 from scherbelberg.events import Event, Phase, State, Stopwatch
 from scherbelberg.lifecycle.order import Order

@@ -24,8 +24,7 @@ from scherbelberg.concurrency.waiting import Deadline, limited, pause, until
 from scherbelberg.environments.fit import Environment
 from scherbelberg.environments.versions import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, StateDamaged, VersionMismatch, WaitTimeout
-from scherbelberg.events import Listener, ignore
-from scherbelberg.scheduler.disks import TOPIC, disk_event
+from scherbelberg.events import Event, Listener, Phase, ignore
 from scherbelberg.scheduler.endpoint import Door, difference
 from scherbelberg.share import openssl_errors
 
@@ -445,3 +444,21 @@ async def _register(client: Client, file: Path) -> None:
             with suppress(Exception):
                 await unregister(name)
         raise BadInput(f"{file.name} cannot be imported on the cluster: {type(error).__name__}: {error}.") from error
+
+
+#: Under which Dask passes it on.
+TOPIC = "scherbelberg-disk"
+
+
+def disk_event(words: Mapping[str, Any]) -> Event:
+    """What a worker said, as an event.
+
+    Args:
+        words: ``name`` is its name, ``full`` whether its disk is, ``free`` and ``total`` are bytes.
+    """
+    room = f"{words['free'] / 2**30:.1f} of {words['total'] / 2**30:.1f} GiB are free"
+    node = str(words["name"]).partition("-")[0]  # behind which comes a number where a node has several workers
+    if not words["full"]:
+        return Event(phase=Phase.DISK, state="done", node=node, detail=f"the disk has room again, {room}")
+    detail = f"the disk is full, {room}; what memory has no room for cannot go there"
+    return Event(phase=Phase.DISK, state="failed", node=node, detail=detail)

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -17,7 +19,6 @@ from hypothesis import strategies as st
 from mirror import Mirror
 from rattler import Version
 
-from scherbelberg.environments import channels as solve
 from scherbelberg.environments.channels import complaints, download, nearest_first
 from scherbelberg.environments.lock import Package
 from scherbelberg.errors import ChannelUnreachable, WaitTimeout
@@ -105,12 +106,12 @@ async def test_busy_server(
     fake: Mirror, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[[Mirror, Path], Awaitable[object]]
 ) -> None:
     """A server that is busy is asked again for a while, and then named with what it says."""
-    monkeypatch.setattr(solve, "_REST_S", 0.01)
-    monkeypatch.setattr(solve, "_RETRIES", 0)
+    monkeypatch.setattr("scherbelberg.environments.channels._REST_S", 0.01)
+    monkeypatch.setattr("scherbelberg.environments.channels._RETRIES", 0)
     fake.misbehave("*", status=429, times=5)
     await ask(fake, tmp_path)
     fake.misbehave("*", status=503)
-    monkeypatch.setattr(solve, "_PATIENCE_S", 0.0)
+    monkeypatch.setattr("scherbelberg.environments.channels._PATIENCE_S", 0.0)
     fake.forget()
     with pytest.raises(ChannelUnreachable, match="503 Service Unavailable"):
         await ask(fake, tmp_path / "other")
@@ -138,3 +139,32 @@ async def test_download_that_ends_early(fake: Mirror, served: tuple[Package, Pat
     fake.misbehave("*.conda", hold_after=10)
     with pytest.raises(WaitTimeout, match=r"The download of https://conda\.anaconda\.org/.* within 0\.3 s"):
         await download(served[0].url, tmp_path / "it", mirror=fake.url, within_s=0.3)
+
+
+_PROGRAM = """
+import _thread, asyncio, sys, threading
+import scherbelberg.environments.channels
+
+class Loop(asyncio.SelectorEventLoop):
+    def _write_to_self(self):
+        entered.set()
+        sys.stdin.readline()
+        print("out", flush=True)
+
+entered = threading.Event()
+loop = Loop()
+# Unlike those of threading, such a thread is nobody's whom Python would wait for.
+_thread.start_new_thread(loop.call_soon_threadsafe, (print,))
+entered.wait(20)
+print("in", flush=True)
+"""
+
+
+def test_result_that_is_being_handed_over() -> None:
+    """A program that ends while a foreign thread still calls asyncio waits for it, as rattler's threads want it."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", _PROGRAM], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().strip() == b"in"
+        output, complaints = process.communicate(b"\n", timeout=30)
+    assert (output.strip(), complaints, process.returncode) == (b"out", b"", 0)

@@ -15,8 +15,9 @@ from mirror import Mirror
 
 from scherbelberg.environments.fit import environment_of
 from scherbelberg.environments.lock import EnvLock
+from scherbelberg.environments.shipped import shipped_lock
+from scherbelberg.environments.solver import LockCache, solve_for
 from scherbelberg.environments.solver import add as add_to
-from scherbelberg.environments.solver import solve_for
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import BadInput, ChannelUnreachable, EnvironmentUnavailable, WaitTimeout
 
@@ -291,3 +292,55 @@ async def test_everything_may_differ(fake: Mirror, tmp_path: Path, who: Client) 
     lock = await solve_for(who, channels(fake, tmp_path), platform="linux-64", may_differ=True)
     assert lock.versions.packages["dask"] == lock.versions.packages["distributed"]
     assert lock.versions.packages["toolz"] == "1.1.0"
+
+
+_QUESTION = {"for": {"dask": "2026.7.1"}, "channels": ("conda-forge",)}
+
+
+@pytest.fixture
+def lock() -> EnvLock:
+    """Any lock with records."""
+    found = shipped_lock("main", "3.13", "linux-64")
+    assert found is not None
+    return found
+
+
+def test_answer(lock: EnvLock, tmp_path: Path) -> None:
+    """An answer is found again with all that its packages need, and nothing is left beside it."""
+    cache = LockCache(tmp_path / "new" / "folder")
+    assert cache.read(_QUESTION) is None
+    cache.write(_QUESTION, lock)
+    assert cache.read(dict(reversed(_QUESTION.items()))) == lock
+    assert cache.read(_QUESTION | {"channels": ("other",)}) is None
+    assert sorted(path.suffix for path in (tmp_path / "new" / "folder").iterdir()) == [".json", ".lock"]
+
+
+def test_newer_answer(lock: EnvLock, tmp_path: Path) -> None:
+    """A newer answer takes the place of an older one."""
+    cache = LockCache(tmp_path)
+    cache.write(_QUESTION, lock)
+    cache.write(_QUESTION, evolve(lock, packages=lock.packages[:-1]))
+    found = cache.read(_QUESTION)
+    assert found is not None
+    assert found.packages == lock.packages[:-1]
+
+
+@pytest.mark.parametrize("suffix", [".lock", ".json"])
+@pytest.mark.parametrize("content", [None, b"", b"\xff", b"# digest: 0\n@EXPLICIT\n", b"[]", b"{}"])
+def test_damaged_answer(lock: EnvLock, tmp_path: Path, suffix: str, content: bytes | None) -> None:
+    """An answer that was damaged or lost a part is none, and is written anew."""
+    cache = LockCache(tmp_path)
+    cache.write(_QUESTION, lock)
+    (path,) = tmp_path.glob(f"*{suffix}")
+    path.unlink() if content is None else path.write_bytes(content)
+    assert cache.read(_QUESTION) is None
+    cache.write(_QUESTION, lock)
+    assert cache.read(_QUESTION) == lock
+
+
+def test_no_folder(lock: EnvLock, tmp_path: Path) -> None:
+    """Where nothing can be kept, nothing is, without complaint."""
+    (tmp_path / "file").touch()
+    cache = LockCache(tmp_path / "file" / "folder")
+    cache.write(_QUESTION, lock)
+    assert cache.read(_QUESTION) is None

@@ -19,7 +19,7 @@ from surroundings import SHORT, folders, held
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Firewall, Kind, Resource, Shared, read_resource
 from scherbelberg.events import ignore
-from scherbelberg.inventory.unlabelled import is_ours, sentence
+from scherbelberg.inventory.clusters import is_ours, sentence
 from scherbelberg.lifecycle.deletion import delete_all
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.state.store import Store

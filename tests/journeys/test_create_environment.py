@@ -17,8 +17,7 @@ from simple_index import FILES, SimpleIndex
 from surroundings import held
 
 from scherbelberg import ClusterSpec, Event
-from scherbelberg.environments.pins import read_pins
-from scherbelberg.environments.shipped import shipped_files, shipped_lock, tool_version
+from scherbelberg.environments.shipped import read_pins, shipped_files, shipped_lock, tool_version
 from scherbelberg.environments.versions import Client
 from scherbelberg.lifecycle.order import planned
 from scherbelberg.sandbox.server import SandboxThread

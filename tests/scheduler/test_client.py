@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""disks: what workers say of their disks."""
+"""What clients hear of workers: full disks."""
 
 from __future__ import annotations
 
 import pytest
 
-from scherbelberg.scheduler.disks import disk_event
+from scherbelberg.scheduler.client import disk_event
 
 
 @pytest.mark.parametrize("worker", ["worker007", "worker007-3"])
