@@ -35,7 +35,7 @@ from scherbelberg.node import Node
 from scherbelberg.nodes.connections import Links, attached, find_node
 from scherbelberg.nodes.dialing import first_way
 from scherbelberg.scheduler.endpoint import Door
-from scherbelberg.scheduler.uploads import load_daskclient, send
+from scherbelberg.scheduler.uploads import load_client, send
 from scherbelberg.settings import Settings, around
 from scherbelberg.spec.dask_config import DaskConfig, read_dask_config
 from scherbelberg.spec.legacy import Modern, modern, old_token_variable
@@ -48,6 +48,11 @@ if TYPE_CHECKING:
 
 
 _LOG = logging.getLogger("scherbelberg")
+
+
+Token = str | Callable[[], str]
+#: Deadline of an upload in seconds, for those who set none.
+UPLOAD_S = 120.0
 
 
 def matched(manifest: Manifest) -> Versions:
@@ -173,11 +178,6 @@ class Handle:
     def versions(self) -> dict[str, str]:
         """Package to version, the same on client, scheduler and workers as proven when it was made."""
         return dict(self._links.manifest.versions)
-
-
-Token = str | Callable[[], str]
-#: Deadline of an upload in seconds, for those who set none.
-UPLOAD_S = 120.0
 
 
 class Cluster(Handle):
@@ -334,12 +334,12 @@ class Cluster(Handle):
         """
         ours, allowed = matched(self._links.manifest), self._links.manifest.environment.allowed
         door = await self.door()
-        await load_daskclient()
-        from scherbelberg.scheduler import client as daskclient  # noqa: PLC0415 - heavy
+        await load_client()
+        from scherbelberg.scheduler.client import connect, connect_async  # noqa: PLC0415 - heavy
 
         if asynchronous:
-            return await daskclient.connect_async(door, ours=ours, allowed=allowed, listener=self._listener)
-        return await asyncio.to_thread(daskclient.connect, door, ours=ours, allowed=allowed, listener=self._listener)
+            return await connect_async(door, ours=ours, allowed=allowed, listener=self._listener)
+        return await asyncio.to_thread(connect, door, ours=ours, allowed=allowed, listener=self._listener)
 
     async def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
         """Put something to import on the scheduler and all workers, those that join or restart later included.

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import subprocess
 import sys
@@ -83,6 +84,16 @@ def test_words_are_light() -> None:
 def test_public_names(name: str) -> None:
     """Every public name can be had from the package."""
     assert getattr(scherbelberg, name).__name__ == name
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["sync.Cluster", "sync.import_cluster", "errors.LeftOver", "spec.ClusterSpec", "spec.Ports", "spec.Timeouts"],
+)
+def test_public_places(place: str) -> None:
+    """What programs import from modules, and not from the package, stays where it is."""
+    module, _, name = place.partition(".")
+    assert getattr(importlib.import_module(f"scherbelberg.{module}"), name).__name__ == name
 
 
 def test_unknown_name() -> None:

@@ -9,6 +9,13 @@ from enum import Enum
 from typing import Any
 from urllib.parse import urlsplit
 
+#: Said as ``invalid_input``, meant as "not sold here".
+_NOT_SOLD = ("unsupported location for server type", "is deprecated")
+#: Statuses that any server on the way may send for a moment, without an error in the API's form.
+_PASSING = {408, 429}
+#: Those of a network that wants a login first, and of a proxy that does.
+_NETWORK_LOGIN, _PROXY_LOGIN = 511, 407
+
 
 class Verdict(Enum):
     """What to do about an error."""
@@ -43,8 +50,6 @@ _VERDICTS = {
     "token_readonly": Verdict.TOKEN,
     "forbidden": Verdict.TOKEN,
 }
-#: Said as ``invalid_input``, meant as "not sold here".
-_NOT_SOLD = ("unsupported location for server type", "is deprecated")
 
 
 def triage(code: str | int, message: str) -> Verdict:
@@ -60,12 +65,6 @@ def triage(code: str | int, message: str) -> Verdict:
     if code == "invalid_input" and any(words in message for words in _NOT_SOLD):
         return Verdict.CAPACITY
     return _VERDICTS.get(code, Verdict.FINAL)
-
-
-#: Statuses that any server on the way may send for a moment, without an error in the API's form.
-_PASSING = {408, 429}
-#: Those of a network that wants a login first, and of a proxy that does.
-_NETWORK_LOGIN, _PROXY_LOGIN = 511, 407
 
 
 def stranger_in(method: str, path: str, *, status: int, location: str | None, content: bytes) -> str | None:

@@ -24,6 +24,11 @@ _MOST_TRIES = 4
 _LOG = logging.getLogger("scherbelberg")
 
 
+T = TypeVar("T")
+#: How long a cancelled coroutine may clean up before it is reminded.
+_AGAIN_S = 10.0
+
+
 class Clock:
     """Counts the seconds in which this program ran, as long as something makes it beat; otherwise all of them.
 
@@ -110,11 +115,6 @@ async def despite_standstills(work: Callable[[], Awaitable[T]], *errors: type[Ex
             if CLOCK.standstills == before or tries == _MOST_TRIES:
                 raise
             _LOG.info("Done again, since this program stood still meanwhile: %s", error)
-
-
-T = TypeVar("T")
-#: How long a cancelled coroutine may clean up before it is reminded.
-_AGAIN_S = 10.0
 
 
 class Deadline:

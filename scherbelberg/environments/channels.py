@@ -43,6 +43,19 @@ _LOOK_EVERY_S = 0.001
 _WITHIN_S = 2.0
 
 
+#: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
+_NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
+_PROCESSOR = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
+#: At each question, within seconds.
+_RETRIES = 3
+#: A server that is busy is asked again for so many seconds: after the first pause, and at most after the longest.
+_PATIENCE_S, _REST_S, _LONGEST_REST_S = 120.0, 2.0, 30.0
+#: How errors tell of an HTTP status that says so.
+_BUSY = re.compile(r"\((?:408|425|429|5\d\d) ", re.ASCII)
+_NOT_MODIFIED = "(304 "
+T = TypeVar("T")
+
+
 def part_in_peace() -> None:
     """See to it that the interpreter does not end before such threads have left it."""
     atexit.register(_wait)
@@ -64,19 +77,6 @@ def _first(frame: FrameType) -> FrameType:
     while frame.f_back is not None:
         frame = frame.f_back
     return frame
-
-
-#: What nodes are at the least: Ubuntu 22.04, the oldest that can be rented, on any processor of its kind.
-_NODE = (("__unix", "0", "0"), ("__linux", "5.15", "0"), ("__glibc", "2.35", "0"))
-_PROCESSOR = {"linux-64": "x86_64", "linux-aarch64": "aarch64"}
-#: At each question, within seconds.
-_RETRIES = 3
-#: A server that is busy is asked again for so many seconds: after the first pause, and at most after the longest.
-_PATIENCE_S, _REST_S, _LONGEST_REST_S = 120.0, 2.0, 30.0
-#: How errors tell of an HTTP status that says so.
-_BUSY = re.compile(r"\((?:408|425|429|5\d\d) ", re.ASCII)
-_NOT_MODIFIED = "(304 "
-T = TypeVar("T")
 
 
 part_in_peace()

@@ -58,6 +58,12 @@ _REQUIREMENT = re.compile(
 )
 
 
+#: The newest formats that are known.
+_NEWEST_PIXI, _NEWEST_CONDA_LOCK = 7, 1
+#: Of an environment.yml, what means nothing for nodes.
+_IGNORED = {"name", "prefix", "platforms"}
+
+
 def way_from(text: str, *, source: str) -> str | None:
     """Say what a file is that describes no environment for nodes, and what to do; None if nobody knows it.
 
@@ -81,12 +87,6 @@ def _said(name: str, commands: str, source: str) -> str:
         f"{source} is {name}, which locks nothing for nodes: make a lock of it ({commands.format(source)}), and give"
         f" that: --env {result}."
     )
-
-
-#: The newest formats that are known.
-_NEWEST_PIXI, _NEWEST_CONDA_LOCK = 7, 1
-#: Of an environment.yml, what means nothing for nodes.
-_IGNORED = {"name", "prefix", "platforms"}
 
 
 class FileKind(Enum):

@@ -33,6 +33,12 @@ from scherbelberg.settings import Settings
 _DENIED = {401, 403, 404, 407}
 
 
+File = Package | Wheel
+#: Until one file is here.
+_FILE_S = 1800.0
+_AT_ONCE = 8
+
+
 async def is_open(url: str, *, authorities: str | None, within_s: float) -> bool:
     """Whether a file can be had without credentials. Where there is no answer at all, the node shall find out.
 
@@ -59,12 +65,6 @@ def _ask(url: str, authorities: str | None, within_s: float) -> bool:
         return error.code not in _DENIED
     except (OSError, ValueError):
         return True
-
-
-File = Package | Wheel
-#: Until one file is here.
-_FILE_S = 1800.0
-_AT_ONCE = 8
 
 
 async def fetch_private(

@@ -43,6 +43,18 @@ SCRIPT_FILES = (
 )
 
 
+_PACKAGE = files("scherbelberg")
+_LOCKS = "env"
+#: Written by nix/package.nix.
+_REVISION = "revision"
+_LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""
+_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own.
+# 'scherbelberg env check --write' brings the digests up to date.
+"""
+
+
 @frozen(kw_only=True)
 class Pins:
     """All pins.
@@ -106,18 +118,6 @@ def script_digest(files: Mapping[str, bytes]) -> str:
         files: Shipped files by path.
     """
     return hashlib.sha256(b"".join(files[name] for name in SCRIPT_FILES)).hexdigest()
-
-
-_PACKAGE = files("scherbelberg")
-_LOCKS = "env"
-#: Written by nix/package.nix.
-_REVISION = "revision"
-_LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
-# SPDX-License-Identifier: BSD-3-Clause
-"""
-_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own.
-# 'scherbelberg env check --write' brings the digests up to date.
-"""
 
 
 def shipped_files() -> dict[str, bytes]:

@@ -226,8 +226,8 @@ async def _ask_nodes(links: Links) -> Check:
     within_s = links.manifest.spec.timeouts.reach
     await links.remote("scheduler").reach(within_s=within_s)
     door = await links.door()
-    daskclient = await asyncio.to_thread(importlib.import_module, "scherbelberg.scheduler.client")  # heavy
-    answers = await daskclient.ask_for_tls(door, within_s=within_s)
+    dask_client = await asyncio.to_thread(importlib.import_module, "scherbelberg.scheduler.client")  # heavy
+    answers = await dask_client.ask_for_tls(door, within_s=within_s)
     return judge_tls_on_nodes({name: _tls_facts(*answer) for name, answer in answers.items()})
 
 

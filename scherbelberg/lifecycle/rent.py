@@ -36,6 +36,10 @@ FIRST_S = 5.0
 _LONGEST_S, _GROWTH = 120.0, 1.5
 
 
+#: Orders that are under way at a time. Of a place without capacity no more than these are refused: the others go on.
+_AT_ONCE = 16
+
+
 class Queue:
     """The wait of a cluster's nodes for capacity; its time begins when one of them first finds none.
 
@@ -76,10 +80,6 @@ class Queue:
             self._next = None
             begin()
         return True
-
-
-#: Orders that are under way at a time. Of a place without capacity no more than these are refused: the others go on.
-_AT_ONCE = 16
 
 
 class Renting:

@@ -43,6 +43,11 @@ _CHUNK = 2**18
 _AGAIN_S = 0.5
 
 
+#: What has connections that stay, and how long the end of the program waits for their end, in seconds.
+_OPEN: set[Links] = set()
+_END_S = 5.0
+
+
 class Tunnel:
     """A tunnel through one node. Use it on the private loop only.
 
@@ -125,11 +130,6 @@ async def _pump(source: Any, sink: Any) -> None:
         await sink.drain()
     if sink.can_write_eof():
         sink.write_eof()
-
-
-#: What has connections that stay, and how long the end of the program waits for their end, in seconds.
-_OPEN: set[Links] = set()
-_END_S = 5.0
 
 
 class Links:

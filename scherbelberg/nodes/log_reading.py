@@ -35,6 +35,15 @@ from scherbelberg.state.store import private_folder, write_private
 _FOLLOW_S = 30 * 86400.0
 
 
+_FOLDER = "failures"
+#: Files that are kept; with another one, the oldest goes.
+_MOST_FILES = 10
+#: Of one file; with more, its beginning goes.
+_MOST_KEPT_BYTES = 8 * 1024 * 1024
+#: Of each log.
+_MOST_LINES, _MOST_BYTES = 10_000, 128 * 1024
+
+
 async def read_logs(
     remote: Remote, sources: Iterable[Source], *, lines: int, within_s: float, most_bytes: int | None = None
 ) -> tuple[NodeLog, ...]:
@@ -99,13 +108,6 @@ def _unreadable(node: str, source: Source, tail: tuple[str, ...]) -> BootstrapFa
     return BootstrapFailed(f"The log of {source} on node {node} cannot be read.", node=node, log_tail=tail)
 
 
-_FOLDER = "failures"
-#: Files that are kept; with another one, the oldest goes.
-_MOST_FILES = 10
-#: Of one file; with more, its beginning goes.
-_MOST_KEPT_BYTES = 8 * 1024 * 1024
-
-
 def keep_log(home: Path, name: str, text: str) -> Path | None:
     """Write a file that only its owner can read; what is there already, of nodes that were replaced, stays before it.
 
@@ -130,10 +132,6 @@ def keep_log(home: Path, name: str, text: str) -> Path | None:
     except OSError:
         return None
     return file
-
-
-#: Of each log.
-_MOST_LINES, _MOST_BYTES = 10_000, 128 * 1024
 
 
 async def add_last_words(

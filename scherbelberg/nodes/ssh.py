@@ -31,6 +31,17 @@ from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_o
 TAIL = 20
 
 
+_KEEPALIVE_S = 15
+_KEEPALIVES = 4
+#: For so many seconds silence is met with new connections, also where one failure of another kind is enough.
+_SILENCE_S = 10.0
+_LOGIN_S = 20.0
+_SURVIVAL_S = 5
+#: After so many seconds it is worth mentioning that a machine says nothing.
+_WORTH_TELLING_S = 1.0
+_LOG = logging.getLogger("scherbelberg")
+
+
 @frozen(kw_only=True)
 class CommandResult:
     """What a command left.
@@ -49,17 +60,6 @@ class CommandResult:
     def tail(self) -> tuple[str, ...]:
         """The last lines of both."""
         return tuple((self.stdout + self.stderr).splitlines()[-TAIL:])
-
-
-_KEEPALIVE_S = 15
-_KEEPALIVES = 4
-#: For so many seconds silence is met with new connections, also where one failure of another kind is enough.
-_SILENCE_S = 10.0
-_LOGIN_S = 20.0
-_SURVIVAL_S = 5
-#: After so many seconds it is worth mentioning that a machine says nothing.
-_WORTH_TELLING_S = 1.0
-_LOG = logging.getLogger("scherbelberg")
 
 
 class Remote:

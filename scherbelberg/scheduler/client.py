@@ -41,6 +41,14 @@ _LOST = (
 _LOG = logging.getLogger("scherbelberg")
 
 
+#: Nodes have no scherbelberg: what they are asked has to be text.
+_TELL = f"""(lambda sys, ssl, streams: (
+    sys.version.split()[0], ssl.OPENSSL_VERSION, getattr(streams.SSLIOStream, {openssl_errors.ANSWER!r}, None)
+))(__import__("sys"), __import__("ssl"), __import__("tornado.iostream", fromlist=["SSLIOStream"]))"""
+#: Under which Dask passes it on.
+TOPIC = "scherbelberg-disk"
+
+
 class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part only
     """A client behind a tunnel: its dashboard is the tunnel's, and it is patient when the tunnel is opened again.
 
@@ -380,12 +388,6 @@ async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: 
                 raise WaitTimeout(what=f"The upload of {file.name}", within_s=within_s) from None
 
 
-#: Nodes have no scherbelberg: what they are asked has to be text.
-_TELL = f"""(lambda sys, ssl, streams: (
-    sys.version.split()[0], ssl.OPENSSL_VERSION, getattr(streams.SSLIOStream, {openssl_errors.ANSWER!r}, None)
-))(__import__("sys"), __import__("ssl"), __import__("tornado.iostream", fromlist=["SSLIOStream"]))"""
-
-
 async def ask_for_tls(door: Door, *, within_s: float) -> dict[str, tuple[str, str, str | None]]:
     """Ask all of Dask's processes on a cluster's nodes what they speak TLS with.
 
@@ -444,10 +446,6 @@ async def _register(client: Client, file: Path) -> None:
             with suppress(Exception):
                 await unregister(name)
         raise BadInput(f"{file.name} cannot be imported on the cluster: {type(error).__name__}: {error}.") from error
-
-
-#: Under which Dask passes it on.
-TOPIC = "scherbelberg-disk"
 
 
 def disk_event(words: Mapping[str, Any]) -> Event:

@@ -114,9 +114,9 @@ async def prove(door: Door, *, workers: tuple[str, ...], environment: Environmen
         VersionMismatch: Versions differ; the rows say where.
     """
     if _is_here(environment.client):
-        from scherbelberg.scheduler import client as daskclient  # noqa: PLC0415 - heavy, and loaded by the rehearsal
+        from scherbelberg.scheduler.client import prove as prove_here  # noqa: PLC0415 - heavy, and loaded by the rehearsal
 
-        await daskclient.prove(door, workers=workers, environment=environment, within_s=within_s)
+        await prove_here(door, workers=workers, environment=environment, within_s=within_s)
     else:
         await _prove_elsewhere(door, workers=workers, environment=environment, within_s=within_s)
     return {"python": environment.versions.python, **environment.versions.packages}

@@ -47,14 +47,14 @@ async def send(door: Door, path: Path, *, within_s: float) -> None:
     Raises:
         BadInput: It cannot be imported there.
     """
-    await load_daskclient()
+    await load_client()
     from scherbelberg.scheduler import client  # noqa: PLC0415 - heavy
 
     with packed(path) as upload:
         await client.upload(door, file=upload.file, modules=upload.modules, within_s=within_s)
 
 
-async def load_daskclient() -> None:
+async def load_client() -> None:
     """Load Dask's client, which takes a second of computing, in a thread: no loop stands still for it."""
     await asyncio.to_thread(import_module, "scherbelberg.scheduler.client")
 

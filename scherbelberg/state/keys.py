@@ -31,6 +31,18 @@ from scherbelberg.planning.plan import BACKDATED_S, LEAST_VALID_S
 Role = Literal["scheduler", "worker", "client"]
 
 
+_NAME = b"scherbelberg export "
+_HEADER = _NAME + b"1\n"
+_SALT = 16
+_NONCE = 12
+_TAG = 16
+_DIGEST = 32
+#: scrypt's N of version 1: some 128 MiB of memory and half a second for each guess.
+COST = 2**17
+#: A passphrase is all that protects a file which may lie anywhere.
+SHORTEST = 12
+
+
 @frozen(kw_only=True)
 class SshPair:
     """An ed25519 key pair in OpenSSH's formats.
@@ -194,18 +206,6 @@ def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-_NAME = b"scherbelberg export "
-_HEADER = _NAME + b"1\n"
-_SALT = 16
-_NONCE = 12
-_TAG = 16
-_DIGEST = 32
-#: scrypt's N of version 1: some 128 MiB of memory and half a second for each guess.
-COST = 2**17
-#: A passphrase is all that protects a file which may lie anywhere.
-SHORTEST = 12
 
 
 def check_passphrase(passphrase: str) -> str:

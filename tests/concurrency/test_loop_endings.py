@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from joining import joining
 
-from scherbelberg.concurrency import loop as threadloop
+from scherbelberg.concurrency import loop as loop_module
 from scherbelberg.concurrency.loop import Job, ThreadLoop, private_loop
 from scherbelberg.errors import LeftOver
 
@@ -320,8 +320,8 @@ def test_private_loop_is_one_from_the_beginning(monkeypatch: pytest.MonkeyPatch)
             # Where two were being made at once, both would come here; one alone waits for nobody for long.
             concurrent.futures.wait([waiting.submit(both.wait, 0.2)])
 
-    monkeypatch.setattr(threadloop, "ThreadLoop", Slow)
-    monkeypatch.setattr(threadloop, "_the_loop", functools.cache(threadloop._the_loop.__wrapped__))
+    monkeypatch.setattr(loop_module, "ThreadLoop", Slow)
+    monkeypatch.setattr(loop_module, "_the_loop", functools.cache(loop_module._the_loop.__wrapped__))
     with concurrent.futures.ThreadPoolExecutor(2) as waiting, concurrent.futures.ThreadPoolExecutor(2) as asking:
         found = list(asking.map(lambda _: private_loop(), range(2)))
     for loop in made:

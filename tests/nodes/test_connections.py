@@ -22,7 +22,7 @@ from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import NodeUnreachable
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Options
-from scherbelberg.scheduler import client as daskclient
+from scherbelberg.scheduler import client as dask_client
 from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.settings import Settings
 
@@ -177,12 +177,12 @@ def test_stream_that_is_cut_before_its_tls(
 
 def test_scheduler_that_does_not_answer(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nobody answers a client as Dask does, the way to the scheduler's log is told, with the cluster's name."""
-    monkeypatch.setattr(daskclient, "_CONNECT_S", 1)
-    monkeypatch.setattr(daskclient, "_RETURN_S", 1)
+    monkeypatch.setattr(dask_client, "_CONNECT_S", 1)
+    monkeypatch.setattr(dask_client, "_RETURN_S", 1)
     door = private_loop().submit(pair.east._inner.door()).result()
     silent = evolve(door, port=door.dashboard_port)  # which speaks no TLS
     with pytest.raises(NodeUnreachable, match=r"look at its log: 'scherbelberg logs -p east scheduler'\.$"):
-        daskclient.connect(silent, ours=Versions(python="3", packages={}), allowed=())
+        dask_client.connect(silent, ours=Versions(python="3", packages={}), allowed=())
 
 
 def _still_paid(call: str) -> str:
@@ -229,8 +229,8 @@ def test_scheduler_that_is_gone(
     sandbox: SandboxThread, settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine that stays off is told in one more line; whatever waits for it ends, and it can be given back."""
-    monkeypatch.setattr(daskclient, "RECONNECT_S", 3)
-    monkeypatch.setattr(daskclient, "_RETURN_S", 1)
+    monkeypatch.setattr(dask_client, "RECONNECT_S", 3)
+    monkeypatch.setattr(dask_client, "_RETURN_S", 1)
     cluster = sync.Cluster.from_new(small("gone", settings), settings=settings)
     with cluster.get_client() as client:
         lost = client.submit(sum, [1, 2], workers=NOBODY)
