@@ -15,7 +15,7 @@ from catalogues import LABEL
 
 from scherbelberg.cloud.access import Access
 from scherbelberg.errors import BadInput, TokenMissing
-from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
+from scherbelberg.settings import Settings, endpoint_in, home_folder, owner_label, read_settings
 from scherbelberg.spec.urls import HETZNER
 
 _CONTEXTS = """
@@ -32,7 +32,6 @@ token = "token-of-work"
 [[contexts]]
 name = "bare"
 """
-
 Environ = dict[str, str]
 
 
@@ -384,3 +383,21 @@ def test_process_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 def test_token_is_not_shown(environ: Environ) -> None:
     """No representation of settings holds the token."""
     assert "geheim" not in repr(read_settings(token="geheim", environ=environ))
+
+
+@pytest.mark.parametrize(
+    ("login", "host", "expected"),
+    [
+        ("anna", "laptop", "anna_at_laptop"),
+        ("anna", "laptop.example.org", "anna_at_laptop"),
+        ("ANNA.B", "lab-7", "ANNA.B_at_lab-7"),
+        ("jürgen", "büro", "j-rgen_at_b-ro"),
+        ("DOMAIN\\anna b", "", "DOMAIN-anna-b_at"),
+        ("", "", "at"),
+        ("a" * 80, "host", "a" * 63),
+        ("a" * 60 + "--", "host", "a" * 60),
+    ],
+)
+def test_owner_label(login: str, host: str, expected: str) -> None:
+    """Login and host are readable in a label, whatever is in them."""
+    assert owner_label(login, host) == expected

@@ -164,6 +164,6 @@ def test_known(text: str, name: str, way: str) -> None:
 
 
 @given(st.text(max_size=80))
-def test_any_text_of_others(text: str) -> None:
+def test_any_other_file(text: str) -> None:
     """Whatever there is in a file, there is an answer or none."""
     assert way_from(text, source="it") is None or text

@@ -47,24 +47,6 @@ _LABELS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("login", "host", "expected"),
-    [
-        ("anna", "laptop", "anna_at_laptop"),
-        ("anna", "laptop.example.org", "anna_at_laptop"),
-        ("ANNA.B", "lab-7", "ANNA.B_at_lab-7"),
-        ("jürgen", "büro", "j-rgen_at_b-ro"),
-        ("DOMAIN\\anna b", "", "DOMAIN-anna-b_at"),
-        ("", "", "at"),
-        ("a" * 80, "host", "a" * 63),
-        ("a" * 60 + "--", "host", "a" * 60),
-    ],
-)
-def test_owner_label(login: str, host: str, expected: str) -> None:
-    """Login and host are readable in a label, whatever is in them."""
-    assert owner_label(login, host) == expected
-
-
 @CALM
 @given(st.text(max_size=100), st.text(max_size=100), _PREFIXES, st.none() | st.integers(1, LONGEST_TTL_S))
 @example("", "", "a", None)
