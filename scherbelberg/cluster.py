@@ -48,14 +48,12 @@ if TYPE_CHECKING:
 
 
 _LOG = logging.getLogger("scherbelberg")
-
-
 Token = str | Callable[[], str]
 #: Deadline of an upload in seconds, for those who set none.
 UPLOAD_S = 120.0
 
 
-def matched(manifest: Manifest) -> Versions:
+def check_versions(manifest: Manifest) -> Versions:
     """Compare this interpreter with what was proven of a cluster when it was made.
 
     It is logged when the cluster's lock is not the one that this interpreter would get now, though nothing that is
@@ -106,8 +104,11 @@ def other_lock(client: Client, manifest: Manifest) -> str | None:
     return None
 
 
-class Handle:
-    """The half of `scherbelberg.Cluster` that needs no connection."""
+class Cluster:
+    """A handle on a cluster that lives in the cloud. Make one with `from_new` or `from_existing`.
+
+    Closing the handle ends its connections; the cluster lives on until it is destroyed.
+    """
 
     def __init__(self, settings: Settings, links: Links, listener: Listener) -> None:
         self._settings = settings
@@ -178,13 +179,6 @@ class Handle:
     def versions(self) -> dict[str, str]:
         """Package to version, the same on client, scheduler and workers as proven when it was made."""
         return dict(self._links.manifest.versions)
-
-
-class Cluster(Handle):
-    """A handle on a cluster that lives in the cloud. Make one with `from_new` or `from_existing`.
-
-    Closing the handle ends its connections; the cluster lives on until it is destroyed.
-    """
 
     @classmethod
     def from_new(
@@ -332,7 +326,7 @@ class Cluster(Handle):
             VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
-        ours, allowed = matched(self._links.manifest), self._links.manifest.environment.allowed
+        ours, allowed = check_versions(self._links.manifest), self._links.manifest.environment.allowed
         door = await self.door()
         await load_client()
         from scherbelberg.scheduler.client import connect, connect_async  # noqa: PLC0415 - heavy
@@ -356,7 +350,7 @@ class Cluster(Handle):
             NodeUnreachable: The scheduler cannot be reached.
             WaitTimeout: The deadline passed.
         """
-        matched(self._links.manifest)
+        check_versions(self._links.manifest)
         door = await self.door()
         await private_loop().submit(send(door, Path(path), within_s=within_s)).join()
 

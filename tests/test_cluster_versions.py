@@ -11,7 +11,7 @@ from attrs import evolve
 from catalogues import manifest
 from fake_channel import client
 
-from scherbelberg.cluster import matched, other_lock
+from scherbelberg.cluster import check_versions, other_lock
 from scherbelberg.environments.lock import EnvLock
 from scherbelberg.environments.shipped import shipped_lock
 from scherbelberg.environments.versions import Client
@@ -78,9 +78,9 @@ def test_it_is_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCapture
     """Attaching with another lock than the cluster's says so, and attaches."""
     monkeypatch.setattr("scherbelberg.cluster.own_client", _client)
     with caplog.at_level(logging.WARNING, "scherbelberg"):
-        assert matched(_manifest(_record(_lock("main")), _client())) == _client().versions
+        assert check_versions(_manifest(_record(_lock("main")), _client())) == _client().versions
         assert caplog.records == []
-        matched(_manifest(_record(_lock("science"), name="science"), _client()))
+        check_versions(_manifest(_record(_lock("science"), name="science"), _client()))
     (line,) = caplog.messages
     assert line.startswith("The nodes have the environment 'science'")
 
@@ -91,6 +91,6 @@ def test_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     there = _lock("main").versions.packages["tornado"]
     record = _record(_lock("main"))
     with pytest.raises(VersionMismatch) as caught:
-        matched(_manifest(record, _client()))
+        check_versions(_manifest(record, _client()))
     assert caught.value.differences == (("scheduler", "tornado", "1.0", there),)
-    assert matched(_manifest(evolve(record, allowed=(("tornado", "1.0", there),)), _client()))
+    assert check_versions(_manifest(evolve(record, allowed=(("tornado", "1.0", there),)), _client()))
