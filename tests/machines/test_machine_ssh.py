@@ -44,7 +44,7 @@ def seen(machines: SandboxThread, conda_channel: Channel, tmp_path_factory: pyte
 
 def _complaints(rented: Rented, node: str) -> list[str]:
     """What sshd has said of connections without a login, and of sources that it shuts out."""
-    words = ("preauth", "penalty", "Not allowed", "Cannot bind")
+    words = ("preauth", "kex_exchange_identification", "penalty", "Not allowed", "Cannot bind")
     return [line for line in rented.run(node, _SAID).splitlines() if any(word in line for word in words)]
 
 
