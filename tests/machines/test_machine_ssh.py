@@ -44,15 +44,16 @@ def seen(machines: SandboxThread, conda_channel: Channel, tmp_path_factory: pyte
 
 def _complaints(rented: Rented, node: str) -> list[str]:
     """What sshd has said of connections without a login, and of sources that it shuts out."""
-    words = ("preauth", "penalty", "Not allowed", "Cannot bind")
+    words = ("preauth", "kex_exchange_identification", "penalty", "Not allowed", "Cannot bind")
     return [line for line in rented.run(node, _SAID).splitlines() if any(word in line for word in words)]
 
 
 def test_whole_connections(seen: Rented) -> None:
     """No connection of a create ends before its login, nor one of those who look, or attach, eight at a time."""
     assert [_complaints(seen, node) for node in _NODES] == [[], []]
-    made = [seen.run(node, f"{_SAID} | grep --count 'Accepted publickey'") for node in _NODES]
-    assert made == ["1", "1"]
+    # By the planted key, by the node's own, by the proof, and by this question.
+    made = [int(seen.run(node, f"{_SAID} | grep --count 'Accepted publickey'")) for node in _NODES]
+    assert max(made) <= 4
     for words in (("ls",), ("show",), ("doctor", "-p", "cluster"), ("logs", "worker000")):
         seen.shell(*words)
     line, environ = seen.command()
@@ -69,11 +70,12 @@ def test_whole_connections(seen: Rented) -> None:
 
 def test_own_key(seen: Rented) -> None:
     """However sshd is started, it has the key that was born on the node, and the planted one is gone."""
-    assert "hostkey /etc/ssh/scherbelberg_host_ed25519_key" in seen.run("worker000", "/usr/sbin/sshd -T").splitlines()
+    said = seen.run("worker000", "/usr/sbin/sshd -T").lower().splitlines()
+    assert "hostkey /etc/ssh/scherbelberg_host_ed25519_key" in said
     assert seen.run("worker000", "ls /etc/ssh | grep ssh_host_ || echo none") == "none"
     listens = seen.run("worker000", "systemctl is-active ssh.socket || true")
-    has_penalties = seen.run("worker000", "/usr/sbin/sshd -T | grep --count persourcepenalties || true")
-    assert listens == ("active" if int(has_penalties) else "inactive")  # the newer machines have both
+    has_penalties = any(line.startswith("persourcepenalties ") for line in said)
+    assert listens == ("active" if has_penalties else "inactive")  # the newer machines have both
 
 
 def test_slow_start(seen: Rented) -> None:

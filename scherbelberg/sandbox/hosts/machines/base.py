@@ -91,6 +91,8 @@ async def base_system(cache: Path, *, release: str | None = None) -> Path:
     changes = _CHANGES.get(release, _Changes())
     recipe = repr((_VERSION, site, release, _FIRST, _THEN, _CLOUD, changes))
     folder = cache / hashlib.sha256(recipe.encode()).hexdigest()[:16]
+    if folder.exists():
+        return folder
     await asyncio.to_thread(cache.mkdir, parents=True, exist_ok=True, mode=0o700)
     async with _alone(cache / "lock"):
         if not folder.exists():
