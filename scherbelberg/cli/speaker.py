@@ -14,7 +14,7 @@ import click
 from attrs import frozen
 from rich.console import Console
 
-from scherbelberg.cli.output import output
+from scherbelberg.cli.streams import output
 from scherbelberg.cli.tries import print_tries, tries_document
 from scherbelberg.notices import NOTICES
 from scherbelberg.tried import Tried

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from scherbelberg.cli.output import _MOST_PENDING, Output, all_output
+from scherbelberg.cli.streams import _MOST_PENDING, Output, all_output
 
 WITHIN_S = 60
 
