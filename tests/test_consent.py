@@ -24,8 +24,8 @@ from surroundings import environment_for, folders, held, settings_for
 
 from scherbelberg import ClusterSpec, Event, Phase
 from scherbelberg.cli.main import group
+from scherbelberg.cli.output import Speaker
 from scherbelberg.cli.progress import paused, shown
-from scherbelberg.cli.speaker import Speaker
 from scherbelberg.cloud import Hetzner
 from scherbelberg.cluster import Cluster
 from scherbelberg.errors import ClusterExists

@@ -22,7 +22,7 @@ from shells import Shell
 from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
-from scherbelberg.cli.speaker import Failure, Speaker
+from scherbelberg.cli.output import Failure, Speaker
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.common import json_option, out, say, voice_options
-from scherbelberg.cli.speaker import SCHEMA, Json, speaker
+from scherbelberg.cli.common import json_option, voice_options
+from scherbelberg.cli.output import SCHEMA, Json, out, say, speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import endpoint_in, home_folder
 

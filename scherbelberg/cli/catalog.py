@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.common import json_option, out, token_option, voice_options, where
-from scherbelberg.cli.speaker import speaker
+from scherbelberg.cli.common import json_option, token_option, voice_options, where
+from scherbelberg.cli.output import out, speaker
 
 if TYPE_CHECKING:
     from rich.console import Console

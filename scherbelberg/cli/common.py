@@ -1,21 +1,19 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the commands share: options, consoles, the first line that says where one is."""
+"""What the commands share: options, and the first line that says where one is."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from attrs import evolve
-from rich.console import Console
 
 from scherbelberg.cli.choosing import with_mirrors
 from scherbelberg.cli.completing import cluster_names
-from scherbelberg.cli.speaker import speaker, speaker_of
+from scherbelberg.cli.output import say, speaker_of
 from scherbelberg.emulated import is_emulated
 from scherbelberg.settings import Settings, read_settings
 
@@ -104,22 +102,6 @@ _verbose_option = click.option(
 def voice_options(command: Command) -> Command:
     """Give a command ``--quiet`` and ``-v``; every command has them, and the program itself."""
     return _quiet_option(_verbose_option(command))
-
-
-def out() -> Console:
-    """Results go here; as wide as they are when nobody looks."""
-    # Whatever FORCE_COLOR says: what is piped is for programs.
-    return Console(emoji=False) if sys.stdout.isatty() else Console(emoji=False, width=200, force_terminal=False)
-
-
-def err() -> Console:
-    """All else goes here."""
-    return Console(stderr=True, emoji=False)
-
-
-def say(text: str) -> None:
-    """Tell a person something that is no result."""
-    speaker().say(text)
 
 
 def where(token_file: Path | None) -> Settings:

@@ -10,10 +10,9 @@ import sys
 
 import click
 
-from scherbelberg.cli.common import say
 from scherbelberg.cli.interrupts import read_line
+from scherbelberg.cli.output import say, speaker
 from scherbelberg.cli.progress import paused
-from scherbelberg.cli.speaker import speaker
 from scherbelberg.events import Listener
 from scherbelberg.ordering import describe
 from scherbelberg.plan import ClusterPlan

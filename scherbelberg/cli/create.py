@@ -12,17 +12,9 @@ import click
 from attrs import evolve
 
 from scherbelberg.cli.choosing import client_in
-from scherbelberg.cli.common import (
-    err,
-    json_option,
-    out,
-    progress_option,
-    say,
-    token_option,
-    voice_options,
-    where,
-)
+from scherbelberg.cli.common import json_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.interrupts import raised
+from scherbelberg.cli.output import err, out, say
 from scherbelberg.cli.wishes import Wishes, wish_options, wished
 from scherbelberg.errors import BadInput
 from scherbelberg.specfile import write_spec

@@ -13,8 +13,9 @@ import click
 from rich.console import Console
 
 from scherbelberg.cli.bill import bill_lines
-from scherbelberg.cli.common import err, out, progress_option, say, voice_options
+from scherbelberg.cli.common import progress_option, voice_options
 from scherbelberg.cli.interrupts import raised
+from scherbelberg.cli.output import err, out, say
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
 

@@ -11,7 +11,7 @@ import click
 from attrs import evolve
 
 from scherbelberg.cli.interrupts import Interrupted
-from scherbelberg.cli.speaker import Failure, Json
+from scherbelberg.cli.output import Failure, Json
 from scherbelberg.errors import LeftOver, NoCapacity, ScherbelbergError
 from scherbelberg.exitcodes import ExitCode
 from scherbelberg.pricing import write_price

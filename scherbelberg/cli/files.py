@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scherbelberg.cli.common import prefix_option, say, voice_options
+from scherbelberg.cli.common import prefix_option, voice_options
 from scherbelberg.cli.completing import node_or_file, place_on_node
 from scherbelberg.cli.interrupts import left_to_child
+from scherbelberg.cli.output import say
 from scherbelberg.cli.programs import program
 from scherbelberg.errors import BadInput
 from scherbelberg.spec import check_prefix

@@ -11,17 +11,8 @@ import click
 from attrs import frozen
 
 from scherbelberg.cli.bill import bill_lines
-from scherbelberg.cli.common import (
-    err,
-    json_option,
-    out,
-    progress_option,
-    say,
-    token_option,
-    voice_options,
-    where,
-)
-from scherbelberg.cli.speaker import SCHEMA, Json, speaker
+from scherbelberg.cli.common import json_option, progress_option, token_option, voice_options, where
+from scherbelberg.cli.output import SCHEMA, Json, err, out, say, speaker
 from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec import check_prefix
 

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from attrs import evolve
 
 from scherbelberg.cli import early
-from scherbelberg.cli.speaker import Failure, Speaker, speaker
+from scherbelberg.cli.output import Failure, Speaker, speaker
 from scherbelberg.cli.streams import output
 from scherbelberg.threadloop import Job, private_loop
 from scherbelberg.waiting import Deadline

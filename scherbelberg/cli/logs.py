@@ -12,7 +12,7 @@ import click
 from scherbelberg.cli.common import json_option, prefix_option, voice_options
 from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.files import chosen, linked
-from scherbelberg.cli.speaker import SCHEMA, Json, Speaker, speaker
+from scherbelberg.cli.output import SCHEMA, Json, Speaker, speaker
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources
 from scherbelberg.spec import check_prefix

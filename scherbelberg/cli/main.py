@@ -15,7 +15,7 @@ import click
 from scherbelberg.cli.common import json_option, voice_options
 from scherbelberg.cli.failures import failure_of, was_asked_for
 from scherbelberg.cli.interrupts import Interrupted, postponed, raised
-from scherbelberg.cli.speaker import Speaker
+from scherbelberg.cli.output import Speaker
 from scherbelberg.cli.streams import all_output
 from scherbelberg.cli.version import answer_version
 from scherbelberg.errors import ScherbelbergError

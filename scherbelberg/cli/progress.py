@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scherbelberg.cli.speaker import Speaker, speaker
+from scherbelberg.cli.output import Speaker, speaker
 from scherbelberg.events import Event, Listener, Phase, ignore
 
 _MARKS = {"done": "✓", "skipped": "✓", "failed": "✗"}

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
-from scherbelberg.cli.common import json_option, say, voice_options
+from scherbelberg.cli.common import json_option, voice_options
+from scherbelberg.cli.output import say
 from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.settings import home_folder
 

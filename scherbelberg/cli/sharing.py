@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import json_option, prefix_option, say, token_option, voice_options, where
-from scherbelberg.cli.speaker import SCHEMA, speaker
+from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.output import SCHEMA, say, speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import home_folder, passphrase_in
 from scherbelberg.spec import ANYWHERE, check_prefix

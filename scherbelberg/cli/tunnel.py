@@ -12,7 +12,7 @@ import click
 
 from scherbelberg.cli.common import json_option, prefix_option, voice_options
 from scherbelberg.cli.files import linked
-from scherbelberg.cli.speaker import Speaker, speaker
+from scherbelberg.cli.output import Speaker, speaker
 from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import click
 
-from scherbelberg.cli.speaker import SCHEMA, speaker_of
+from scherbelberg.cli.output import SCHEMA, speaker_of
 
 
 def answer_version(context: click.Context, option: click.Parameter, value: bool) -> None:

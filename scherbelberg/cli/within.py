@@ -13,9 +13,10 @@ import click
 
 from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.choosing import client_in
-from scherbelberg.cli.common import err, progress_option, say, token_option, voice_options, where
+from scherbelberg.cli.common import progress_option, token_option, voice_options, where
 from scherbelberg.cli.create import written
 from scherbelberg.cli.interrupts import postponed, run_program
+from scherbelberg.cli.output import err, say
 from scherbelberg.cli.wishes import wish_options, wished
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.settings import environment_with

@@ -15,8 +15,8 @@ from shells import Shell, Terminal
 from surroundings import held
 
 from scherbelberg.cli.main import group
+from scherbelberg.cli.output import Speaker
 from scherbelberg.cli.progress import shown
-from scherbelberg.cli.speaker import Speaker
 from scherbelberg.events import Event, Phase, State
 
 pytestmark = pytest.mark.hosts("scripted")

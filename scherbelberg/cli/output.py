@@ -8,14 +8,16 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import click
-from attrs import frozen
+from attrs import asdict, frozen
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from scherbelberg.cli.streams import output
-from scherbelberg.cli.tries import print_tries, tries_document
 from scherbelberg.notices import NOTICES
 from scherbelberg.tried import Tried
 
@@ -26,6 +28,7 @@ SCHEMA = 1
 _LAST_WORDS_S = 1.0
 #: The library's own loggers are all below this one.
 _LOGGER = "scherbelberg"
+_OUTCOMES = {"sold_out": "no capacity", "quota": "limit reached", "failed": "failed"}
 
 
 @frozen(kw_only=True)
@@ -280,3 +283,57 @@ def speaker_of(context: click.Context) -> Speaker:
         context: The command's.
     """
     return context.ensure_object(Speaker)
+
+
+def out() -> Console:
+    """Results go here; as wide as they are when nobody looks."""
+    # Whatever FORCE_COLOR says: what is piped is for programs.
+    return Console(emoji=False) if sys.stdout.isatty() else Console(emoji=False, width=200, force_terminal=False)
+
+
+def err() -> Console:
+    """All else goes here."""
+    return Console(stderr=True, emoji=False)
+
+
+def say(text: str) -> None:
+    """Tell a person something that is no result."""
+    speaker().say(text)
+
+
+def tries_document(tried: Iterable[Tried]) -> list[dict[str, str]]:
+    """Describe what was tried."""
+    return [asdict(row) for row in tried]
+
+
+def print_tries(tried: Iterable[Mapping[str, str]], console: Console, *, message: str = "") -> None:
+    """Print what was tried, a row for all nodes of which the same was said, but for their names.
+
+    Args:
+        tried: As `tries_document` makes it; nothing is printed if nothing was tried in vain.
+        console: Where.
+        message: What is told below of the failure: its words are not told here as well.
+    """
+    rows: dict[tuple[str, ...], list[str]] = {}
+    said: dict[str, str] = {}
+
+    def is_below(row: Mapping[str, str]) -> bool:
+        return row["outcome"] == "failed" and row["said"] in message
+
+    for row in sorted(tried, key=lambda row: not is_below(row)):
+        alike = row["said"].replace(row["node"], "NODE")
+        words = "see below" if is_below(row) else row["said"]
+        key = (row["server_type"], row["location"], _OUTCOMES[row["outcome"]], said.setdefault(alike, words))
+        rows.setdefault(key, []).append(row["node"])
+    if not rows:
+        return
+    table = Table(title="Tried in vain", title_justify="left", pad_edge=False, box=None)
+    for column in ("node", "type", "location", "outcome", "what was said"):
+        table.add_column(column, overflow="fold")
+    for cells, nodes in rows.items():
+        table.add_row(_names(nodes), *(Text(cell) for cell in cells))
+    console.print(table)
+
+
+def _names(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
