@@ -200,7 +200,7 @@ ONLY_IN: dict[str, set[str]] = {
     "msvcrt": {"sandbox"},
     "pty": {"sandbox"},
     "termios": {"sandbox"},
-    "signal": {"threadloop", "cli.early", "cli.interrupts", "sandbox"},
+    "signal": {"threadloop", "cli.early_signals", "cli.signals", "sandbox"},
     "asyncio.sleep": {"waiting", "share"},
     "time.sleep": {"waiting", "share"},
     "logging.basicConfig": {"sandbox"},

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from scherbelberg.cli import early
+from scherbelberg.cli import early_signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no program of Windows is sent a signal like this")
 WITHIN_S = 120
@@ -89,7 +89,7 @@ def test_no_document_for_who_wants_none(environ: dict[str, str], words: list[str
 )
 def test_whose_program(file: str, expected: bool) -> None:
     """Only our own program takes signals into its hands while it is loaded."""
-    assert early.is_ours(file) is expected
+    assert early_signals.is_ours(file) is expected
 
 
 def test_signals_are_left_alone_in_other_programs(environ: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
     if watches:
         _watch(settings, location, as_json=as_json)
         return
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.keeping import offered  # noqa: PLC0415
 
@@ -53,7 +53,7 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
 
 def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
     """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
-    from scherbelberg.cli.interrupts import run_until_ctrl_c  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run_until_ctrl_c  # noqa: PLC0415 - heavy
     from scherbelberg.cli.watching import changes  # noqa: PLC0415
     from scherbelberg.keeping import watched  # noqa: PLC0415
 

@@ -10,9 +10,9 @@ import sys
 
 import click
 
-from scherbelberg.cli.interrupts import read_line
 from scherbelberg.cli.output import say, speaker
 from scherbelberg.cli.progress import paused
+from scherbelberg.cli.signals import read_line
 from scherbelberg.events import Listener
 from scherbelberg.ordering import describe
 from scherbelberg.plan import ClusterPlan

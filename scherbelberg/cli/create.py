@@ -13,8 +13,8 @@ from attrs import evolve
 
 from scherbelberg.cli.choosing import client_in
 from scherbelberg.cli.common import json_option, progress_option, token_option, voice_options, where
-from scherbelberg.cli.interrupts import raised
 from scherbelberg.cli.output import err, out, say
+from scherbelberg.cli.signals import signals_as_exceptions
 from scherbelberg.cli.wishes import Wishes, wish_options, wished
 from scherbelberg.errors import BadInput
 from scherbelberg.specfile import write_spec
@@ -66,7 +66,7 @@ def create(
     from scherbelberg.cli.kept import told_what_is_kept  # noqa: PLC0415
 
     prefix = spec.prefix
-    with raised(), story.told_if_it_stays(prefix, settings):
+    with signals_as_exceptions(), story.told_if_it_stays(prefix, settings):
         with told_what_is_kept(prefix, settings, is_kept=keep):
             make = partial(story.created, settings=settings, console=err(), client=client, keep=keep)
             cluster = made_or_asked(
@@ -102,8 +102,8 @@ def written(wishes: Wishes, spec: ClusterSpec) -> None:
 
 
 def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json: bool) -> None:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.planned import plan_document, print_plan  # noqa: PLC0415
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.keeping import planned  # noqa: PLC0415
 

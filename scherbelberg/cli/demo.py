@@ -14,8 +14,8 @@ from rich.console import Console
 
 from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.common import progress_option, voice_options
-from scherbelberg.cli.interrupts import raised
 from scherbelberg.cli.output import err, out, say
+from scherbelberg.cli.signals import signals_as_exceptions
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
 
@@ -43,7 +43,7 @@ def demo(workers: int, time_scale: float) -> None:
     from scherbelberg.sandbox.words import Options  # noqa: PLC0415
 
     # A termination becomes an exception here, so that everything below is unwound whenever it comes.
-    with raised(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:
+    with signals_as_exceptions(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:
         say("Starting an emulated Hetzner Cloud on this computer ...")
         with daemon.running(Path(folder) / "sandbox", Options(time_scale=time_scale)) as sandbox:
             _rent_and_compute(sandbox, Path(folder), workers)
@@ -77,7 +77,7 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
 def _compute(cluster: Cluster, console: Console) -> None:
     """Count on the cluster, count here, compare."""
     from scherbelberg import libstats  # noqa: PLC0415
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
+    from scherbelberg.cli.signals import run  # noqa: PLC0415
 
     names = libstats.library_files()
     console.print(f"\nCounting in {len(names)} files of Python's standard library on the cluster ...", highlight=False)
@@ -119,7 +119,7 @@ def _show_counts(counted: Statistics, console: Console) -> None:
 
 
 def _show_nothing_left(settings: Settings) -> None:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
+    from scherbelberg.cli.signals import run  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
     left = run(overview(settings))

@@ -39,7 +39,7 @@ def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
 
     The exit code is 0 if nothing fails, else that of the first check that does.
     """
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.diagnosis import code_of  # noqa: PLC0415
     from scherbelberg.doctor import examine  # noqa: PLC0415

@@ -139,7 +139,7 @@ def _write(lock: EnvLock, output: Path | None) -> None:
 
 
 def _update(channels: tuple[str, ...], collected: Path | None) -> None:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.fitting import CHANNEL  # noqa: PLC0415
     from scherbelberg.refreshing import read_collected, refresh  # noqa: PLC0415
     from scherbelberg.selecting import channels_of  # noqa: PLC0415
@@ -200,7 +200,7 @@ def _text(path: Path) -> str:
 
 
 def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.selecting import choose  # noqa: PLC0415
 
     spec = ClusterSpec(**wishes)

@@ -31,7 +31,7 @@ def extend(
         ttl = "12h"
     ttl_s, idle_s = read_duration(ttl or "none"), read_duration(idle or "none")
     settings = where(token_file)
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.extending import UNCHANGED  # noqa: PLC0415
     from scherbelberg.extending import extend as move  # noqa: PLC0415

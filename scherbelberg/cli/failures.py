@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 from attrs import evolve
 
-from scherbelberg.cli.interrupts import Interrupted
 from scherbelberg.cli.output import Failure, Json
+from scherbelberg.cli.signals import Interrupted
 from scherbelberg.errors import LeftOver, NoCapacity, ScherbelbergError
 from scherbelberg.exitcodes import ExitCode
 from scherbelberg.pricing import write_price

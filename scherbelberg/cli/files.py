@@ -14,9 +14,9 @@ import click
 
 from scherbelberg.cli.common import prefix_option, voice_options
 from scherbelberg.cli.completing import node_or_file, place_on_node
-from scherbelberg.cli.interrupts import left_to_child
 from scherbelberg.cli.output import say
 from scherbelberg.cli.programs import program
+from scherbelberg.cli.signals import left_to_child
 from scherbelberg.errors import BadInput
 from scherbelberg.spec import check_prefix
 
@@ -94,7 +94,7 @@ def put(prefix: str, local: Path, target: str) -> None:
     name, sign, path = target.partition(":")
     if not sign or not path:
         raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_EVERYWHERE}:PATH.")
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import folder_of  # noqa: PLC0415
     from scherbelberg.waiting import together  # noqa: PLC0415
 

@@ -36,7 +36,7 @@ def firewall(
     ssh_from = (*cidrs, *([HERE] if here else []))
     _check(ssh_from, direct)
     settings = where(token_file)
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.gate import let_in  # noqa: PLC0415
 

@@ -40,7 +40,7 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.documents import outliving_document, outliving_lines  # noqa: PLC0415
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.collecting import sift  # noqa: PLC0415
     from scherbelberg.keeping import paid_on  # noqa: PLC0415
@@ -101,8 +101,8 @@ def _end(judged: Judged, settings: Settings, *, dry_run: bool) -> _End:
 def _delete(judged: Judged, settings: Settings) -> _End:
     """Delete a cluster; one that cannot be deleted keeps no others."""
     from scherbelberg.billing import noted  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
     from scherbelberg.cli.progress import shown  # noqa: PLC0415
+    from scherbelberg.cli.signals import run  # noqa: PLC0415
     from scherbelberg.collecting import collect  # noqa: PLC0415
     from scherbelberg.ledger import entry_document  # noqa: PLC0415
 

@@ -27,7 +27,7 @@ def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool
     """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
     check_prefix(prefix)
     settings = where(token_file)
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.keeping import own_uids  # noqa: PLC0415
 
@@ -46,7 +46,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
     check_prefix(prefix)
     settings = where(token_file)
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415

@@ -11,8 +11,8 @@ import click
 from attrs import evolve
 
 from scherbelberg.cli.consent import is_a_person_there
-from scherbelberg.cli.interrupts import read_line
 from scherbelberg.cli.output import say
+from scherbelberg.cli.signals import read_line
 from scherbelberg.errors import NoCapacity
 from scherbelberg.holdings import words_for
 from scherbelberg.pricing import enough

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from scherbelberg.catalog import Resource, Server
-from scherbelberg.cli.interrupts import run
 from scherbelberg.cli.output import say, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput, ClusterExists, ScherbelbergError
 from scherbelberg.keeping import overview, remembered_folder
 from scherbelberg.settings import Settings

@@ -21,7 +21,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
     """List the project's clusters, whoever made them, and what each has cost so far."""
     settings = where(token_file)
     from scherbelberg.cli.documents import outliving_document, outliving_lines, print_overview  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
+    from scherbelberg.cli.signals import run  # noqa: PLC0415
     from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
     from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
 

@@ -14,8 +14,8 @@ import click
 
 from scherbelberg.cli.common import json_option, voice_options
 from scherbelberg.cli.failures import failure_of, was_asked_for
-from scherbelberg.cli.interrupts import Interrupted, postponed, raised
 from scherbelberg.cli.output import Speaker
+from scherbelberg.cli.signals import Interrupted, postponed, signals_as_exceptions
 from scherbelberg.cli.streams import all_output
 from scherbelberg.cli.version import answer_version
 from scherbelberg.errors import ScherbelbergError
@@ -101,17 +101,17 @@ def _run(words: list[str], speaker: Speaker) -> int:
     # Dask compares more than has to be equal; what has to be, and what was allowed, is compared by us.
     warnings.filterwarnings("ignore", message=r"\s*Mismatched versions found")
     # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one; but the last.
-    with raised() as ears:
+    with signals_as_exceptions() as handler:
         try:
-            ears.heed_early()
+            handler.raise_early()
             # Without click's own ending, a command's Exit comes back as its exit code.
             code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
-            ears.close()
+            handler.close()
         except click.ClickException as error:
-            ears.close()
+            handler.close()
             return _refuse(error, words, speaker)
         except (click.Abort, Interrupted, ScherbelbergError) as error:
-            ears.close()
+            handler.close()
             if isinstance(error, Interrupted):
                 _heed_form(words, speaker, _named(words))  # which nobody may have read yet
             failure = failure_of(error, remains=speaker.remains)

@@ -36,7 +36,7 @@ def unprotect(prefix: str, token_file: Path | None, as_json: bool) -> None:
 def _change(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool) -> None:
     check_prefix(prefix)
     settings = where(token_file)
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.protecting import protect as guard  # noqa: PLC0415
 

@@ -37,7 +37,7 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     check_prefix(prefix)
     settings = where(token_file)
     passphrase = _passphrase(passphrase_file, confirm=True)
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.keeping import attached  # noqa: PLC0415
     from scherbelberg.sharing import export_cluster  # noqa: PLC0415

@@ -15,8 +15,8 @@ from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.choosing import client_in
 from scherbelberg.cli.common import progress_option, token_option, voice_options, where
 from scherbelberg.cli.create import written
-from scherbelberg.cli.interrupts import postponed, run_program
 from scherbelberg.cli.output import err, say
+from scherbelberg.cli.signals import postponed, run_program
 from scherbelberg.cli.wishes import wish_options, wished
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.settings import environment_with
@@ -62,7 +62,7 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
 
 
 def _variables(cluster: Cluster) -> dict[str, str]:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
 
     return run(cluster.door()).variables
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, cast
 
 from attrs import evolve
 
-from scherbelberg.cli import early
+from scherbelberg.cli import early_signals
 from scherbelberg.cli.output import Failure, Speaker, speaker
 from scherbelberg.cli.streams import output
 from scherbelberg.threadloop import Job, private_loop
@@ -145,7 +145,7 @@ def run(
 
 def _do(between: Callable[[], object], watch: _Watch) -> None:
     try:
-        with raised():
+        with signals_as_exceptions():
             between()
     except Interrupted as end:
         watch(end.number, None)
@@ -185,19 +185,19 @@ def run_until_ctrl_c(work: Coroutine[Any, Any, Any], *, is_for_readers: bool = F
             raise
 
 
-class Ears:
-    """What hears signals outside of `run`: each is an exception, until they are closed."""
+class SignalHandler:
+    """Handles signals outside of `run`: each becomes an exception, until the handler is closed."""
 
     def __init__(self) -> None:
         self._closed = False
 
-    def heed_early(self) -> None:
-        """Hear the first of those that came while the program was being loaded.
+    def raise_early(self) -> None:
+        """Raise the first of those that came while the program was being loaded.
 
         Raises:
             Interrupted: There was one.
         """
-        for number in early.CAME:
+        for number in early_signals.CAME:
             self(number, None)
 
     def close(self) -> None:
@@ -205,17 +205,17 @@ class Ears:
         self._closed = True
 
     def __call__(self, number: int, frame: object) -> None:
-        """Hear one."""
+        """Handle one."""
         if not self._closed:
             raise Interrupted(number)
 
 
 @contextmanager
-def raised() -> Iterator[Ears]:
+def signals_as_exceptions() -> Iterator[SignalHandler]:
     """Outside of `run`: a signal becomes the exception `Interrupted` in this thread."""
-    ears = Ears()
-    with _handled_by(ears):
-        yield ears
+    handler = SignalHandler()
+    with _handled_by(handler):
+        yield handler
 
 
 @contextmanager
@@ -247,13 +247,13 @@ def run_program(line: list[str], environ: dict[str, str], *, patience_s: float =
         Its exit code; 128 and the signal's number if a signal ended it.
     """
     process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []
+    pending: list[int] = []
     end: Deadline | None = None
 
     def pass_on(number: int, frame: object = None) -> None:
         nonlocal end
         if process is None:
-            early.append(number)
+            pending.append(number)
             return
         if number != signal.SIGINT:
             end = end or Deadline(patience_s)
@@ -264,7 +264,7 @@ def run_program(line: list[str], environ: dict[str, str], *, patience_s: float =
     output().drain(_OUTPUT_S)  # it writes to the same terminal
     with _handled_by(pass_on):
         process = subprocess.Popen(line, env=environ)
-        for number in early:
+        for number in pending:
             pass_on(number)
         while (code := _ended(process)) is None:
             if end is not None and not end.left_s:
@@ -294,10 +294,10 @@ def left_to_child() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(handler: Any, numbers: tuple[int, ...] = early.SIGNALS) -> Iterator[None]:
+def _handled_by(handler: Any, numbers: tuple[int, ...] = early_signals.SIGNALS) -> Iterator[None]:
     # What was to be ignored stays so, as nohup wants it.
     heeded = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = {number: early.former(number, signal.getsignal(number)) for number in heeded}
+    before = {number: early_signals.former(number, signal.getsignal(number)) for number in heeded}
     try:
         _hand_over(dict.fromkeys(heeded, handler))
         yield
