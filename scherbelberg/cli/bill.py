@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.common import json_option, voice_options
+from scherbelberg.cli.options import json_option, voice_options
 from scherbelberg.cli.output import SCHEMA, Json, out, say, speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import endpoint_in, home_folder

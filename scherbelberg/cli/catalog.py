@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.common import json_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, token_option, voice_options, where
 from scherbelberg.cli.output import out, speaker
 
 if TYPE_CHECKING:

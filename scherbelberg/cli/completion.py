@@ -7,7 +7,7 @@ from __future__ import annotations
 import click
 from click.shell_completion import get_completion_class
 
-from scherbelberg.cli.common import voice_options
+from scherbelberg.cli.options import voice_options
 from scherbelberg.errors import BadInput
 
 _VARIABLE = "_SCHERBELBERG_COMPLETE"

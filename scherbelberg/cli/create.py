@@ -12,7 +12,7 @@ import click
 from attrs import evolve
 
 from scherbelberg.cli.choosing import client_in
-from scherbelberg.cli.common import json_option, progress_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import err, out, say
 from scherbelberg.cli.signals import signals_as_exceptions
 from scherbelberg.cli.wishes import Wishes, wish_options, wished

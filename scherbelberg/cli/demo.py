@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from scherbelberg.cli.bill import bill_lines
-from scherbelberg.cli.common import progress_option, voice_options
+from scherbelberg.cli.options import progress_option, voice_options
 from scherbelberg.cli.output import err, out, say
 from scherbelberg.cli.signals import signals_as_exceptions
 from scherbelberg.errors import ScherbelbergError

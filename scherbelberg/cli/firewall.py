@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in
 from scherbelberg.spec import check_cidr, check_prefix

@@ -11,7 +11,7 @@ import click
 from attrs import frozen
 
 from scherbelberg.cli.bill import bill_lines
-from scherbelberg.cli.common import json_option, progress_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, Json, err, out, say, speaker
 from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec import check_prefix

@@ -12,8 +12,8 @@ from contextlib import suppress
 
 import click
 
-from scherbelberg.cli.common import json_option, voice_options
 from scherbelberg.cli.failures import failure_of, was_asked_for
+from scherbelberg.cli.options import json_option, voice_options
 from scherbelberg.cli.output import Speaker
 from scherbelberg.cli.signals import Interrupted, postponed, signals_as_exceptions
 from scherbelberg.cli.streams import all_output

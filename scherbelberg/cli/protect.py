@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA
 from scherbelberg.spec import check_prefix
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 import click
 
-from scherbelberg.cli.common import json_option, voice_options
+from scherbelberg.cli.options import json_option, voice_options
 from scherbelberg.cli.output import say
 from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.settings import home_folder

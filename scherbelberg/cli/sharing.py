@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.common import json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, say, speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import home_folder, passphrase_in

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.common import json_option, prefix_option, voice_options
 from scherbelberg.cli.files import linked
+from scherbelberg.cli.options import json_option, prefix_option, voice_options
 from scherbelberg.cli.output import Speaker, speaker
 from scherbelberg.spec import check_prefix
 

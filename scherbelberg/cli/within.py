@@ -13,8 +13,8 @@ import click
 
 from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.choosing import client_in
-from scherbelberg.cli.common import progress_option, token_option, voice_options, where
 from scherbelberg.cli.create import written
+from scherbelberg.cli.options import progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import err, say
 from scherbelberg.cli.signals import postponed, run_program
 from scherbelberg.cli.wishes import wish_options, wished
