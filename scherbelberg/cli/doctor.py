@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.completing import cluster_names
-from scherbelberg.cli.options import json_option, token_option, voice_options
+from scherbelberg.cli.options import cluster_names, json_option, token_option, voice_options
 from scherbelberg.cli.output import SCHEMA, Json, out
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.choosing import Command, client_in, environment_options, sources
-from scherbelberg.cli.options import json_option, voice_options
+from scherbelberg.cli.options import Command, client_in, environment_options, json_option, sources, voice_options
 from scherbelberg.cli.output import SCHEMA, out, say, speaker
 from scherbelberg.errors import BadInput, EnvironmentUnavailable, counted
 from scherbelberg.spec import ClusterSpec

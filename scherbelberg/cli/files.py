@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from scherbelberg.cli.completing import node_or_file, place_on_node
-from scherbelberg.cli.options import prefix_option, voice_options
+from scherbelberg.cli.options import node_or_file, place_on_node, prefix_option, voice_options
 from scherbelberg.cli.output import say
 from scherbelberg.cli.programs import program
 from scherbelberg.cli.signals import left_to_child

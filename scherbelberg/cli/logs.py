@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.completing import node_names
 from scherbelberg.cli.files import chosen, linked
-from scherbelberg.cli.options import json_option, prefix_option, voice_options
+from scherbelberg.cli.options import json_option, node_names, prefix_option, voice_options
 from scherbelberg.cli.output import SCHEMA, Json, Speaker, speaker
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources

@@ -1,23 +1,91 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the commands share: options, and the first line that says where one is."""
+"""The options that several commands have, what a shell offers behind them, and what they say together."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from attrs import evolve
+from click.shell_completion import CompletionItem
 
-from scherbelberg.cli.choosing import with_mirrors
-from scherbelberg.cli.completing import cluster_names
+from scherbelberg.access import check_mirror
 from scherbelberg.cli.output import say, speaker_of
 from scherbelberg.emulated import is_emulated
-from scherbelberg.settings import Settings, read_settings
+from scherbelberg.errors import ScherbelbergError
+from scherbelberg.settings import (
+    Settings,
+    Sources,
+    active_client,
+    cache_folder,
+    endpoint_in,
+    home_folder,
+    mirror_in,
+    read_settings,
+)
+from scherbelberg.spec import Timeouts
 
+if TYPE_CHECKING:
+    from scherbelberg.environment import Client
+
+_DEFAULT_PREFIX = "cluster"
 Command = TypeVar("Command", bound=Callable[..., Any])
+#: Fields of the wishes that such options set.
+ENVIRONMENT_FIELDS = ("env", "packages", "channels", "allow_mismatch")
+
+
+def cluster_names(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The clusters of this computer, in the cloud that the surroundings name."""
+    del context, option
+    found = sorted({path.name.rpartition("-")[0] for path in _remembered_folders()})
+    return [CompletionItem(name) for name in found if name.startswith(incomplete)]
+
+
+def node_names(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The nodes of the cluster that the command line names."""
+    del option
+    return [CompletionItem(name) for name in _remembered_nodes(context) if name.startswith(incomplete)]
+
+
+def place_on_node(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same with the colon that comes next; what comes after it is not known here."""
+    del option
+    return [CompletionItem(f"{name}:") for name in ("all", *_remembered_nodes(context)) if name.startswith(incomplete)]
+
+
+def node_or_file(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Nodes with a colon, and files of this computer, which the shell finds."""
+    del option
+    nodes = [
+        CompletionItem(f"{name}:") for name in _remembered_nodes(context) if incomplete and name.startswith(incomplete)
+    ]
+    return nodes or [CompletionItem(incomplete, type="file")]
+
+
+def _remembered_nodes(context: click.Context) -> list[str]:
+    prefix = context.params.get("prefix") or _DEFAULT_PREFIX
+    names: list[str] = []
+    for path in _remembered_folders():
+        if path.name.rpartition("-")[0] == prefix:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                # Not the store, which loads keys and what makes them.
+                document = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+                names += [str(node["name"]) for node in document["nodes"]]
+    return list(dict.fromkeys(names))
+
+
+def _remembered_folders() -> Iterator[Path]:
+    with contextlib.suppress(OSError, ValueError, ScherbelbergError):
+        endpoint = endpoint_in()
+        for path in sorted((home_folder() / "clusters").iterdir()):
+            with contextlib.suppress(OSError, ValueError):
+                if (path / "endpoint").read_text(encoding="utf-8").strip() == endpoint:
+                    yield path
 
 
 def _answer_json(context: click.Context, option: click.Parameter, value: bool) -> bool:
@@ -52,7 +120,7 @@ def _be_verbose(context: click.Context, option: click.Parameter, value: bool) ->
 prefix_option = click.option(
     "-p",
     "--prefix",
-    default="cluster",
+    default=_DEFAULT_PREFIX,
     show_default=True,
     help="The cluster's name.",
     shell_complete=cluster_names,
@@ -106,9 +174,92 @@ def voice_options(command: Command) -> Command:
 
 def where(token_file: Path | None) -> Settings:
     """Read the settings and say where we are, and where the token came from."""
-    settings = with_mirrors(read_settings(token_file=token_file))
+    settings = _with_mirrors(read_settings(token_file=token_file))
     access = evolve(settings.access, is_sandbox=is_emulated(settings.access))
     settings = evolve(settings, access=access)
     address = f" at {access.endpoint}" if access.is_sandbox else ""
     say(f"{access.place}{address}, token from {access.token_source}")
     return settings
+
+
+def _read_mirror(context: click.Context, option: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[str(option.name)] = check_mirror(value)
+
+
+ENVIRONMENT_OPTIONS = (
+    click.option(
+        "--env",
+        metavar="NAME|FILE",
+        help="Environment of the nodes: main, science, or a file (explicit list, pixi.lock, conda-lock.yml,"
+        " environment.yml).  [default: what fits the client's versions]",
+    ),
+    click.option(
+        "--with",
+        "packages",
+        multiple=True,
+        metavar="PACKAGE",
+        help="Add a conda package to the environment, such as 'xarray>=2025', or one of a Python index: pypi:NAME.",
+    ),
+    click.option(
+        "--channel",
+        "channels",
+        multiple=True,
+        metavar="NAME|URL",
+        help="Where conda packages are looked for; repeat it, the first counts most.  [default: conda-forge]",
+    ),
+    click.option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client's versions."),
+    click.option(
+        "--client",
+        metavar="PYTHON",
+        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        help="The client: the Python with which the cluster is used.  [default: the active environment's, or this"
+        " program's own]",
+    ),
+    *(
+        click.option(f"--{name}-mirror", metavar="URL", callback=_read_mirror, expose_value=False, help=text)
+        for name, text in (
+            ("channel", "What this computer and the nodes ask instead of https://conda.anaconda.org."),
+            ("miniforge", "What nodes ask instead of Miniforge's releases on GitHub."),
+        )
+    ),
+)
+
+
+def environment_options(command: Command) -> Command:
+    """Give a command all options that say which environment is wanted."""
+    for option in reversed(ENVIRONMENT_OPTIONS):
+        command = option(command)
+    return command
+
+
+def _with_mirrors(settings: Settings) -> Settings:
+    """The settings with the mirrors that the command line names."""
+    return evolve(settings, **_named_mirrors())
+
+
+def sources() -> Sources:
+    """Where environments come from, for commands that need nothing of a cloud."""
+    mirror = _named_mirrors().get("channel_mirror") or mirror_in("CHANNEL")
+    return Sources(cache=cache_folder(), mirror=mirror, within_s=Timeouts().solve)
+
+
+def _named_mirrors() -> dict[str, Any]:
+    return {name: url for name, url in click.get_current_context().meta.items() if name.endswith("_mirror")}
+
+
+def client_in(path: Path | None) -> Client:
+    """Read the client that the user named, or whose environment is active; else it is this program.
+
+    Args:
+        path: Its program, or None.
+
+    Raises:
+        BadInput: It is none that can be asked, or has no Dask.
+    """
+    from scherbelberg.interpreter import own_client, read_client  # noqa: PLC0415 - needed by few
+
+    if path is not None:
+        return read_client(path, "--client")
+    active = active_client()
+    return own_client() if active is None else read_client(*active)

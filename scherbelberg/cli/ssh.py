@@ -9,8 +9,7 @@ import sys
 
 import click
 
-from scherbelberg.cli.completing import node_names
-from scherbelberg.cli.options import prefix_option, voice_options
+from scherbelberg.cli.options import node_names, prefix_option, voice_options
 from scherbelberg.cli.programs import program
 from scherbelberg.cli.signals import left_to_child
 from scherbelberg.spec import check_prefix

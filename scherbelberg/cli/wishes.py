@@ -12,8 +12,7 @@ import click
 from attrs import field, frozen
 from click.core import ParameterSource
 
-from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, ENVIRONMENT_OPTIONS
-from scherbelberg.cli.options import Command, prefix_option
+from scherbelberg.cli.options import ENVIRONMENT_FIELDS, ENVIRONMENT_OPTIONS, Command, prefix_option
 from scherbelberg.errors import BadInput
 from scherbelberg.provisions import Provisions
 from scherbelberg.settings import Settings, address_url_in, variables

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scherbelberg.cli.bill import bill_lines
-from scherbelberg.cli.choosing import client_in
 from scherbelberg.cli.create import written
-from scherbelberg.cli.options import progress_option, token_option, voice_options, where
+from scherbelberg.cli.options import client_in, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import err, say
 from scherbelberg.cli.signals import postponed, run_program
 from scherbelberg.cli.wishes import wish_options, wished
