@@ -15,7 +15,7 @@ from catalogues import identity
 
 from scherbelberg.attempts import Attempts
 from scherbelberg.catalog import Catalog
-from scherbelberg.cli.wishes import wish_options, wished
+from scherbelberg.cli.cluster_options import wish_options, wished
 from scherbelberg.errors import BadInput, NoCapacity
 from scherbelberg.offers import read_catalog
 from scherbelberg.places import candidates

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve
 
+from scherbelberg.cli.cluster_options import Wishes, wish_options, wished
 from scherbelberg.cli.options import client_in, json_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import err, out, say
 from scherbelberg.cli.signals import signals_as_exceptions
-from scherbelberg.cli.wishes import Wishes, wish_options, wished
 from scherbelberg.errors import BadInput
 from scherbelberg.specfile import write_spec
 
