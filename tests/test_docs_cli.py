@@ -11,8 +11,7 @@ from pathlib import Path
 import click
 from schemas import FOLDER
 
-from scherbelberg.cli.failures import CANCELLED, UNEXPECTED, USAGE
-from scherbelberg.cli.main import group
+from scherbelberg.cli.main import CANCELLED, UNEXPECTED, USAGE, group
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.exitcodes import ExitCode
 
