@@ -14,7 +14,7 @@ from rich.console import Console
 from shells import Shell
 
 from scherbelberg.catalog import Catalog
-from scherbelberg.cli.catalog import catalog_document, print_catalog
+from scherbelberg.cli.list import catalog_document, print_catalog
 
 
 def _printed(catalog: Catalog, location: str | None, *, width: int = 100) -> str:

@@ -21,7 +21,7 @@ from drift import Drift, drifting
 from surroundings import environment_for, settings_for
 
 from scherbelberg.catalog import Catalog
-from scherbelberg.cli.catalog import catalog_document
+from scherbelberg.cli.list import catalog_document
 from scherbelberg.cli.watching import changes
 from scherbelberg.keeping import watched
 from scherbelberg.sandbox.server import SandboxThread

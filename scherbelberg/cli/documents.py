@@ -13,8 +13,8 @@ from rich.table import Table
 
 from scherbelberg.catalog import PriceList
 from scherbelberg.cli.bill import in_words
-from scherbelberg.cli.environments import print_allowed
 from scherbelberg.cli.output import SCHEMA, print_tries, tries_document
+from scherbelberg.cli.tables import print_allowed
 from scherbelberg.deadlines import left_words
 from scherbelberg.fitting import PROFILES
 from scherbelberg.holdings import Holding, words_for

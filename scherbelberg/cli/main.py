@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LAST_WORDS_S = 1.0
 _COMMANDS = {
     "bill": "bill",
-    "catalog": "catalog",
+    "catalog": "list",
     "completion": "main",
     "create": "create",
     "dashboard": "tunnel",

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from scherbelberg.cli.environments import environment_document, print_environment
+from scherbelberg.cli.tables import environment_document, print_environment
 from scherbelberg.fitting import Environment
 from scherbelberg.holdings import words_for
 from scherbelberg.places import Place
