@@ -14,7 +14,8 @@ from shells import Shell
 from test_ledger import PRICES, SCHEDULER, WORKER
 
 from scherbelberg.catalog import PriceList
-from scherbelberg.cli.bill import bill_document, bill_lines
+from scherbelberg.cli.documents import bill_document
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.history import Damage, History
 from scherbelberg.holdings import holdings
 from scherbelberg.ledger import Entry, entry, entry_document

@@ -14,7 +14,8 @@ from rich.console import Console
 from shells import Shell
 
 from scherbelberg.catalog import Catalog
-from scherbelberg.cli.list import catalog_document, print_catalog
+from scherbelberg.cli.documents import catalog_document
+from scherbelberg.cli.tables import print_catalog
 
 
 def _printed(catalog: Catalog, location: str | None, *, width: int = 100) -> str:

@@ -25,7 +25,8 @@ from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg.billing import known_prices
 from scherbelberg.catalog import KINDS, Firewall, Kind, PriceList, Server, read_resource
-from scherbelberg.cli.documents import cluster_document, print_cluster, print_overview
+from scherbelberg.cli.documents import cluster_document
+from scherbelberg.cli.tables import print_cluster, print_overview
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import BadInput, CloudError
 from scherbelberg.events import ignore

@@ -17,8 +17,8 @@ from shells import Shell, Terminal
 from surroundings import folders, held
 
 from scherbelberg import shipped
-from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.main import group
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import LeftOver, ScherbelbergError, _restored
 from scherbelberg.sandbox.server import SandboxThread
@@ -256,7 +256,6 @@ def test_only_one_document(shell: Shell) -> None:
     def broken(text: str) -> None:
         raise BlockingIOError("cannot say it")
 
-    shell.monkeypatch.setattr("scherbelberg.cli.doctor.code_of", broken, raising=False)
     shell.monkeypatch.setattr("scherbelberg.diagnosis.code_of", broken)
     output: list[str] = []
     shell.monkeypatch.setattr("click.echo", lambda text, **kwargs: output.append(text))

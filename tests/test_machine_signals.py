@@ -153,7 +153,7 @@ def test_between(shell: Shell, name: str, code: int) -> None:
     def interrupted(token_file: object) -> None:
         signal.raise_signal(getattr(signal, name))
 
-    shell.monkeypatch.setattr("scherbelberg.cli.look.where", interrupted)
+    shell.monkeypatch.setattr("scherbelberg.cli.list.where", interrupted)
     ended, output, complaints = shell("ls", "--json")
     assert (ended, read("error", output)["error"]["code"]) == (code, "cancelled")
     assert complaints == f"Interrupted by {name}.\n"
@@ -171,7 +171,7 @@ def test_again_while_it_is_told(shell: Shell, name: str) -> None:
         fail(speaker, failure)
 
     fail = Speaker.fail
-    shell.monkeypatch.setattr("scherbelberg.cli.look.where", interrupted)
+    shell.monkeypatch.setattr("scherbelberg.cli.list.where", interrupted)
     shell.monkeypatch.setattr(Speaker, "fail", told)
     ended, output, complaints = shell("ls", "--json")
     assert (ended, read("error", output)["error"]["code"]) == (130, "cancelled")

@@ -101,9 +101,10 @@ def written(wishes: Wishes, spec: ClusterSpec) -> None:
 
 
 def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json: bool) -> None:
-    from scherbelberg.cli.planned import plan_document, print_plan  # noqa: PLC0415
+    from scherbelberg.cli.documents import plan_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    from scherbelberg.cli.tables import print_plan  # noqa: PLC0415
     from scherbelberg.keeping import planned  # noqa: PLC0415
 
     document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))

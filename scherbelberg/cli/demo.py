@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import click
 from rich.console import Console
 
-from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.options import progress_option, voice_options
 from scherbelberg.cli.output import err, out, say
 from scherbelberg.cli.signals import signals_as_exceptions
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
 

@@ -47,7 +47,8 @@ def env() -> None:
 @voice_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
     """Show the shipped environments, on all platforms, or one of them, or what a lock in a file has."""
-    from scherbelberg.cli.tables import lock_document, print_locks  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.documents import lock_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import print_locks  # noqa: PLC0415 - heavy
 
     documents = [lock_document(lock) for lock in _named(name, platforms)]
     if as_json:
@@ -73,7 +74,8 @@ def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
 @voice_options
 def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
     """Compare the client with the environment that a create would give to nodes."""
-    from scherbelberg.cli.tables import environment_document, print_environment, print_versions  # noqa: PLC0415
+    from scherbelberg.cli.documents import environment_document  # noqa: PLC0415
+    from scherbelberg.cli.tables import print_environment, print_versions  # noqa: PLC0415
 
     document = environment_document(_chosen(wishes, client, platforms))
     if as_json:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import click
 from attrs import frozen
 
-from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.options import json_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, Json, err, out, say, speaker
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec import check_prefix
 
@@ -39,9 +39,10 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     if prefix is not None:
         check_prefix(prefix)
     settings = where(token_file)
-    from scherbelberg.cli.documents import outliving_document, outliving_lines  # noqa: PLC0415
+    from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    from scherbelberg.cli.tables import outliving_lines  # noqa: PLC0415
     from scherbelberg.collecting import sift  # noqa: PLC0415
     from scherbelberg.keeping import paid_on  # noqa: PLC0415
 

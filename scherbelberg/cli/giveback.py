@@ -9,9 +9,9 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.options import json_option, prefix_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import Json, err, out, say, speaker
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import BadInput, ClusterNotFound
 from scherbelberg.spec import check_prefix
 

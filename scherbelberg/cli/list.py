@@ -1,28 +1,67 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""``scherbelberg catalog``."""
+"""Commands that list and show: clusters, what can be rented, what was paid, what could go wrong."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.options import json_option, token_option, voice_options, where
-from scherbelberg.cli.output import out, speaker
+from scherbelberg.cli.options import cluster_names, json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.output import SCHEMA, Json, out, say, speaker
+from scherbelberg.errors import BadInput
+from scherbelberg.settings import endpoint_in, home_folder
+from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from scherbelberg.catalog import Catalog, Location, Offer, ServerType
-    from scherbelberg.pricing import Tariff
+    from scherbelberg.catalog import Catalog
     from scherbelberg.settings import Settings
 
-Json = dict[str, Any]
+_MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
+
+
+@click.command()
+@token_option
+@json_option
+@voice_options
+def ls(token_file: Path | None, as_json: bool) -> None:
+    """List the project's clusters, whoever made them, and what each has cost so far."""
+    settings = where(token_file)
+    from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run  # noqa: PLC0415
+    from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
+    from scherbelberg.cli.tables import outliving_lines, print_overview  # noqa: PLC0415 - heavy
+    from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
+
+    found = run(overview(settings))
+    left = run(paid_on(settings))
+    documents = documents_of(found, settings)
+    if as_json:
+        print_json({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
+        return
+    print_overview(documents, out())
+    for line in outliving_lines(left):
+        out().print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+@click.command()
+@prefix_option
+@token_option
+@json_option
+@voice_options
+def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
+    """Show a cluster's nodes, prices, cost so far, environment, versions and phases."""
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.story import described  # noqa: PLC0415 - heavy
+
+    described(prefix, settings, out(), as_json=as_json)
 
 
 @click.command()
@@ -38,10 +77,12 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
     """
     settings = where(token_file)
     if watches:
-        _watch(settings, location, as_json=as_json)
+        _watch_catalog(settings, location, as_json=as_json)
         return
+    from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import offered  # noqa: PLC0415
 
     document = catalog_document(run(offered(settings)), location)
@@ -51,10 +92,11 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
         print_catalog(document, out())
 
 
-def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
+def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -> None:
     """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
-    from scherbelberg.cli.signals import run_until_ctrl_c  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.watching import changes  # noqa: PLC0415
+    from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.signals import run_until_ctrl_c  # noqa: PLC0415
+    from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import watched  # noqa: PLC0415
 
     voice = speaker()  # asked for here: what changes is shown on another thread
@@ -62,7 +104,7 @@ def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
 
     def show(found: Catalog) -> None:
         document = catalog_document(found, location)
-        told = changes(before[-1], document) if before else []
+        told = catalog_changes(before[-1], document) if before else []
         if as_json and (told or not before):
             click.echo(json.dumps(document))
         elif not before:
@@ -74,132 +116,95 @@ def _watch(settings: Settings, location: str | None, *, as_json: bool) -> None:
     run_until_ctrl_c(watched(settings, show, lost=voice.say), is_for_readers=True)
 
 
-def catalog_document(catalog: Catalog, location: str | None) -> Json:
-    """Describe what can be ordered, the cheapest types first.
+def catalog_changes(before: Json, after: Json) -> list[str]:
+    """Tell what is sold, for how much, and what the cloud says of its stock, as far as that has changed.
 
     Args:
-        catalog: What the cloud offers.
-        location: Name of the only location of interest, or None for all.
+        before: As `catalog_document` makes it.
+        after: The same, later.
 
     Returns:
-        JSON values; money is decimal text, memory is bytes, times are epoch seconds.
-
-    Raises:
-        BadInput: There is no such location.
+        A sentence for each server type and location, the cheapest type first; those that are sold no more come last.
     """
-    from scherbelberg.choice import find_location  # noqa: PLC0415 - heavy
-
-    places = catalog.locations if location is None else (find_location(location, catalog),)
-    names = [place.name for place in places]
-    types = [_type_row(kind, _offers(kind, names, catalog)) for kind in catalog.server_types]
-    sold = [row for row in types if row["offers"]]
-    return {
-        "schema": 1,
-        "currency": catalog.currency,
-        "server_types": sorted(sold, key=lambda row: (Decimal(row["offers"][0]["hourly"]["net"]), row["name"])),
-        "locations": [_location_row(place, catalog) for place in places],
-    }
-
-
-def _offers(kind: ServerType, names: list[str], catalog: Catalog) -> list[Offer]:
-    found = [kind.offer(name, now_s=catalog.now_s) for name in names]
-    return sorted((offer for offer in found if offer), key=lambda offer: offer.hourly.net)
-
-
-def _type_row(kind: ServerType, offers: list[Offer]) -> Json:
-    return {
-        "name": kind.name,
-        "cores": kind.cores,
-        "dedicated": kind.dedicated,
-        "memory_bytes": kind.memory_bytes,
-        "disk_gb": kind.disk_gb,
-        "architecture": kind.architecture,
-        "offers": [
-            {"location": offer.location, "available": offer.available, "ends_s": offer.ends_s, **_tariff(offer.tariff)}
-            for offer in offers
-        ],
-    }
-
-
-def _location_row(place: Location, catalog: Catalog) -> Json:
-    ipv4 = catalog.ipv4.get(place.name)
-    return {
-        "name": place.name,
-        "city": place.city,
-        "country": place.country,
-        "network_zone": place.network_zone,
-        "ipv4": _tariff(ipv4) if ipv4 else None,
-    }
-
-
-def _tariff(tariff: Tariff) -> Json:
-    from scherbelberg.pricing import write_price  # noqa: PLC0415
-
-    return {"hourly": write_price(tariff.hourly), "monthly": write_price(tariff.monthly)}
-
-
-def print_catalog(document: Json, console: Console) -> None:
-    """Print a row for each server type at each of its prices, then the locations.
-
-    Args:
-        document: As `catalog_document` makes it.
-        console: Where.
-    """
-    from rich.table import Table  # noqa: PLC0415 - heavy
-
-    currency = document["currency"]
-    table = Table(pad_edge=False, box=None, padding=(0, 1))
-    for name in ("type", "cores", "", "memory\nGiB", "disk\nGB", "arch"):
-        table.add_column(name, no_wrap=True, justify="right" if name[:4] in ("core", "memo", "disk") else "left")
-    for name in (f"{currency}/h\nnet", "\ngross", f"{currency}/month\nnet", "\ngross"):
-        table.add_column(name, no_wrap=True, justify="right")
-    table.add_column("in stock,\nthe cloud says")
-    table.add_column("not in\nstock")
-    for row in document["server_types"]:
-        for offers in _bywrite_price(row["offers"]):
-            table.add_row(*_cells(row, offers))
-    console.print(table)
-    console.print("\nA public IPv4 address is extra, and every node has one:", highlight=False)
-    _print_locations(document, console)
-
-
-def _bywrite_price(offers: list[Json]) -> list[list[Json]]:
-    """The offers of a type, those of one price together."""
-    groups: dict[str, list[Json]] = {}
-    for offer in offers:
-        groups.setdefault(str((offer["hourly"], offer["monthly"])), []).append(offer)
-    return list(groups.values())
-
-
-def _cells(row: Json, offers: list[Json]) -> list[str]:
-    hourly, monthly = offers[0]["hourly"], offers[0]["monthly"]
-    return [
-        row["name"],
-        str(row["cores"]),
-        "dedicated" if row["dedicated"] else "shared",
-        f"{row['memory_bytes'] / 2**30:g}",
-        str(row["disk_gb"]),
-        row["architecture"],
-        *(f"{Decimal(hourly[kind]):.4f}" for kind in ("net", "gross")),
-        *(f"{Decimal(monthly[kind]):.2f}" for kind in ("net", "gross")),
-        *(" ".join(_place(offer) for offer in offers if offer["available"] is there) for there in (True, False)),
+    old, new = dict(_offers_by_place(before)), dict(_offers_by_place(after))
+    lines = [
+        f"{words} {change}." for words, offer in new.items() if (change := _offer_change(old.get(words), offer, after))
     ]
+    return [*lines, *(f"{words} is not sold any more." for words in old if words not in new)]
 
 
-def _place(offer: Json) -> str:
-    if offer["ends_s"] is None:
-        return str(offer["location"])
-    return f"{offer['location']} (until {datetime.fromtimestamp(offer['ends_s'], UTC):%Y-%m-%d})"
+def _offers_by_place(document: Json) -> Iterator[tuple[str, Json]]:
+    for kind in document["server_types"]:
+        for offer in kind["offers"]:
+            yield f"{kind['name']} in {offer['location']}", offer
 
 
-def _print_locations(document: Json, console: Console) -> None:
-    from rich.table import Table  # noqa: PLC0415 - heavy
+def _offer_change(old: Json | None, new: Json, document: Json) -> str:
+    from scherbelberg.cli.tables import money  # noqa: PLC0415 - heavy
 
-    table = Table(pad_edge=False, box=None)
-    for name in ("location", "city", "country", "network zone", f"IPv4 {document['currency']}/h net", "gross"):
-        table.add_column(name, no_wrap=True)
-    for row in document["locations"]:
-        ipv4 = row["ipv4"]["hourly"] if row["ipv4"] else None
-        prices = [f"{Decimal(ipv4[kind]):.4f}" if ipv4 else "-" for kind in ("net", "gross")]
-        table.add_row(row["name"], row["city"], row["country"], row["network_zone"], *prices)
-    console.print(table)
+    words = []
+    price = f"{money(new['hourly']['gross'])} {document['currency']} an hour gross"
+    if old is None:
+        words.append(f"is sold now, for {price}")
+    elif old["hourly"] != new["hourly"]:
+        words.append(f"costs {price} now")
+    if old is None or old["available"] != new["available"]:
+        words.append("is in stock" if new["available"] else "is not in stock any more")
+    return ", and ".join(words)
+
+
+@click.command()
+@click.option("--month", metavar="YYYY-MM", help="Only this calendar month of UTC, cluster by cluster.")
+@json_option
+@voice_options
+def bill(month: str | None, as_json: bool) -> None:
+    """Sum up what clusters have cost that were given back from this computer; asks nobody."""
+    if month is not None and not _MONTH.match(month):
+        raise BadInput(f"A month of '{month}' cannot be: write it as 2026-11.")
+    from scherbelberg.cli.documents import bill_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import print_bill  # noqa: PLC0415
+    from scherbelberg.history import History  # noqa: PLC0415
+
+    history = History(home_folder())
+    entries, damages = history.read()
+    document = bill_document(entries, damages, endpoint=endpoint_in(), month=month)
+    for damage in damages:
+        say(f"Line {damage.line} of {history.path} makes no sense and is left out: {damage.reason}")
+    if as_json:
+        speaker().answer(document)
+    else:
+        print_bill(document, out())
+        say("Clusters that live are not in it: scherbelberg ls")
+
+
+@click.command()
+@click.option(
+    "-p",
+    "--prefix",
+    metavar="NAME",
+    shell_complete=cluster_names,
+    help="Also ask the nodes of this cluster for their Python and OpenSSL.",
+)
+@token_option
+@json_option
+@voice_options
+def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
+    """Look for what could go wrong here, for nothing: token, cloud, clock, versions, what is left on this computer.
+
+    The exit code is 0 if nothing fails, else that of the first check that does.
+    """
+    from scherbelberg.cli.documents import checks_document  # noqa: PLC0415
+    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    from scherbelberg.cli.tables import print_checks  # noqa: PLC0415
+    from scherbelberg.diagnosis import code_of  # noqa: PLC0415
+    from scherbelberg.doctor import examine  # noqa: PLC0415
+
+    checks = run(examine(token_file=token_file, prefix=prefix))
+    if as_json:
+        print_json(checks_document(checks))
+    else:
+        print_checks(checks, out())
+    code = int(code_of(checks))
+    if code:
+        raise click.exceptions.Exit(code)

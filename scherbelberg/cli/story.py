@@ -11,10 +11,11 @@ from rich.console import Console
 
 from scherbelberg.billing import noted
 from scherbelberg.cli.consent import Consent, is_a_person_there
-from scherbelberg.cli.documents import cluster_document, print_cluster
+from scherbelberg.cli.documents import cluster_document
 from scherbelberg.cli.output import SCHEMA, Json, say, speaker
 from scherbelberg.cli.progress import shown
 from scherbelberg.cli.signals import run
+from scherbelberg.cli.tables import print_cluster
 from scherbelberg.cluster import Cluster
 from scherbelberg.environment import Client
 from scherbelberg.errors import StateDamaged, StateMissing

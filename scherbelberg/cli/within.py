@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.cluster_options import wish_options, wished
 from scherbelberg.cli.create import written
 from scherbelberg.cli.options import client_in, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import err, say
 from scherbelberg.cli.signals import postponed, run_program
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.settings import environment_with
 
