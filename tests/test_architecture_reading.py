@@ -26,7 +26,7 @@ def test_reading_of_imports() -> None:
 import os.path, click
 from typing import TYPE_CHECKING
 from scherbelberg import spec, __version__
-from scherbelberg.cli import story
+from scherbelberg.cli import actions
 from scherbelberg.errors import BadInput
 if TYPE_CHECKING:
     import distributed
@@ -36,14 +36,14 @@ def later():
     import asyncssh
     importlib.import_module("scherbelberg.daskclient")
 """
-    known = {"", "spec", "errors", "cli", "cli.story", "daskclient"}
+    known = {"", "spec", "errors", "cli", "cli.actions", "daskclient"}
     assert imports(ast.parse(source), known) == {
         "os.path",
         "click",
         "typing",
         "scherbelberg",
         "scherbelberg.spec",
-        "scherbelberg.cli.story",
+        "scherbelberg.cli.actions",
         "scherbelberg.errors",
         "rich",
         "asyncssh",

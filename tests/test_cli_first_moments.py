@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no program of W
 WITHIN_S = 120
 #: Some of the first modules that are loaded, some that take long, and what comes last before the work.
 MODULES = ("click.core", "asyncio.events", "scherbelberg.spec", "scherbelberg.cli.main")
-LATER = ("scherbelberg.cli.cluster_options", "scherbelberg.cli.story")
+LATER = ("scherbelberg.cli.cluster_options", "scherbelberg.cli.actions")
 
 
 @pytest.fixture

@@ -184,7 +184,7 @@ def test_interrupted_after_the_making(shell: Shell) -> None:
     def interrupted(*args: object, **kwargs: object) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    shell.monkeypatch.setattr("scherbelberg.cli.story.described", interrupted)
+    shell.monkeypatch.setattr("scherbelberg.cli.actions.print_cluster_of", interrupted)
     code, output, complaints = shell(*CREATE)
     assert (code, read("error", output)["left_over"]) == (143, ["cluster signal"])
     (hint,) = [line["text"] for line in read_lines(complaints) if "stays" in line.get("text", "")]

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from scherbelberg.cli.cluster_options import Wishes, wish_options, wished
 from scherbelberg.cli.options import client_in, json_option, progress_option, token_option, voice_options, where
-from scherbelberg.cli.output import err, out, say
+from scherbelberg.cli.output import err, out, say, speaker
 from scherbelberg.cli.signals import signals_as_exceptions
 from scherbelberg.errors import BadInput
 from scherbelberg.specfile import write_spec
@@ -60,23 +60,23 @@ def create(
     if only_plan:
         _show_plan(spec, settings, client, as_json=as_json)
         return
-    from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+    from scherbelberg.cli import actions  # noqa: PLC0415 - heavy
     from scherbelberg.cli.instead import made_or_asked  # noqa: PLC0415
     from scherbelberg.cli.kept import told_what_is_kept  # noqa: PLC0415
 
     prefix = spec.prefix
-    with signals_as_exceptions(), story.told_if_it_stays(prefix, settings):
+    with signals_as_exceptions(), actions.warn_if_it_stays(prefix, settings):
         with told_what_is_kept(prefix, settings, is_kept=keep):
-            make = partial(story.created, settings=settings, console=err(), client=client, keep=keep)
+            make = partial(actions.create_cluster, settings=settings, console=err(), client=client, keep=keep)
             cluster = made_or_asked(
                 spec,
                 lambda wanted, is_new: make(wanted, provisions=wishes.provisions, asks=is_new and not yes),
                 asks=not yes and not keep,  # what was kept of one try would be in the way of the next
             )
-        story.left(cluster)
+        actions.close_cluster(cluster)
         if protected:
-            story.guarded(prefix, settings)
-        story.described(prefix, settings, out(), as_json=as_json)
+            actions.protect_new(prefix, settings)
+        actions.print_cluster_of(prefix, settings, out(), as_json=as_json)
     say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
     first = f"scherbelberg unprotect -p {prefix}, then " if protected else ""
     say(f"Give it back: {first}scherbelberg destroy -p {prefix}")
@@ -103,12 +103,11 @@ def written(wishes: Wishes, spec: ClusterSpec) -> None:
 def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json: bool) -> None:
     from scherbelberg.cli.documents import plan_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.cli.tables import print_plan  # noqa: PLC0415
     from scherbelberg.keeping import planned  # noqa: PLC0415
 
     document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))
     if as_json:
-        print_json(document)
+        speaker().answer(document)
     else:
         print_plan(document, out())

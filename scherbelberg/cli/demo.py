@@ -52,7 +52,7 @@ def demo(workers: int, time_scale: float) -> None:
 
 def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> None:
     from scherbelberg.access import Access  # noqa: PLC0415
-    from scherbelberg.cli import story  # noqa: PLC0415
+    from scherbelberg.cli import actions  # noqa: PLC0415
     from scherbelberg.settings import Settings  # noqa: PLC0415
 
     access = Access(endpoint=sandbox.endpoint, token=sandbox.token, token_source="the sandbox")  # noqa: S106
@@ -61,14 +61,14 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
     )
     say(f"{access.place} at {access.endpoint}")
     spec = ClusterSpec(prefix=_PREFIX, workers=workers, network_range=sandbox.network_range)
-    cluster = story.created(spec, settings, err())
+    cluster = actions.create_cluster(spec, settings, err())
     try:
-        story.described(_PREFIX, settings, out(), as_json=False)
+        actions.print_cluster_of(_PREFIX, settings, out(), as_json=False)
         _compute(cluster, out())
     finally:
-        story.left(cluster)
+        actions.close_cluster(cluster)
         say("Giving everything back ...")
-        document = story.returned(_PREFIX, (cluster.uid,), settings, err())
+        document = actions.destroy_clusters(_PREFIX, (cluster.uid,), settings, err())
     for line in bill_lines(document):
         out().print(line, highlight=False, soft_wrap=True)
     _show_nothing_left(settings)

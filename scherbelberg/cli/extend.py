@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
-from scherbelberg.cli.output import SCHEMA
+from scherbelberg.cli.output import SCHEMA, speaker
 from scherbelberg.spec import check_prefix
 from scherbelberg.specfile import read_duration
 
@@ -32,7 +32,6 @@ def extend(
     ttl_s, idle_s = read_duration(ttl or "none"), read_duration(idle or "none")
     settings = where(token_file)
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.extending import UNCHANGED  # noqa: PLC0415
     from scherbelberg.extending import extend as move  # noqa: PLC0415
 
@@ -47,7 +46,7 @@ def extend(
     )
     holding = kept.holding
     if as_json:
-        print_json(
+        speaker().answer(
             {
                 "schema": SCHEMA,
                 "prefix": prefix,

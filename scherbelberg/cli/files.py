@@ -42,7 +42,7 @@ def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> 
     A path on a node that does not begin with a slash begins in root's home. This needs OpenSSH's scp.
     """
     check_prefix(prefix)
-    from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
     from scherbelberg.dialing import first_way  # noqa: PLC0415
     from scherbelberg.links import find_node  # noqa: PLC0415
     from scherbelberg.sshcommand import scp_arguments  # noqa: PLC0415
@@ -93,8 +93,8 @@ def put(prefix: str, local: Path, target: str) -> None:
     name, sign, path = target.partition(":")
     if not sign or not path:
         raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_EVERYWHERE}:PATH.")
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import folder_of  # noqa: PLC0415
     from scherbelberg.waiting import together  # noqa: PLC0415
 
     folder = folder_of(prefix)

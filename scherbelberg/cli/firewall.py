@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
+from scherbelberg.cli.output import speaker
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in
 from scherbelberg.spec import check_cidr, check_prefix
@@ -37,14 +38,13 @@ def firewall(
     _check(ssh_from, direct)
     settings = where(token_file)
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.gate import let_in  # noqa: PLC0415
 
     ranges = None if not direct else () if direct == ("none",) else _resolved(direct, settings)
     spec = run(let_in(settings, prefix, ssh_from=_resolved(ssh_from, settings) or None, direct=ranges))
     if as_json:
         document = {"schema": 1, "prefix": prefix, "ssh_from": list(spec.ssh_from), "direct": list(spec.direct)}
-        print_json(document)
+        speaker().answer(document)
         return
     click.echo(f"SSH is let in from {', '.join(spec.ssh_from)}.")
     if spec.direct or direct:

@@ -41,7 +41,6 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     settings = where(token_file)
     from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.cli.tables import outliving_lines  # noqa: PLC0415
     from scherbelberg.collecting import sift  # noqa: PLC0415
     from scherbelberg.keeping import paid_on  # noqa: PLC0415
@@ -64,7 +63,7 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         findings["outliving"] = outliving_document(left)
         _raise_failures(ends)
     if as_json:
-        print_json({"schema": SCHEMA, **findings})
+        speaker().answer({"schema": SCHEMA, **findings})
         return
     for name in findings["strays"]:
         say(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")

@@ -27,11 +27,11 @@ def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool
     """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
     check_prefix(prefix)
     settings = where(token_file)
+    from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.keeping import own_uids  # noqa: PLC0415
 
-    document = returned(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
+    document = destroy_clusters(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
     _answer(document, as_json=as_json)
 
 
@@ -46,8 +46,8 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
     check_prefix(prefix)
     settings = where(token_file)
+    from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import returned  # noqa: PLC0415
     from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
@@ -60,16 +60,15 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
         say(f"To be deleted: {kept.holding.described(kept.now_s)}")
     if not yes and any(kept.folder is None for kept in found):
         _ask(prefix)
-    document = returned(prefix, tuple(kept.holding.uid for kept in found), settings, err())
+    document = destroy_clusters(prefix, tuple(kept.holding.uid for kept in found), settings, err())
     _answer(document, as_json=as_json)
 
 
 def _answer(document: Json, *, as_json: bool) -> None:
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
     from scherbelberg.outliving import read_outliving  # noqa: PLC0415
 
     if as_json:
-        print_json(document)
+        speaker().answer(document)
         return
     forgotten = [read_outliving(row) for row in document["forgotten"]]
     lines = [f"Forgotten, and paid for on: {one.described} of {one.server}, {one.cost}." for one in forgotten]

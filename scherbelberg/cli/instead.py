@@ -10,7 +10,7 @@ from typing import TypeVar
 import click
 from attrs import evolve
 
-from scherbelberg.cli.consent import is_a_person_there
+from scherbelberg.cli.actions import is_a_person_there
 from scherbelberg.cli.output import say
 from scherbelberg.cli.signals import read_line
 from scherbelberg.errors import NoCapacity

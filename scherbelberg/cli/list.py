@@ -33,9 +33,9 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
 def ls(token_file: Path | None, as_json: bool) -> None:
     """List the project's clusters, whoever made them, and what each has cost so far."""
     settings = where(token_file)
+    from scherbelberg.cli.actions import documents_of  # noqa: PLC0415
     from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.signals import run  # noqa: PLC0415
-    from scherbelberg.cli.story import documents_of, print_json  # noqa: PLC0415
     from scherbelberg.cli.tables import outliving_lines, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
 
@@ -43,7 +43,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
     left = run(paid_on(settings))
     documents = documents_of(found, settings)
     if as_json:
-        print_json({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
+        speaker().answer({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
         return
     print_overview(documents, out())
     for line in outliving_lines(left):
@@ -59,9 +59,9 @@ def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
     """Show a cluster's nodes, prices, cost so far, environment, versions and phases."""
     check_prefix(prefix)
     settings = where(token_file)
-    from scherbelberg.cli.story import described  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.actions import print_cluster_of  # noqa: PLC0415 - heavy
 
-    described(prefix, settings, out(), as_json=as_json)
+    print_cluster_of(prefix, settings, out(), as_json=as_json)
 
 
 @click.command()
@@ -81,13 +81,12 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
         return
     from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import offered  # noqa: PLC0415
 
     document = catalog_document(run(offered(settings)), location)
     if as_json:
-        print_json(document)
+        speaker().answer(document)
     else:
         print_catalog(document, out())
 
@@ -195,14 +194,13 @@ def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     """
     from scherbelberg.cli.documents import checks_document  # noqa: PLC0415
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.cli.tables import print_checks  # noqa: PLC0415
     from scherbelberg.diagnosis import code_of  # noqa: PLC0415
     from scherbelberg.doctor import examine  # noqa: PLC0415
 
     checks = run(examine(token_file=token_file, prefix=prefix))
     if as_json:
-        print_json(checks_document(checks))
+        speaker().answer(checks_document(checks))
     else:
         print_checks(checks, out())
     code = int(code_of(checks))

@@ -56,8 +56,8 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     check_prefix(prefix)
     if follow and as_json:
         raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
     from scherbelberg.cli.signals import run, run_until_ctrl_c  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import folder_of  # noqa: PLC0415
 
     folder = folder_of(prefix)
     wanted = _wanted(chosen(folder.read(), node), sources)

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
-from scherbelberg.cli.output import SCHEMA
+from scherbelberg.cli.output import SCHEMA, speaker
 from scherbelberg.spec import check_prefix
 
 
@@ -37,11 +37,10 @@ def _change(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.protecting import protect as guard  # noqa: PLC0415
 
     holding = run(guard(settings, prefix, wanted=wanted))
     if as_json:
-        print_json({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
+        speaker().answer({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
     else:
         click.echo(f"Cluster '{prefix}' of {holding.owner} is {'protected' if wanted else 'not protected any more'}.")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 import click
 
 from scherbelberg.cli.options import json_option, voice_options
-from scherbelberg.cli.output import say
+from scherbelberg.cli.output import say, speaker
 from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.settings import home_folder
 
@@ -132,12 +132,11 @@ def stop() -> None:
 @voice_options
 def status(as_json: bool) -> None:
     """Tell whether it runs; exit code 1 if it does not."""
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
     from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415
 
     settings = look(_folder())
     if as_json:
-        print_json({"schema": 1, "running": settings is not None, "endpoint": settings and settings.endpoint})
+        speaker().answer({"schema": 1, "running": settings is not None, "endpoint": settings and settings.endpoint})
     else:
         click.echo(f"The sandbox runs at {settings.endpoint}." if settings else "The sandbox does not run.")
     if settings is None:

@@ -38,7 +38,6 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     settings = where(token_file)
     passphrase = _passphrase(passphrase_file, confirm=True)
     from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
     from scherbelberg.keeping import attached  # noqa: PLC0415
     from scherbelberg.sharing import export_cluster  # noqa: PLC0415
 
@@ -52,7 +51,7 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 
     uid = run(work())
     if as_json:
-        print_json({"schema": SCHEMA, "prefix": prefix, "uid": uid, "file": str(file)})
+        speaker().answer({"schema": SCHEMA, "prefix": prefix, "uid": uid, "file": str(file)})
     else:
         say(f"Whoever has {file} and its passphrase can use cluster '{prefix}': scherbelberg import FILE")
 
@@ -65,14 +64,13 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
     """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
     passphrase = _passphrase(passphrase_file, confirm=False)
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415 - heavy
     from scherbelberg.sharing import take_in  # noqa: PLC0415
 
     manifest = take_in(home_folder(), file, passphrase=passphrase)
     identity = manifest.identity
     if as_json:
         document = {"schema": SCHEMA, "prefix": identity.prefix, "uid": identity.uid, "endpoint": manifest.endpoint}
-        print_json(document | {"ssh_from": list(manifest.spec.ssh_from)})
+        speaker().answer(document | {"ssh_from": list(manifest.spec.ssh_from)})
         return
     say(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
     if manifest.spec.ssh_from != ANYWHERE:

@@ -26,7 +26,7 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     NODE is scheduler, worker000, worker001, ...; the exit code is the command's. This needs OpenSSH's ssh.
     """
     check_prefix(prefix)
-    from scherbelberg.cli.story import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
     from scherbelberg.dialing import first_way  # noqa: PLC0415
     from scherbelberg.links import find_node  # noqa: PLC0415
     from scherbelberg.sshcommand import ssh_arguments  # noqa: PLC0415

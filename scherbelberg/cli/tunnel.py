@@ -50,8 +50,8 @@ def dashboard(prefix: str, no_browser: bool) -> None:
 
 def _hold(prefix: str, show: Callable[[Door], None]) -> None:
     check_prefix(prefix)
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
     from scherbelberg.cli.signals import run_until_ctrl_c  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import folder_of  # noqa: PLC0415
     from scherbelberg.waiting import heard  # noqa: PLC0415
 
     async def hold(links: Links) -> None:

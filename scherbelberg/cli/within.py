@@ -46,11 +46,11 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
     spec = wishes.spec(settings)
     client = client_in(wishes.client)
     written(wishes, spec)
-    from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+    from scherbelberg.cli import actions  # noqa: PLC0415 - heavy
 
     # Nothing may come between the cluster and its end: no signal, and nothing that cannot be told.
     with postponed() as signals:
-        cluster = story.created(spec, settings, err(), client=client, provisions=wishes.provisions)
+        cluster = actions.create_cluster(spec, settings, err(), client=client, provisions=wishes.provisions)
         code = 0
         try:
             if not signals:
@@ -67,14 +67,14 @@ def _variables(cluster: Cluster) -> dict[str, str]:
 
 
 def _give_back(cluster: Cluster, settings: Settings) -> None:
-    from scherbelberg.cli import story  # noqa: PLC0415 - heavy
+    from scherbelberg.cli import actions  # noqa: PLC0415 - heavy
 
     say("Giving everything back ...")
     try:
         try:
-            story.left(cluster)
+            actions.close_cluster(cluster)
         finally:  # an interrupt may come now, too
-            document = story.returned(cluster.prefix, (cluster.uid,), settings, err(), is_cancelled=False)
+            document = actions.destroy_clusters(cluster.prefix, (cluster.uid,), settings, err(), is_cancelled=False)
     except ScherbelbergError:
         say(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
         raise
