@@ -14,7 +14,7 @@ from rich.console import Console
 
 from scherbelberg.cli.options import progress_option, voice_options
 from scherbelberg.cli.output import err, out, say
-from scherbelberg.cli.signals import signals_as_exceptions
+from scherbelberg.cli.signals import run, signals_as_exceptions
 from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
@@ -77,7 +77,6 @@ def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> Non
 def _compute(cluster: Cluster, console: Console) -> None:
     """Count on the cluster, count here, compare."""
     from scherbelberg import libstats  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415
 
     names = libstats.library_files()
     console.print(f"\nCounting in {len(names)} files of Python's standard library on the cluster ...", highlight=False)
@@ -119,7 +118,6 @@ def _show_counts(counted: Statistics, console: Console) -> None:
 
 
 def _show_nothing_left(settings: Settings) -> None:
-    from scherbelberg.cli.signals import run  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 
     left = run(overview(settings))

@@ -12,6 +12,7 @@ import click
 
 from scherbelberg.cli.options import Command, client_in, environment_options, json_option, sources, voice_options
 from scherbelberg.cli.output import SCHEMA, out, say, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput, EnvironmentUnavailable, counted
 from scherbelberg.spec import ClusterSpec
 
@@ -140,7 +141,6 @@ def _write(lock: EnvLock, output: Path | None) -> None:
 
 
 def _update(channels: tuple[str, ...], collected: Path | None) -> None:
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.fitting import CHANNEL  # noqa: PLC0415
     from scherbelberg.refreshing import read_collected, refresh  # noqa: PLC0415
     from scherbelberg.selecting import channels_of  # noqa: PLC0415
@@ -201,7 +201,6 @@ def _text(path: Path) -> str:
 
 
 def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.selecting import choose  # noqa: PLC0415
 
     spec = ClusterSpec(**wishes)

@@ -10,6 +10,7 @@ import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.spec import check_prefix
 from scherbelberg.specfile import read_duration
 
@@ -31,7 +32,6 @@ def extend(
         ttl = "12h"
     ttl_s, idle_s = read_duration(ttl or "none"), read_duration(idle or "none")
     settings = where(token_file)
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.extending import UNCHANGED  # noqa: PLC0415
     from scherbelberg.extending import extend as move  # noqa: PLC0415
 

@@ -15,7 +15,7 @@ import click
 from scherbelberg.cli.options import node_or_file, place_on_node, prefix_option, voice_options
 from scherbelberg.cli.output import say
 from scherbelberg.cli.programs import program
-from scherbelberg.cli.signals import left_to_child
+from scherbelberg.cli.signals import left_to_child, run
 from scherbelberg.errors import BadInput
 from scherbelberg.spec import check_prefix
 
@@ -94,7 +94,6 @@ def put(prefix: str, local: Path, target: str) -> None:
     if not sign or not path:
         raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_EVERYWHERE}:PATH.")
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.waiting import together  # noqa: PLC0415
 
     folder = folder_of(prefix)

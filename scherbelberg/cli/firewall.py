@@ -10,6 +10,7 @@ import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in
 from scherbelberg.spec import check_cidr, check_prefix
@@ -37,7 +38,6 @@ def firewall(
     ssh_from = (*cidrs, *([HERE] if here else []))
     _check(ssh_from, direct)
     settings = where(token_file)
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.gate import let_in  # noqa: PLC0415
 
     ranges = None if not direct else () if direct == ("none",) else _resolved(direct, settings)

@@ -12,6 +12,7 @@ from attrs import frozen
 
 from scherbelberg.cli.options import json_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, Json, err, out, say, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec import check_prefix
@@ -40,7 +41,6 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import outliving_lines  # noqa: PLC0415
     from scherbelberg.collecting import sift  # noqa: PLC0415
     from scherbelberg.keeping import paid_on  # noqa: PLC0415
@@ -102,7 +102,6 @@ def _delete(judged: Judged, settings: Settings) -> _End:
     """Delete a cluster; one that cannot be deleted keeps no others."""
     from scherbelberg.billing import noted  # noqa: PLC0415 - heavy
     from scherbelberg.cli.progress import shown  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415
     from scherbelberg.collecting import collect  # noqa: PLC0415
     from scherbelberg.ledger import entry_document  # noqa: PLC0415
 

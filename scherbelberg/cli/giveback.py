@@ -11,6 +11,7 @@ import click
 
 from scherbelberg.cli.options import json_option, prefix_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import Json, err, out, say, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import BadInput, ClusterNotFound
 from scherbelberg.spec import check_prefix
@@ -28,7 +29,6 @@ def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.keeping import own_uids  # noqa: PLC0415
 
     document = destroy_clusters(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
@@ -47,7 +47,6 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     check_prefix(prefix)
     settings = where(token_file)
     from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
     from scherbelberg.keeping import overview  # noqa: PLC0415
 

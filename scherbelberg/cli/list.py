@@ -15,6 +15,7 @@ import click
 
 from scherbelberg.cli.options import cluster_names, json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, Json, out, say, speaker
+from scherbelberg.cli.signals import run, run_until_ctrl_c
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import endpoint_in, home_folder
 from scherbelberg.spec import check_prefix
@@ -35,7 +36,6 @@ def ls(token_file: Path | None, as_json: bool) -> None:
     settings = where(token_file)
     from scherbelberg.cli.actions import documents_of  # noqa: PLC0415
     from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.signals import run  # noqa: PLC0415
     from scherbelberg.cli.tables import outliving_lines, print_overview  # noqa: PLC0415 - heavy
     from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
 
@@ -80,7 +80,6 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
         _watch_catalog(settings, location, as_json=as_json)
         return
     from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import offered  # noqa: PLC0415
 
@@ -94,7 +93,6 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
 def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -> None:
     """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
     from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.signals import run_until_ctrl_c  # noqa: PLC0415
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import watched  # noqa: PLC0415
 
@@ -193,7 +191,6 @@ def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     The exit code is 0 if nothing fails, else that of the first check that does.
     """
     from scherbelberg.cli.documents import checks_document  # noqa: PLC0415
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_checks  # noqa: PLC0415
     from scherbelberg.diagnosis import code_of  # noqa: PLC0415
     from scherbelberg.doctor import examine  # noqa: PLC0415

@@ -12,6 +12,7 @@ import click
 from scherbelberg.cli.files import chosen, linked
 from scherbelberg.cli.options import json_option, node_names, prefix_option, voice_options
 from scherbelberg.cli.output import SCHEMA, Json, Speaker, speaker
+from scherbelberg.cli.signals import run, run_until_ctrl_c
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources
 from scherbelberg.spec import check_prefix
@@ -57,7 +58,6 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     if follow and as_json:
         raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
-    from scherbelberg.cli.signals import run, run_until_ctrl_c  # noqa: PLC0415 - heavy
 
     folder = folder_of(prefix)
     wanted = _wanted(chosen(folder.read(), node), sources)

@@ -55,7 +55,7 @@ _COMMANDS = {
     "ssh": "ssh",
     "tunnel": "tunnel",
     "unprotect": "protect",
-    "with": "within",
+    "with": "create",
 }
 _COMPLETE_VARIABLE = "_SCHERBELBERG_COMPLETE"
 #: Codes of failures that are no `ScherbelbergError`.

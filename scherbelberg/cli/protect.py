@@ -10,6 +10,7 @@ import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.spec import check_prefix
 
 
@@ -36,7 +37,6 @@ def unprotect(prefix: str, token_file: Path | None, as_json: bool) -> None:
 def _change(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool) -> None:
     check_prefix(prefix)
     settings = where(token_file)
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.protecting import protect as guard  # noqa: PLC0415
 
     holding = run(guard(settings, prefix, wanted=wanted))

@@ -11,6 +11,7 @@ import click
 
 from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, say, speaker
+from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import home_folder, passphrase_in
 from scherbelberg.spec import ANYWHERE, check_prefix
@@ -37,7 +38,6 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     check_prefix(prefix)
     settings = where(token_file)
     passphrase = _passphrase(passphrase_file, confirm=True)
-    from scherbelberg.cli.signals import run  # noqa: PLC0415 - heavy
     from scherbelberg.keeping import attached  # noqa: PLC0415
     from scherbelberg.sharing import export_cluster  # noqa: PLC0415
 

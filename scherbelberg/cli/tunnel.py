@@ -13,6 +13,7 @@ import click
 from scherbelberg.cli.files import linked
 from scherbelberg.cli.options import json_option, prefix_option, voice_options
 from scherbelberg.cli.output import Speaker, speaker
+from scherbelberg.cli.signals import run_until_ctrl_c
 from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
@@ -51,7 +52,6 @@ def dashboard(prefix: str, no_browser: bool) -> None:
 def _hold(prefix: str, show: Callable[[Door], None]) -> None:
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
-    from scherbelberg.cli.signals import run_until_ctrl_c  # noqa: PLC0415 - heavy
     from scherbelberg.waiting import heard  # noqa: PLC0415
 
     async def hold(links: Links) -> None:

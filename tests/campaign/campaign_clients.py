@@ -37,7 +37,7 @@ Around = Literal["no descriptors", "output on a full disk", "errors on a full di
 _WRONG_S = 3 * 3600.0
 #: How a program that uses the library is interrupted by itself.
 Inner = Literal["cancel", "exit"]
-_PRELOADED = ("campaign_clients", "scherbelberg.cli.actions", "scherbelberg.cli.kept", "scherbelberg.daskclient")
+_PRELOADED = ("campaign_clients", "scherbelberg.cli.actions", "scherbelberg.cli.create", "scherbelberg.daskclient")
 _END_S = 20.0
 
 
