@@ -15,7 +15,6 @@ from rich.console import Console
 from scherbelberg.cli.options import progress_option, voice_options
 from scherbelberg.cli.output import err, out, say
 from scherbelberg.cli.signals import run, signals_as_exceptions
-from scherbelberg.cli.tables import bill_lines
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.spec import ClusterSpec
 
@@ -53,6 +52,7 @@ def demo(workers: int, time_scale: float) -> None:
 def _rent_and_compute(sandbox: SandboxSettings, home: Path, workers: int) -> None:
     from scherbelberg.access import Access  # noqa: PLC0415
     from scherbelberg.cli import actions  # noqa: PLC0415
+    from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415
     from scherbelberg.settings import Settings  # noqa: PLC0415
 
     access = Access(endpoint=sandbox.endpoint, token=sandbox.token, token_source="the sandbox")  # noqa: S106

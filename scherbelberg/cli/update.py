@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""``scherbelberg export`` and ``scherbelberg import``."""
+"""Commands that change a living cluster: its deadline, its protection, who is let in, who has its keys."""
 
 from __future__ import annotations
 
@@ -13,14 +13,145 @@ from scherbelberg.cli.options import json_option, prefix_option, token_option, v
 from scherbelberg.cli.output import SCHEMA, say, speaker
 from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput
-from scherbelberg.settings import home_folder, passphrase_in
-from scherbelberg.spec import ANYWHERE, check_prefix
+from scherbelberg.settings import Settings, address_url_in, home_folder, passphrase_in
+from scherbelberg.spec import ANYWHERE, check_cidr, check_prefix
+from scherbelberg.specfile import read_duration
+from scherbelberg.whereabouts import HERE, resolved
 
 _passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
     help="A file whose first line is the passphrase, or -; without it SCHERBELBERG_PASSPHRASE, or a question.",
 )
+
+
+@click.command()
+@click.argument("ttl", required=False)
+@prefix_option
+@click.option("--idle", help="Let it count as forgotten after so much time without work, or none; the deadline stays.")
+@click.option("--shorten", is_flag=True, help="Also where the new deadline is earlier than the present one.")
+@token_option
+@json_option
+@voice_options
+def extend(
+    *, ttl: str | None, prefix: str, idle: str | None, shorten: bool, token_file: Path | None, as_json: bool
+) -> None:
+    """Move a cluster's deadline to TTL from now on: 12h (the default), 90m, 2d, seconds, or none."""
+    check_prefix(prefix)
+    if ttl is None and idle is None:
+        ttl = "12h"
+    ttl_s, idle_s = read_duration(ttl or "none"), read_duration(idle or "none")
+    settings = where(token_file)
+    from scherbelberg.extending import UNCHANGED  # noqa: PLC0415
+    from scherbelberg.extending import extend as move  # noqa: PLC0415
+
+    kept = run(
+        move(
+            settings,
+            prefix,
+            ttl_s=UNCHANGED if ttl is None else ttl_s,
+            idle_s=UNCHANGED if idle is None else idle_s,
+            may_shorten=shorten,
+        )
+    )
+    holding = kept.holding
+    if as_json:
+        speaker().answer(
+            {
+                "schema": SCHEMA,
+                "prefix": prefix,
+                "uid": holding.uid,
+                "deadline_s": holding.deadline_s,
+                "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
+                "idle_limit_s": holding.idle_s,
+            }
+        )
+        return
+    news = []
+    if ttl is not None:
+        news.append("has no deadline any more" if ttl_s is None else f"may live for {ttl} from now on")
+    if idle is not None:
+        forgotten = "never counts as forgotten for being idle"
+        news.append(forgotten if idle_s is None else f"counts as forgotten when it was idle for {idle}")
+    click.echo(f"Cluster '{prefix}' of {holding.owner} {' and '.join(news)}.")
+
+
+@click.command()
+@prefix_option
+@token_option
+@json_option
+@voice_options
+def protect(prefix: str, token_file: Path | None, as_json: bool) -> None:
+    """Guard a cluster against destroy, nuke and gc, whoever calls them, and its servers also against other programs."""
+    _set_protection(prefix, token_file, wanted=True, as_json=as_json)
+
+
+@click.command()
+@prefix_option
+@token_option
+@json_option
+@voice_options
+def unprotect(prefix: str, token_file: Path | None, as_json: bool) -> None:
+    """Allow the deletion of a protected cluster again."""
+    _set_protection(prefix, token_file, wanted=False, as_json=as_json)
+
+
+def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool) -> None:
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.protecting import protect as guard  # noqa: PLC0415
+
+    holding = run(guard(settings, prefix, wanted=wanted))
+    if as_json:
+        speaker().answer({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
+    else:
+        click.echo(f"Cluster '{prefix}' of {holding.owner} is {'protected' if wanted else 'not protected any more'}.")
+
+
+@click.command()
+@prefix_option
+@click.option("--here", is_flag=True, help="Let SSH in from this computer's public address.")
+@click.option("--cidr", "cidrs", multiple=True, metavar="CIDR", help="Let SSH in from this range of addresses.")
+@click.option(
+    "--direct", multiple=True, metavar="CIDR|here|none", help="Let Dask over TLS in from there, or from nowhere."
+)
+@token_option
+@json_option
+@voice_options
+def firewall(
+    *, prefix: str, here: bool, cidrs: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
+) -> None:
+    """Change from where a living cluster can be reached: what is named is let in, and what was before is not.
+
+    Without --here and --cidr, who is let in over SSH stays as it is; without --direct, so does Dask's own port.
+    """
+    check_prefix(prefix)
+    ssh_from = (*cidrs, *([HERE] if here else []))
+    _check_ranges(ssh_from, direct)
+    settings = where(token_file)
+    from scherbelberg.gate import let_in  # noqa: PLC0415
+
+    ranges = None if not direct else () if direct == ("none",) else _resolved_ranges(direct, settings)
+    spec = run(let_in(settings, prefix, ssh_from=_resolved_ranges(ssh_from, settings) or None, direct=ranges))
+    if as_json:
+        document = {"schema": SCHEMA, "prefix": prefix, "ssh_from": list(spec.ssh_from), "direct": list(spec.direct)}
+        speaker().answer(document)
+        return
+    click.echo(f"SSH is let in from {', '.join(spec.ssh_from)}.")
+    if spec.direct or direct:
+        click.echo(f"Dask over TLS is let in from {', '.join(spec.direct) or 'nowhere'}.")
+
+
+def _check_ranges(ssh_from: tuple[str, ...], direct: tuple[str, ...]) -> None:
+    if not ssh_from and not direct:
+        raise BadInput("Say who is to be let in: --here, --cidr CIDR, or --direct CIDR.")
+    for text in (*ssh_from, *direct):
+        if text != HERE and direct != ("none",):
+            check_cidr(text)
+
+
+def _resolved_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    return resolved(ranges, settings.access, address_url=address_url_in()) if ranges else ()
 
 
 @click.command()
@@ -37,7 +168,7 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     """
     check_prefix(prefix)
     settings = where(token_file)
-    passphrase = _passphrase(passphrase_file, confirm=True)
+    passphrase = _read_passphrase(passphrase_file, confirm=True)
     from scherbelberg.keeping import attached  # noqa: PLC0415
     from scherbelberg.sharing import export_cluster  # noqa: PLC0415
 
@@ -63,7 +194,7 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 @voice_options
 def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
     """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
-    passphrase = _passphrase(passphrase_file, confirm=False)
+    passphrase = _read_passphrase(passphrase_file, confirm=False)
     from scherbelberg.sharing import take_in  # noqa: PLC0415
 
     manifest = take_in(home_folder(), file, passphrase=passphrase)
@@ -81,7 +212,7 @@ def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
         )
 
 
-def _passphrase(file: Path | None, *, confirm: bool) -> str:
+def _read_passphrase(file: Path | None, *, confirm: bool) -> str:
     if file == Path("-"):
         return sys.stdin.readline().rstrip("\r\n")
     if given := passphrase_in(file):

@@ -1,26 +1,93 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""``scherbelberg gc``."""
+"""Commands that give clusters back: ``destroy``, ``nuke``, and ``gc`` for those whose deadline has passed."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from attrs import frozen
 
-from scherbelberg.cli.options import json_option, progress_option, token_option, voice_options, where
+from scherbelberg.cli.options import json_option, prefix_option, progress_option, token_option, voice_options, where
 from scherbelberg.cli.output import SCHEMA, Json, err, out, say, speaker
 from scherbelberg.cli.signals import run
-from scherbelberg.cli.tables import bill_lines
-from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
+from scherbelberg.errors import BadInput, ClusterNotFound, LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec import check_prefix
 
 if TYPE_CHECKING:
     from scherbelberg.collecting import Garbage, Judged
     from scherbelberg.remaining import Remembered
     from scherbelberg.settings import Settings
+
+
+@click.command()
+@prefix_option
+@click.option("--forget", is_flag=True, help="Do not mind what outlives servers, is paid for on, and is never deleted.")
+@token_option
+@progress_option
+@json_option
+@voice_options
+def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool) -> None:
+    """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415
+    from scherbelberg.keeping import own_uids  # noqa: PLC0415
+
+    document = destroy_clusters(prefix, run(own_uids(settings, prefix)), settings, err(), forgets=forget)
+    _answer(document, as_json=as_json)
+
+
+@click.command()
+@prefix_option
+@click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@token_option
+@progress_option
+@json_option
+@voice_options
+def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> None:
+    """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
+    check_prefix(prefix)
+    settings = where(token_file)
+    from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415
+    from scherbelberg.holdings import require_unprotected  # noqa: PLC0415
+    from scherbelberg.keeping import overview  # noqa: PLC0415
+
+    found = run(overview(settings, prefix=prefix, is_told=False))
+    if not found:
+        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+    for kept in found:
+        require_unprotected(kept.holding.resources, kept.now_s)
+    for kept in found:
+        say(f"To be deleted: {kept.holding.described(kept.now_s)}")
+    if not yes and any(kept.folder is None for kept in found):
+        _ask_for_name(prefix)
+    document = destroy_clusters(prefix, tuple(kept.holding.uid for kept in found), settings, err())
+    _answer(document, as_json=as_json)
+
+
+def _answer(document: Json, *, as_json: bool) -> None:
+    from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415 - heavy
+    from scherbelberg.outliving import read_outliving  # noqa: PLC0415
+
+    if as_json:
+        speaker().answer(document)
+        return
+    forgotten = [read_outliving(row) for row in document["forgotten"]]
+    lines = [f"Forgotten, and paid for on: {one.described} of {one.server}, {one.cost}." for one in forgotten]
+    for line in (*bill_lines(document), *lines):
+        out().print(line, highlight=False, soft_wrap=True)
+
+
+def _ask_for_name(prefix: str) -> None:
+    if speaker().is_for_programs or not sys.stdin.isatty():
+        raise BadInput(f"'{prefix}' was not made on this computer; a script deletes it with --yes.")
+    typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
+    if typed != prefix:
+        raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted.")
 
 
 @click.command()
@@ -55,9 +122,9 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
         for judged in garbage.clusters:
             end = _end(judged, settings, dry_run=dry_run)
             ends.append((judged.kept.holding.prefix, end))
-            rows.append(_row(judged, end))
+            rows.append(_end_document(judged, end))
             if not as_json:
-                _tell(judged, end, dry_run=dry_run)
+                _tell_end(judged, end, dry_run=dry_run)
         left = run(paid_on(settings, prefix=prefix))
     finally:  # what went wrong before counts for more
         findings["outliving"] = outliving_document(left)
@@ -95,10 +162,10 @@ _NOT_BEGUN = _End(is_gone=False)
 def _end(judged: Judged, settings: Settings, *, dry_run: bool) -> _End:
     if not judged.verdict.is_doomed or dry_run:
         return _STAYS
-    return _delete(judged, settings) if speaker().interrupted_by is None else _NOT_BEGUN
+    return _delete_expired(judged, settings) if speaker().interrupted_by is None else _NOT_BEGUN
 
 
-def _delete(judged: Judged, settings: Settings) -> _End:
+def _delete_expired(judged: Judged, settings: Settings) -> _End:
     """Delete a cluster; one that cannot be deleted keeps no others."""
     from scherbelberg.billing import noted  # noqa: PLC0415 - heavy
     from scherbelberg.cli.progress import shown  # noqa: PLC0415
@@ -132,7 +199,7 @@ def _raise_failures(ends: list[tuple[str, _End]]) -> None:
     raise worst
 
 
-def _row(judged: Judged, end: _End) -> Json:
+def _end_document(judged: Judged, end: _End) -> Json:
     holding, now_s = judged.kept.holding, judged.kept.now_s
     return {
         "prefix": holding.prefix,
@@ -155,7 +222,8 @@ def _strays(garbage: Garbage) -> list[str]:
     return [resource.described for resource in garbage.strays]
 
 
-def _tell(judged: Judged, end: _End, *, dry_run: bool) -> None:
+def _tell_end(judged: Judged, end: _End, *, dry_run: bool) -> None:
+    from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415 - heavy
     from scherbelberg.deadlines import reason  # noqa: PLC0415
 
     holding, now_s = judged.kept.holding, judged.kept.now_s
