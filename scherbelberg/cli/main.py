@@ -44,7 +44,7 @@ _COMMANDS = {
     "firewall": "update",
     "gc": "destroy",
     "import": "update",
-    "logs": "logs",
+    "logs": "nodes",
     "ls": "list",
     "nuke": "destroy",
     "protect": "update",
