@@ -15,8 +15,8 @@ from shells import Shell, Terminal
 from surroundings import held
 
 from scherbelberg.cli.main import group
-from scherbelberg.cli.output import Speaker
-from scherbelberg.cli.progress import shown
+from scherbelberg.cli.output import Reporter
+from scherbelberg.cli.progress import show_progress
 from scherbelberg.events import Event, Phase, State
 
 pytestmark = pytest.mark.hosts("scripted")
@@ -66,49 +66,49 @@ def test_unknown_way(shell: Shell) -> None:
     assert "'loud' is not one of 'auto', 'plain', 'json', 'none'" in complaints
 
 
-def _told(speaker: Speaker, *states: State, terminal: bool) -> str:
+def _told(reporter: Reporter, *states: State, terminal: bool) -> str:
     """What a console shows of a deletion's events."""
     events = (
-        Event(phase=Phase.DELETE, state=state, done=number, total=7, detail=_detail(state), at_s=speaker.begin_s)
+        Event(phase=Phase.DELETE, state=state, done=number, total=7, detail=_detail(state), at_s=reporter.begin_s)
         for number, state in enumerate(states)
     )
-    return _shown(speaker, *events, terminal=terminal)
+    return _shown(reporter, *events, terminal=terminal)
 
 
 def _detail(state: State) -> str:
     return "" if state == "progress" else "words"
 
 
-def _shown(speaker: Speaker, *events: Event, terminal: bool) -> str:
+def _shown(reporter: Reporter, *events: Event, terminal: bool) -> str:
     """What a console shows of events."""
     console = Console(file=Terminal() if terminal else io.StringIO(), force_terminal=terminal, width=100)
-    with click.Context(group, obj=speaker), shown(console) as listen:
+    with click.Context(group, obj=reporter), show_progress(console) as listen:
         for event in events:
             listen(event)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def _speaker(**values: object) -> Speaker:
-    speaker = Speaker()
+def _reporter(**values: object) -> Reporter:
+    reporter = Reporter()
     for name, value in values.items():
-        setattr(speaker, name, value)
-    return speaker
+        setattr(reporter, name, value)
+    return reporter
 
 
 def test_ways() -> None:
     """A table for a terminal, lines elsewhere, more of them if asked for, nothing when quiet unless asked for."""
     states: tuple[State, ...] = ("start", "progress", "done")
-    table = _told(_speaker(), *states, terminal=True)
+    table = _told(_reporter(), *states, terminal=True)
     assert ("✓" in table, "  2/7  words" in table, table.count("\n") > 2) == (True, True, True)
-    plain = _told(_speaker(), *states, terminal=False).splitlines()
+    plain = _told(_reporter(), *states, terminal=False).splitlines()
     assert [line.partition("cluster")[2].strip() for line in plain] == ["delete start (words)", "delete done (words)"]
-    assert _told(_speaker(progress="plain"), *states, terminal=True).count("delete") == 2
-    loud = _told(_speaker(is_verbose=True), *states, terminal=True).splitlines()
+    assert _told(_reporter(progress="plain"), *states, terminal=True).count("delete") == 2
+    loud = _told(_reporter(is_verbose=True), *states, terminal=True).splitlines()
     assert (len(loud), loud[1].split()[-3:]) == (3, ["delete", "progress", "1/7"])
-    assert _told(_speaker(is_quiet=True), *states, terminal=True) == ""
-    assert _told(_speaker(progress="none"), *states, terminal=False) == ""
-    assert _told(_speaker(is_quiet=True, progress="plain"), *states, terminal=False).count("delete") == 2
+    assert _told(_reporter(is_quiet=True), *states, terminal=True) == ""
+    assert _told(_reporter(progress="none"), *states, terminal=False) == ""
+    assert _told(_reporter(is_quiet=True, progress="plain"), *states, terminal=False).count("delete") == 2
 
 
 @pytest.mark.parametrize(
@@ -118,29 +118,29 @@ def test_ways() -> None:
 def test_downloads_are_told_in_megabytes(done: int, total: int | None, shown_as: str) -> None:
     """Nobody reads nine digits several times a second; programs get the bytes."""
     event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=done, total=total)
-    assert f" {shown_as} " in _shown(_speaker(), event, terminal=True)
-    assert _shown(_speaker(is_verbose=True), event, terminal=False).endswith(f"download progress {shown_as}\n")
+    assert f" {shown_as} " in _shown(_reporter(), event, terminal=True)
+    assert _shown(_reporter(is_verbose=True), event, terminal=False).endswith(f"download progress {shown_as}\n")
 
 
 def test_downloads_that_are_held_up() -> None:
     """What a node waits for is a line everywhere, and stays in the table."""
     event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=5_000_000, detail="next try in 33 s")
-    assert "  5 MB  next try in 33 s" in _shown(_speaker(), event, terminal=True)
-    assert _shown(_speaker(), event, terminal=False).endswith("download progress 5 MB (next try in 33 s)\n")
+    assert "  5 MB  next try in 33 s" in _shown(_reporter(), event, terminal=True)
+    assert _shown(_reporter(), event, terminal=False).endswith("download progress 5 MB (next try in 33 s)\n")
 
 
 def test_lines_of_downloads(capsys: pytest.CaptureFixture[str]) -> None:
     """What programs read are bytes."""
     event = Event(node="worker000", phase=Phase.DOWNLOAD, state="progress", done=190_000_215, total=400_025_000)
-    _shown(_speaker(progress="json"), event, terminal=False)
+    _shown(_reporter(progress="json"), event, terminal=False)
     (line,) = read_lines(capsys.readouterr().err)
     assert (line["done"], line["total"]) == (190_000_215, 400_025_000)
 
 
 def test_lines_go_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     """Each event is one line of JSON, also those of progress, whatever the console is."""
-    speaker = _speaker(progress="json", is_quiet=True)
-    assert _told(speaker, "start", "progress", terminal=True) == ""
+    reporter = _reporter(progress="json", is_quiet=True)
+    assert _told(reporter, "start", "progress", terminal=True) == ""
     lines = read_lines(capsys.readouterr().err)
     assert [(line["state"], line["done"], line["total"], line["at_s"]) for line in lines] == [
         ("start", 0, 7, 0.0),

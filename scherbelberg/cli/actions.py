@@ -15,8 +15,8 @@ from rich.console import Console
 
 from scherbelberg.billing import noted
 from scherbelberg.cli.documents import cluster_document
-from scherbelberg.cli.output import SCHEMA, Json, say, speaker
-from scherbelberg.cli.progress import paused, shown
+from scherbelberg.cli.output import SCHEMA, Json, get_reporter, info
+from scherbelberg.cli.progress import pause_progress, show_progress
 from scherbelberg.cli.signals import read_line, run
 from scherbelberg.cli.tables import print_cluster
 from scherbelberg.cluster import Cluster
@@ -50,11 +50,11 @@ def create_cluster(
 ) -> Cluster:
     """Make a cluster and show how, if who can be asked agrees; the handle that is returned has open connections."""
     if spec.warden:
-        say(
+        info(
             "With --warden the scheduler gets the API token, which is good for all of the project:"
             " whoever becomes root on that machine can use it."
         )
-    with shown(console) as listen:
+    with show_progress(console) as listen:
         consent = Consent(listen) if asks and is_a_person_there() else None
         return run(
             Cluster.from_new(
@@ -86,8 +86,8 @@ def warn_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
             folder = remembered_folder(settings.home, settings.access.endpoint, prefix)
             is_new = folder is not None and (before is None or folder.uid != before.uid)
             if folder is not None and is_new and folder.read().state == "ready":
-                speaker().remains = (f"cluster {prefix}",)
-                say(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
+                get_reporter().remains = (f"cluster {prefix}",)
+                info(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
         raise
 
 
@@ -95,7 +95,7 @@ def print_cluster_of(prefix: str, settings: Settings, console: Console, *, as_js
     """Print a cluster of this computer."""
     (document,) = documents_of([run(find_own(settings, prefix))], settings)
     if as_json:
-        speaker().answer(document)
+        get_reporter().answer(document)
     else:
         print_cluster(document, console)
 
@@ -148,11 +148,11 @@ def destroy_clusters(
     is_cancelled: bool = True,
 ) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
-    speaker().remains = (f"cluster {prefix}",)
+    get_reporter().remains = (f"cluster {prefix}",)
     forgotten: list[Outliving] = []
     watch = Stopwatch(ignore)
     try:
-        with shown(console) as listen:
+        with show_progress(console) as listen:
             watch = Stopwatch(listen)
             entries = run(
                 give_back(
@@ -169,8 +169,8 @@ def destroy_clusters(
             )
     finally:
         if len(uids) == 1 and Phase.EMPTY.value in watch.seconds:  # that was proven, whatever came afterwards
-            speaker().remains = ()
-    speaker().remains = ()
+            get_reporter().remains = ()
+    get_reporter().remains = ()
     return {
         "schema": SCHEMA,
         "prefix": prefix,
@@ -212,22 +212,22 @@ class Consent:
         if self._question is None:
             return
         (plan, answer), self._question = self._question, None
-        with paused(self._listener):
+        with pause_progress(self._listener):
             answer.set_result(_ask_for_consent(plan))
 
 
 def is_a_person_there() -> bool:
     """Whether there is somebody to give an answer; in the main thread."""
-    voice = speaker()
-    is_silent = voice.is_for_programs or voice.is_quiet
+    reporter = get_reporter()
+    is_silent = reporter.is_for_programs or reporter.is_quiet
     return not is_silent and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def _ask_for_consent(plan: ClusterPlan) -> bool:
-    if speaker().progress == "none":
-        say(describe(plan))  # else the plan was shown as an event
+    if get_reporter().progress == "none":
+        info(describe(plan))  # else the plan was shown as an event
     click.echo("Make it? [y/N]: ", nl=False, err=True)
     is_wanted = read_line().strip().lower() in {"y", "yes"}
     if not is_wanted:
-        say("Nothing was made.")
+        info("Nothing was made.")
     return is_wanted

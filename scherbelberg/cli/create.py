@@ -17,8 +17,15 @@ from attrs import evolve
 
 from scherbelberg.catalog import Resource, Server
 from scherbelberg.cli.cluster_options import Wishes, wish_options, wished
-from scherbelberg.cli.options import client_in, json_option, progress_option, token_option, voice_options, where
-from scherbelberg.cli.output import err, out, say, speaker
+from scherbelberg.cli.options import (
+    client_in,
+    json_option,
+    load_settings,
+    progress_option,
+    token_option,
+    verbosity_options,
+)
+from scherbelberg.cli.output import get_reporter, info, stderr_console, stdout_console
 from scherbelberg.cli.signals import postponed, read_line, run, run_program, signals_as_exceptions
 from scherbelberg.errors import BadInput, ClusterExists, NoCapacity, ScherbelbergError
 from scherbelberg.pricing import enough
@@ -44,7 +51,7 @@ _WAIT_S = 30 * 60
 @token_option
 @json_option
 @progress_option
-@voice_options
+@verbosity_options
 @click.pass_context
 def create(
     context: click.Context,
@@ -64,7 +71,7 @@ def create(
     """
     # The user's words are checked before anything is asked or read.
     wishes = wished(context)
-    settings = where(token_file)
+    settings = load_settings(token_file)
     spec = wishes.spec(settings)
     client = client_in(wishes.client)
     _write_wishes(wishes, spec)
@@ -76,7 +83,9 @@ def create(
     prefix = spec.prefix
     with signals_as_exceptions(), actions.warn_if_it_stays(prefix, settings):
         with _tell_if_kept(prefix, settings, is_kept=keep):
-            make = partial(actions.create_cluster, settings=settings, console=err(), client=client, keep=keep)
+            make = partial(
+                actions.create_cluster, settings=settings, console=stderr_console(), client=client, keep=keep
+            )
             cluster = _create_or_ask(
                 spec,
                 lambda wanted, is_new: make(wanted, provisions=wishes.provisions, asks=is_new and not yes),
@@ -85,10 +94,10 @@ def create(
         actions.close_cluster(cluster)
         if protected:
             actions.protect_new(prefix, settings)
-        actions.print_cluster_of(prefix, settings, out(), as_json=as_json)
-    say(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
+        actions.print_cluster_of(prefix, settings, stdout_console(), as_json=as_json)
+    info(f"Compute with it: scherbelberg.sync.Cluster.from_existing('{prefix}').get_client()")
     first = f"scherbelberg unprotect -p {prefix}, then " if protected else ""
-    say(f"Give it back: {first}scherbelberg destroy -p {prefix}")
+    info(f"Give it back: {first}scherbelberg destroy -p {prefix}")
 
 
 def _write_wishes(wishes: Wishes, spec: ClusterSpec) -> None:
@@ -110,22 +119,22 @@ def _write_wishes(wishes: Wishes, spec: ClusterSpec) -> None:
 
 
 def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json: bool) -> None:
-    from scherbelberg.cli.documents import plan_document  # noqa: PLC0415
+    from scherbelberg.cli.documents import plan_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_plan  # noqa: PLC0415
     from scherbelberg.keeping import planned  # noqa: PLC0415
 
     document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))
     if as_json:
-        speaker().answer(document)
+        get_reporter().answer(document)
     else:
-        print_plan(document, out())
+        print_plan(document, stdout_console())
 
 
 @click.command("with", context_settings={"allow_interspersed_args": False})
 @wish_options
 @token_option
 @progress_option
-@voice_options
+@verbosity_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[str, ...], **_wishes: Any) -> None:
@@ -138,7 +147,7 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
     name = shutil.which(command[0])
     if name is None:
         raise BadInput(f"There is no program '{command[0]}' on this computer.")
-    settings = where(token_file)
+    settings = load_settings(token_file)
     spec = wishes.spec(settings)
     client = client_in(wishes.client)
     _write_wishes(wishes, spec)
@@ -146,7 +155,7 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
 
     # Nothing may come between the cluster and its end: no signal, and nothing that cannot be told.
     with postponed() as signals:
-        cluster = actions.create_cluster(spec, settings, err(), client=client, provisions=wishes.provisions)
+        cluster = actions.create_cluster(spec, settings, stderr_console(), client=client, provisions=wishes.provisions)
         code = 0
         try:
             if not signals:
@@ -164,17 +173,19 @@ def _give_back(cluster: Cluster, settings: Settings) -> None:
     from scherbelberg.cli import actions  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415
 
-    say("Giving everything back ...")
+    info("Giving everything back ...")
     try:
         try:
             actions.close_cluster(cluster)
         finally:  # an interrupt may come now, too
-            document = actions.destroy_clusters(cluster.prefix, (cluster.uid,), settings, err(), is_cancelled=False)
+            document = actions.destroy_clusters(
+                cluster.prefix, (cluster.uid,), settings, stderr_console(), is_cancelled=False
+            )
     except ScherbelbergError:
-        say(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
+        info(f"Not everything was given back. To try again: scherbelberg destroy -p {cluster.prefix}")
         raise
     for line in bill_lines(document):
-        say(line)
+        info(line)
 
 
 def _create_or_ask(spec: ClusterSpec, make: Callable[[ClusterSpec, bool], _Made], *, asks: bool) -> _Made:
@@ -211,10 +222,10 @@ def _ask_instead(spec: ClusterSpec, error: NoCapacity) -> ClusterSpec | None:
     from scherbelberg.holdings import words_for  # noqa: PLC0415 - heavy
     from scherbelberg.remedies import remedied  # noqa: PLC0415
 
-    say("There is none left of what was asked for, and nothing is rented. There is:")
+    info("There is none left of what was asked for, and nothing is rented. There is:")
     for number, one in enumerate(error.remedies, 1):
         price = f"{enough(one.hourly.gross)} {one.currency} an hour gross in all"
-        say(f"  {number}  {one.words}, {price} (as with {one.options})")
+        info(f"  {number}  {one.words}, {price} (as with {one.options})")
     wait_s = usual_wait_s(spec)
     numbers = {str(number): one for number, one in enumerate(error.remedies, 1)}
     take = f"Take it [{'/'.join(numbers)}], wait" if numbers else "Nothing that would do. Wait"
@@ -248,13 +259,13 @@ def _tell_if_kept(prefix: str, settings: Settings, *, is_kept: bool) -> Iterator
 
 def _tell_what_is_kept(prefix: str, settings: Settings) -> None:
     # Whatever comes while the cloud is asked.
-    speaker().remains = (f"cluster {prefix}",)
-    say("It failed, and what was made is kept, as --keep says; you pay for it until you give it back:")
+    get_reporter().remains = (f"cluster {prefix}",)
+    info("It failed, and what was made is kept, as --keep says; you pay for it until you give it back:")
     for line in _kept_lines(prefix, settings):
-        say(f"  {line}")
-    say(f"Look at a node: scherbelberg ssh -p {prefix} scheduler")
-    say("Try again with the same machines: the same create once more")
-    say(f"Give it back: scherbelberg destroy -p {prefix}")
+        info(f"  {line}")
+    info(f"Look at a node: scherbelberg ssh -p {prefix} scheduler")
+    info("Try again with the same machines: the same create once more")
+    info(f"Give it back: scherbelberg destroy -p {prefix}")
 
 
 def _kept_lines(prefix: str, settings: Settings) -> list[str]:
@@ -265,7 +276,7 @@ def _kept_lines(prefix: str, settings: Settings) -> list[str]:
     except ScherbelbergError as error:
         return [f"what exactly cannot be said now: {error.message}"]
     own = [resource for kept in found if kept.folder is not None for resource in kept.holding.resources]
-    speaker().remains = tuple(resource.described for resource in own)
+    get_reporter().remains = tuple(resource.described for resource in own)
     return [_kept_line(resource) for resource in own] or ["nothing: it failed before anything was made"]
 
 

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from scherbelberg.cli.options import cluster_names, json_option, prefix_option, token_option, voice_options, where
-from scherbelberg.cli.output import SCHEMA, Json, out, say, speaker
+from scherbelberg.cli.options import (
+    cluster_names,
+    json_option,
+    load_settings,
+    prefix_option,
+    token_option,
+    verbosity_options,
+)
+from scherbelberg.cli.output import SCHEMA, Json, get_reporter, info, stdout_console
 from scherbelberg.cli.signals import run, run_until_ctrl_c
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import endpoint_in, home_folder
@@ -30,38 +37,38 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
 @click.command()
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def ls(token_file: Path | None, as_json: bool) -> None:
     """List the project's clusters, whoever made them, and what each has cost so far."""
-    settings = where(token_file)
+    settings = load_settings(token_file)
     from scherbelberg.cli.actions import documents_of  # noqa: PLC0415
     from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.tables import outliving_lines, print_overview  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import outliving_lines, print_overview  # noqa: PLC0415
     from scherbelberg.keeping import overview, paid_on  # noqa: PLC0415
 
     found = run(overview(settings))
     left = run(paid_on(settings))
     documents = documents_of(found, settings)
     if as_json:
-        speaker().answer({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
+        get_reporter().answer({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
         return
-    print_overview(documents, out())
+    print_overview(documents, stdout_console())
     for line in outliving_lines(left):
-        out().print(line, highlight=False, markup=False, soft_wrap=True)
+        stdout_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 @click.command()
 @prefix_option
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
     """Show a cluster's nodes, prices, cost so far, environment, versions and phases."""
     check_prefix(prefix)
-    settings = where(token_file)
+    settings = load_settings(token_file)
     from scherbelberg.cli.actions import print_cluster_of  # noqa: PLC0415 - heavy
 
-    print_cluster_of(prefix, settings, out(), as_json=as_json)
+    print_cluster_of(prefix, settings, stdout_console(), as_json=as_json)
 
 
 @click.command()
@@ -69,25 +76,25 @@ def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
 @click.option("--watch", "watches", is_flag=True, help="Look again every minute, and tell what changes, until Ctrl-C.")
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def catalog(location: str | None, watches: bool, token_file: Path | None, as_json: bool) -> None:
     """Show what can be rented at present, and where: server types with prices and stock, and locations.
 
     With LOCATION, such as fsn1, only what is sold there.
     """
-    settings = where(token_file)
+    settings = load_settings(token_file)
     if watches:
         _watch_catalog(settings, location, as_json=as_json)
         return
-    from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415
+    from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import offered  # noqa: PLC0415
 
     document = catalog_document(run(offered(settings)), location)
     if as_json:
-        speaker().answer(document)
+        get_reporter().answer(document)
     else:
-        print_catalog(document, out())
+        print_catalog(document, stdout_console())
 
 
 def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -> None:
@@ -96,7 +103,7 @@ def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
     from scherbelberg.keeping import watched  # noqa: PLC0415
 
-    voice = speaker()  # asked for here: what changes is shown on another thread
+    reporter = get_reporter()  # asked for here: what changes is shown on another thread
     before: list[Json] = []
 
     def show(found: Catalog) -> None:
@@ -105,12 +112,12 @@ def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -
         if as_json and (told or not before):
             click.echo(json.dumps(document))
         elif not before:
-            print_catalog(document, out())
+            print_catalog(document, stdout_console())
         for line in () if as_json else told:
             click.echo(f"{datetime.now(UTC).astimezone():%H:%M:%S} {line}")
         before[:] = [document]
 
-    run_until_ctrl_c(watched(settings, show, lost=voice.say), is_for_readers=True)
+    run_until_ctrl_c(watched(settings, show, lost=reporter.info), is_for_readers=True)
 
 
 def catalog_changes(before: Json, after: Json) -> list[str]:
@@ -153,7 +160,7 @@ def _offer_change(old: Json | None, new: Json, document: Json) -> str:
 @click.command()
 @click.option("--month", metavar="YYYY-MM", help="Only this calendar month of UTC, cluster by cluster.")
 @json_option
-@voice_options
+@verbosity_options
 def bill(month: str | None, as_json: bool) -> None:
     """Sum up what clusters have cost that were given back from this computer; asks nobody."""
     if month is not None and not _MONTH.match(month):
@@ -166,12 +173,12 @@ def bill(month: str | None, as_json: bool) -> None:
     entries, damages = history.read()
     document = bill_document(entries, damages, endpoint=endpoint_in(), month=month)
     for damage in damages:
-        say(f"Line {damage.line} of {history.path} makes no sense and is left out: {damage.reason}")
+        info(f"Line {damage.line} of {history.path} makes no sense and is left out: {damage.reason}")
     if as_json:
-        speaker().answer(document)
+        get_reporter().answer(document)
     else:
-        print_bill(document, out())
-        say("Clusters that live are not in it: scherbelberg ls")
+        print_bill(document, stdout_console())
+        info("Clusters that live are not in it: scherbelberg ls")
 
 
 @click.command()
@@ -184,22 +191,22 @@ def bill(month: str | None, as_json: bool) -> None:
 )
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     """Look for what could go wrong here, for nothing: token, cloud, clock, versions, what is left on this computer.
 
     The exit code is 0 if nothing fails, else that of the first check that does.
     """
-    from scherbelberg.cli.documents import checks_document  # noqa: PLC0415
+    from scherbelberg.cli.documents import checks_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_checks  # noqa: PLC0415
     from scherbelberg.diagnosis import code_of  # noqa: PLC0415
     from scherbelberg.doctor import examine  # noqa: PLC0415
 
     checks = run(examine(token_file=token_file, prefix=prefix))
     if as_json:
-        speaker().answer(checks_document(checks))
+        get_reporter().answer(checks_document(checks))
     else:
-        print_checks(checks, out())
+        print_checks(checks, stdout_console())
     code = int(code_of(checks))
     if code:
         raise click.exceptions.Exit(code)

@@ -16,8 +16,8 @@ import click
 from attrs import evolve
 from click.shell_completion import get_completion_class
 
-from scherbelberg.cli.options import json_option, voice_options
-from scherbelberg.cli.output import SCHEMA, Failure, Json, Speaker, speaker_of
+from scherbelberg.cli.options import json_option, verbosity_options
+from scherbelberg.cli.output import SCHEMA, Failure, Json, Reporter, reporter_of
 from scherbelberg.cli.signals import Interrupted, postponed, signals_as_exceptions
 from scherbelberg.cli.streams import all_output
 from scherbelberg.errors import BadInput, LeftOver, NoCapacity, ScherbelbergError
@@ -94,7 +94,7 @@ def _answer_version(context: click.Context, option: click.Parameter, value: bool
     from scherbelberg.pins import script_digest  # noqa: PLC0415 - not for everything else
     from scherbelberg.shipped import flake_revision, shipped_files, shipped_pins, tool_version  # noqa: PLC0415
 
-    if not speaker_of(context).as_json:
+    if not reporter_of(context).as_json:
         click.echo(f"scherbelberg {tool_version()}")
         context.exit()
     document = {
@@ -104,7 +104,7 @@ def _answer_version(context: click.Context, option: click.Parameter, value: bool
         "locks": dict(shipped_pins().locks),
         "revision": flake_revision(),
     }
-    speaker_of(context).answer(document)
+    reporter_of(context).answer(document)
     context.exit()
 
 
@@ -113,7 +113,7 @@ def _answer_version(context: click.Context, option: click.Parameter, value: bool
     "--version", is_flag=True, expose_value=False, callback=_answer_version, help="Show the version and exit."
 )
 @json_option
-@voice_options
+@verbosity_options
 def group(as_json: bool) -> None:
     """Dask clusters on Hetzner Cloud: rent one with one command, give it back with another."""
     if as_json:
@@ -126,20 +126,20 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Instead of those of the process.
     """
-    speaker = Speaker()
+    reporter = Reporter()
     with all_output() as way:
-        code = _run(sys.argv[1:] if arguments is None else arguments, speaker)
+        code = _run(sys.argv[1:] if arguments is None else arguments, reporter)
         with suppress(KeyboardInterrupt):  # the exit code is settled
             way.drain(_LAST_WORDS_S)
             if way.loss is not None:
-                speaker.warn(f"The result could not be written: {way.loss}.")
+                reporter.warn(f"The result could not be written: {way.loss}.")
     if code:
         sys.exit(code)
 
 
-def _run(words: list[str], speaker: Speaker) -> int:
+def _run(words: list[str], reporter: Reporter) -> int:
     """Run the command line, tell why it fails if it does, and return the exit code."""
-    notices = speaker.tell_notices()
+    notices = reporter.attach_notices()
     # Dask compares more than has to be equal; what has to be, and what was allowed, is compared by us.
     warnings.filterwarnings("ignore", message=r"\s*Mismatched versions found")
     # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one; but the last.
@@ -147,28 +147,28 @@ def _run(words: list[str], speaker: Speaker) -> int:
         try:
             handler.raise_early()
             # Without click's own ending, a command's Exit comes back as its exit code.
-            code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
+            code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=reporter)
             handler.close()
         except click.ClickException as error:
             handler.close()
-            return _refuse(error, words, speaker)
+            return _refuse(error, words, reporter)
         except (click.Abort, Interrupted, ScherbelbergError) as error:
             handler.close()
             if isinstance(error, Interrupted):
-                _heed_form(words, speaker, _find_command(words))  # which nobody may have read yet
-            failure = _failure_of(error, remains=speaker.remains)
-            speaker.fail(failure)
+                _heed_form(words, reporter, _find_command(words))  # which nobody may have read yet
+            failure = _failure_of(error, remains=reporter.remains)
+            reporter.fail(failure)
             return failure.exit_code
         except SystemExit as end:
             return _exit_code_of(end)
         except Exception as error:
-            failure = _failure_of(error, remains=speaker.remains)
-            if speaker.writes_lines:
-                speaker.fail(failure)
-            speaker.answer_failure(failure)
+            failure = _failure_of(error, remains=reporter.remains)
+            if reporter.writes_lines:
+                reporter.fail(failure)
+            reporter.answer_failure(failure)
             raise
         finally:
-            speaker.forget_notices(notices)
+            reporter.detach_notices(notices)
     return code if isinstance(code, int) else 0
 
 
@@ -182,29 +182,29 @@ def _find_command(words: list[str]) -> click.Command | None:
     return group.get_command(click.Context(group), name) if name else None
 
 
-def _heed_form(words: list[str], speaker: Speaker, command: click.Command | None) -> None:
+def _heed_form(words: list[str], reporter: Reporter, command: click.Command | None) -> None:
     """Answer in the form that words ask for."""
     if _asks_for("--json", words, command):
-        speaker.as_json = True
+        reporter.as_json = True
     if _asks_for("--progress=json", words, command):
-        speaker.progress = "json"
+        reporter.progress = "json"
 
 
-def _refuse(error: click.ClickException, words: list[str], speaker: Speaker) -> int:
+def _refuse(error: click.ClickException, words: list[str], reporter: Reporter) -> int:
     """Tell what is wrong with the words of a command; what they say of the answer's form counts all the same."""
     failure = _failure_of(error)
-    _heed_form(words, speaker, error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None)
-    if speaker.writes_lines:
-        speaker.fail(failure)
+    _heed_form(words, reporter, error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None)
+    if reporter.writes_lines:
+        reporter.fail(failure)
     else:
         error.show()
-        speaker.answer_failure(failure)
+        reporter.answer_failure(failure)
     return failure.exit_code
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
-@voice_options
+@verbosity_options
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     r"""Print what lets a shell complete commands, options, clusters and nodes.

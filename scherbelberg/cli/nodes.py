@@ -15,8 +15,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
-from scherbelberg.cli.options import json_option, node_names, node_or_file, place_on_node, prefix_option, voice_options
-from scherbelberg.cli.output import SCHEMA, Json, Speaker, say, speaker
+from scherbelberg.cli.options import (
+    json_option,
+    node_names,
+    node_or_file,
+    place_on_node,
+    prefix_option,
+    verbosity_options,
+)
+from scherbelberg.cli.output import SCHEMA, Json, Reporter, get_reporter, info
 from scherbelberg.cli.signals import left_to_child, run, run_until_ctrl_c
 from scherbelberg.errors import BadInput, ScherbelbergError
 from scherbelberg.logbook import SOURCES, NodeLog, Source, usual_sources
@@ -44,7 +51,7 @@ _LONGEST_TUNNEL_S = 365 * 86400.0
 @prefix_option
 @click.argument("node", shell_complete=node_names)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
-@voice_options
+@verbosity_options
 def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
     """Log into a node, or run a command there, in the cluster's environment.
 
@@ -71,7 +78,7 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
 @click.option("-r", "--recursive", is_flag=True, help="Copy folders with all that is in them.")
 @click.argument("sources", nargs=-1, required=True, shell_complete=node_or_file)
 @click.argument("target", shell_complete=node_or_file)
-@voice_options
+@verbosity_options
 def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> None:
     """Copy files between this computer and one node: SOURCES or TARGET are NODE:path.
 
@@ -134,7 +141,7 @@ def _run_openssh(name: str, arguments: Iterable[str]) -> NoReturn:
 @prefix_option
 @click.argument("local", type=click.Path(path_type=Path, exists=True))
 @click.argument("target", metavar="NODE:PATH|all:PATH", shell_complete=place_on_node)
-@voice_options
+@verbosity_options
 def put(prefix: str, local: Path, target: str) -> None:
     """Copy a file or a folder to one node, or to all with all:PATH.
 
@@ -144,7 +151,7 @@ def put(prefix: str, local: Path, target: str) -> None:
     name, sign, path = target.partition(":")
     if not sign or not path:
         raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_ALL}:PATH.")
-    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
     from scherbelberg.waiting import together  # noqa: PLC0415
 
     folder = folder_of(prefix)
@@ -154,7 +161,7 @@ def put(prefix: str, local: Path, target: str) -> None:
         await together(*(_put_on_node(links, record.name, local, path) for record in records))
 
     run(_with_connections(folder, send), on_first="Interrupted: stopping to copy ...")
-    say(f"{local} is on {', '.join(record.name for record in records)}.")
+    info(f"{local} is on {', '.join(record.name for record in records)}.")
 
 
 async def _put_on_node(links: Links, name: str, local: Path, path: str) -> None:
@@ -184,7 +191,7 @@ async def _put_on_node(links: Links, name: str, local: Path, path: str) -> None:
 )
 @click.argument("node", required=False, shell_complete=node_names)
 @json_option
-@voice_options
+@verbosity_options
 def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, node: str | None, as_json: bool) -> None:
     """Show the logs of NODE, or of all nodes: cloud-init's, the bootstrap's, Dask's.
 
@@ -193,11 +200,11 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     check_prefix(prefix)
     if follow and as_json:
         raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
-    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
 
     folder = folder_of(prefix)
     wanted = _wanted_logs(_select_nodes(folder.read(), node), sources)
-    labels = _Labels(wanted, speaker())  # here, since other threads do not know whose command runs
+    labels = _Labels(wanted, get_reporter())  # here, since other threads do not know whose command runs
     if follow:
         run_until_ctrl_c(
             _with_connections(folder, lambda links: _follow_all(links, wanted, lines, labels)), is_for_readers=True
@@ -209,7 +216,7 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     if errors:  # a node that is lost does not hide the others' logs
         raise errors[0]
     if as_json:
-        speaker().answer(_logs_document(prefix, found))
+        get_reporter().answer(_logs_document(prefix, found))
 
 
 def _wanted_logs(records: Iterable[NodeRecord], sources: tuple[str, ...]) -> _Wanted:
@@ -227,8 +234,8 @@ def _logs_document(prefix: str, found: Iterable[NodeLog]) -> Json:
 class _Labels:
     """Says of each line where it is from, as far as that is in question."""
 
-    def __init__(self, wanted: _Wanted, voice: Speaker) -> None:
-        self._voice = voice
+    def __init__(self, wanted: _Wanted, reporter: Reporter) -> None:
+        self._reporter = reporter
         sources = {source for named in wanted.values() for source in named}
         self._node_width = max(len(name) for name in wanted) if len(wanted) > 1 else 0
         self._source_width = max(len(source) for source in sources) if len(sources) > 1 else 0
@@ -249,7 +256,7 @@ class _Labels:
 
     def say_lack(self, node: str, lacks: str) -> None:
         """Say why there is no log."""
-        self._voice.say(f"{node}: {lacks}.")
+        self._reporter.info(f"{node}: {lacks}.")
 
 
 async def _read_all(links: Links, wanted: _Wanted, lines: int) -> tuple[list[NodeLog], list[ScherbelbergError]]:
@@ -287,29 +294,29 @@ async def _follow_all(links: Links, wanted: _Wanted, lines: int, labels: _Labels
 @click.command()
 @prefix_option
 @json_option
-@voice_options
+@verbosity_options
 def tunnel(prefix: str, as_json: bool) -> None:
     """Lead ports of this computer to a cluster's scheduler and dashboard, until Ctrl-C, which ends it with exit code 0.
 
     Prints how Python makes a client, and variables with which Client() needs no arguments.
     """
-    voice = speaker()  # asked for here: the way is shown on another thread
-    _hold_tunnel(prefix, lambda door: _print_way(door, voice, as_json=as_json))
+    reporter = get_reporter()  # asked for here: the way is shown on another thread
+    _hold_tunnel(prefix, lambda door: _print_way(door, reporter, as_json=as_json))
 
 
 @click.command()
 @prefix_option
 @click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
-@voice_options
+@verbosity_options
 def dashboard(prefix: str, no_browser: bool) -> None:
     """Open a cluster's dashboard in the browser, and keep the way to it open until Ctrl-C."""
-    voice = speaker()
-    _hold_tunnel(prefix, lambda door: _open_dashboard(door, voice, with_browser=not no_browser))
+    reporter = get_reporter()
+    _hold_tunnel(prefix, lambda door: _open_dashboard(door, reporter, with_browser=not no_browser))
 
 
 def _hold_tunnel(prefix: str, show: Callable[[Door], None]) -> None:
     check_prefix(prefix)
-    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
     from scherbelberg.waiting import heard  # noqa: PLC0415
 
     async def hold(links: Links) -> None:
@@ -321,7 +328,7 @@ def _hold_tunnel(prefix: str, show: Callable[[Door], None]) -> None:
     run_until_ctrl_c(_with_connections(folder_of(prefix), hold))
 
 
-def _print_way(door: Door, voice: Speaker, *, as_json: bool) -> None:
+def _print_way(door: Door, reporter: Reporter, *, as_json: bool) -> None:
     if as_json:
         document = {
             "schema": SCHEMA,
@@ -329,7 +336,7 @@ def _print_way(door: Door, voice: Speaker, *, as_json: bool) -> None:
             "dashboard": door.dashboard_link,
             "environ": door.variables,
         }
-        voice.answer(document)
+        reporter.answer(document)
         return
     click.echo("# In Python:")
     for line in door.python_lines:
@@ -337,16 +344,16 @@ def _print_way(door: Door, voice: Speaker, *, as_json: bool) -> None:
     click.echo(f"# The dashboard: {door.dashboard_link}")
     for name, value in door.variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    voice.say("The tunnel is open; Ctrl-C closes it.")
+    reporter.info("The tunnel is open; Ctrl-C closes it.")
 
 
-def _open_dashboard(door: Door, voice: Speaker, *, with_browser: bool) -> None:
+def _open_dashboard(door: Door, reporter: Reporter, *, with_browser: bool) -> None:
     import webbrowser  # noqa: PLC0415 - needed by this command alone
 
     click.echo(door.dashboard_link)
     if with_browser and not webbrowser.open(door.dashboard_link):
-        voice.say("No browser could be opened here; open this address yourself.")
-    voice.say("The way there is open; Ctrl-C closes it.")
+        reporter.info("No browser could be opened here; open this address yourself.")
+    reporter.info("The way there is open; Ctrl-C closes it.")
 
 
 def _select_nodes(manifest: Manifest, name: str | None) -> tuple[NodeRecord, ...]:

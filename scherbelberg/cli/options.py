@@ -15,7 +15,7 @@ from attrs import evolve
 from click.shell_completion import CompletionItem
 
 from scherbelberg.access import check_mirror
-from scherbelberg.cli.output import say, speaker_of
+from scherbelberg.cli.output import info, reporter_of
 from scherbelberg.emulated import is_emulated
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.settings import (
@@ -91,30 +91,30 @@ def _remembered_folders() -> Iterator[Path]:
 def _answer_json(context: click.Context, option: click.Parameter, value: bool) -> bool:
     del option
     if value:
-        speaker_of(context).as_json = True
+        reporter_of(context).as_json = True
     return value
 
 
 def _show_progress(context: click.Context, option: click.Parameter, value: Any) -> None:
     del option
     if value is not None:
-        speaker_of(context).progress = value
+        reporter_of(context).progress = value
 
 
 def _be_quiet(context: click.Context, option: click.Parameter, value: bool) -> None:
     del option
     if value:
-        voice = speaker_of(context)
-        voice.is_quiet, voice.is_verbose = True, False
+        reporter = reporter_of(context)
+        reporter.is_quiet, reporter.is_verbose = True, False
 
 
 def _be_verbose(context: click.Context, option: click.Parameter, value: bool) -> None:
     del option
-    voice = speaker_of(context)
-    if value and not voice.is_verbose:
-        voice.is_quiet, voice.is_verbose = False, True
-        handler = voice.tell_log()
-        context.find_root().call_on_close(lambda: voice.forget_log(handler))
+    reporter = reporter_of(context)
+    if value and not reporter.is_verbose:
+        reporter.is_quiet, reporter.is_verbose = False, True
+        handler = reporter.attach_log()
+        context.find_root().call_on_close(lambda: reporter.detach_log(handler))
 
 
 prefix_option = click.option(
@@ -167,18 +167,18 @@ _verbose_option = click.option(
 )
 
 
-def voice_options(command: Command) -> Command:
+def verbosity_options(command: Command) -> Command:
     """Give a command ``--quiet`` and ``-v``; every command has them, and the program itself."""
     return _quiet_option(_verbose_option(command))
 
 
-def where(token_file: Path | None) -> Settings:
+def load_settings(token_file: Path | None) -> Settings:
     """Read the settings and say where we are, and where the token came from."""
     settings = _with_mirrors(read_settings(token_file=token_file))
     access = evolve(settings.access, is_sandbox=is_emulated(settings.access))
     settings = evolve(settings, access=access)
     address = f" at {access.endpoint}" if access.is_sandbox else ""
-    say(f"{access.place}{address}, token from {access.token_source}")
+    info(f"{access.place}{address}, token from {access.token_source}")
     return settings
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""How one run of the program speaks: to a person in sentences, to another program in documents, little or much."""
+"""What one run of the program says: sentences for a person, documents for another program, little or much."""
 
 from __future__ import annotations
 
@@ -75,8 +75,8 @@ class Failure:
         return {"schema": SCHEMA, "error": error, "left_over": list(self.left_over)}
 
 
-class Speaker:
-    """The voice of one run of the program; results go to stdout, all else to stderr."""
+class Reporter:
+    """Reports what one run of the program does; results go to stdout, all else to stderr."""
 
     def __init__(self) -> None:
         self.as_json = False
@@ -112,7 +112,7 @@ class Speaker:
         # ASCII, since the encoding of stdout is anybody's guess where it is no terminal.
         click.echo(json.dumps(document, indent=2))
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Tell a person something that is neither a result nor an error.
 
         Args:
@@ -132,7 +132,7 @@ class Speaker:
         else:
             click.echo(text, err=True)
 
-    def call_out(self, text: str) -> None:
+    def info_from_signal(self, text: str) -> None:
         """Tell a person something from within a signal handler.
 
         Args:
@@ -143,7 +143,7 @@ class Speaker:
             line = _line({"type": "message", "text": text}) if self.writes_lines else f"\n{text}\n"
             output().write(2, line)
 
-    def give_up(self, failure: Failure) -> None:
+    def fail_from_signal(self, failure: Failure) -> None:
         """Fail from within a signal handler, right before the process ends.
 
         Args:
@@ -196,23 +196,23 @@ class Speaker:
         sys.stderr.write(_line(values))
         sys.stderr.flush()
 
-    def tell_log(self) -> logging.Handler:
-        """Pass on what the library logs, from INFO on; `forget_log` ends it."""
+    def attach_log(self) -> logging.Handler:
+        """Pass on what the library logs, from INFO on; `detach_log` ends it."""
         handler = _Log(self)
         logger = logging.getLogger(_LOGGER)
         logger.addHandler(handler)
         logger.setLevel(logging.INFO)
         return handler
 
-    def tell_notices(self) -> logging.Handler:
-        """Pass on what users should know although they did not ask; `forget_notices` ends it."""
+    def attach_notices(self) -> logging.Handler:
+        """Pass on what users should know although they did not ask; `detach_notices` ends it."""
         handler = _Notices(self)
         logging.getLogger(NOTICES).addHandler(handler)
         return handler
 
     @staticmethod
-    def forget_notices(handler: logging.Handler) -> None:
-        """End what `tell_notices` began.
+    def detach_notices(handler: logging.Handler) -> None:
+        """End what `attach_notices` began.
 
         Args:
             handler: What it returned.
@@ -220,8 +220,8 @@ class Speaker:
         logging.getLogger(NOTICES).removeHandler(handler)
 
     @staticmethod
-    def forget_log(handler: logging.Handler) -> None:
-        """End what `tell_log` began.
+    def detach_log(handler: logging.Handler) -> None:
+        """End what `attach_log` began.
 
         Args:
             handler: What it returned.
@@ -234,28 +234,28 @@ class Speaker:
 class _Log(logging.Handler):
     """Writes what is logged to stderr."""
 
-    def __init__(self, speaker: Speaker) -> None:
+    def __init__(self, reporter: Reporter) -> None:
         super().__init__(logging.INFO)
-        self._speaker = speaker
+        self._reporter = reporter
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record."""
-        if not self._speaker.is_verbose or record.name == NOTICES:
+        if not self._reporter.is_verbose or record.name == NOTICES:
             return  # --quiet came later, or it is told anyway
         values = {"logger": record.name, "level": record.levelname.lower(), "text": record.getMessage()}
-        if self._speaker.writes_lines:
-            self._speaker.write_line({"type": "log", **values})
+        if self._reporter.writes_lines:
+            self._reporter.write_line({"type": "log", **values})
         else:
-            passed_s = time.monotonic() - self._speaker.begin_s
+            passed_s = time.monotonic() - self._reporter.begin_s
             click.echo(f"{passed_s:7.1f} s {record.getMessage()}", err=True)
 
 
 class _Notices(logging.Handler):
     """Tells notices, each once."""
 
-    def __init__(self, speaker: Speaker) -> None:
+    def __init__(self, reporter: Reporter) -> None:
         super().__init__(logging.WARNING)
-        self._speaker = speaker
+        self._reporter = reporter
         self._told: set[object] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -263,42 +263,42 @@ class _Notices(logging.Handler):
         about = getattr(record, "about", None)
         if about not in self._told:
             self._told.add(about)
-            self._speaker.say(record.getMessage())
+            self._reporter.info(record.getMessage())
 
 
 def _line(values: Json) -> str:
     return json.dumps({"schema": SCHEMA, **values}) + "\n"
 
 
-def speaker() -> Speaker:
-    """The voice of the command that runs in this thread."""
+def get_reporter() -> Reporter:
+    """The reporter of the command that runs in this thread."""
     context = click.get_current_context(silent=True)
-    return speaker_of(context) if context is not None else Speaker()
+    return reporter_of(context) if context is not None else Reporter()
 
 
-def speaker_of(context: click.Context) -> Speaker:
-    """The voice of a command.
+def reporter_of(context: click.Context) -> Reporter:
+    """The reporter of a command.
 
     Args:
         context: The command's.
     """
-    return context.ensure_object(Speaker)
+    return context.ensure_object(Reporter)
 
 
-def out() -> Console:
+def stdout_console() -> Console:
     """Results go here; as wide as they are when nobody looks."""
     # Whatever FORCE_COLOR says: what is piped is for programs.
     return Console(emoji=False) if sys.stdout.isatty() else Console(emoji=False, width=200, force_terminal=False)
 
 
-def err() -> Console:
+def stderr_console() -> Console:
     """All else goes here."""
     return Console(stderr=True, emoji=False)
 
 
-def say(text: str) -> None:
+def info(text: str) -> None:
     """Tell a person something that is no result."""
-    speaker().say(text)
+    get_reporter().info(text)
 
 
 def tries_document(tried: Iterable[Tried]) -> list[dict[str, str]]:

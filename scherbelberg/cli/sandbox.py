@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal, TextIO
 import click
 from rich.console import Console
 
-from scherbelberg.cli.options import json_option, progress_option, voice_options
-from scherbelberg.cli.output import SCHEMA, err, out, say, speaker
+from scherbelberg.cli.options import json_option, progress_option, verbosity_options
+from scherbelberg.cli.output import SCHEMA, get_reporter, info, stderr_console, stdout_console
 from scherbelberg.cli.signals import run, signals_as_exceptions
 from scherbelberg.errors import BadInput, SandboxFailed, ScherbelbergError
 from scherbelberg.settings import home_folder
@@ -58,7 +58,7 @@ def sandbox() -> None:
     help="The release of Debian that machines boot; sid is most like Ubuntu 26.04. Default: that of this computer.",
 )
 @click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
-@voice_options
+@verbosity_options
 def start(
     *,
     time_scale: float,
@@ -75,7 +75,7 @@ def start(
 
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
     if hosts == "machine":
-        say("Machines boot a system that is built once, which takes a minute or two ...")
+        info("Machines boot a system that is built once, which takes a minute or two ...")
     options = Options(
         hosts=hosts,
         time_scale=time_scale,
@@ -85,14 +85,14 @@ def start(
         base=base,
     )
     settings = begin(_sandbox_folder(), options)
-    say(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")
+    info(f"SANDBOX runs at {settings.endpoint}; 'scherbelberg sandbox stop' ends it.")
     for name, value in _variables_of(settings).items():
         click.echo(f"export {name}={shlex.quote(value)}")
 
 
 @sandbox.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
-@voice_options
+@verbosity_options
 def faults(file: TextIO) -> None:
     """Let things go wrong from now on, as FILE says; '-' reads standard input, and {} ends all faults."""
     from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
@@ -100,12 +100,12 @@ def faults(file: TextIO) -> None:
 
     wrong = read_faults(file.read())
     set_faults(_running(), wrong)
-    say("The faults are set; requests count from 1.")
+    info("The faults are set; requests count from 1.")
 
 
 @sandbox.command()
 @click.argument("ahead")
-@voice_options
+@verbosity_options
 def clock(ahead: str) -> None:
     """Let its clock be AHEAD of this computer's, such as 13h, so that deadlines pass; 0 puts it right again.
 
@@ -118,11 +118,11 @@ def clock(ahead: str) -> None:
     if seconds is None:
         raise BadInput("No clock can be ahead by none: write 13h, 90m, 2d, or a number of seconds.")
     set_clock(_running(), seconds)
-    say(f"The sandbox's clock is {ahead} ahead of this computer's.")
+    info(f"The sandbox's clock is {ahead} ahead of this computer's.")
 
 
 @sandbox.command()
-@voice_options
+@verbosity_options
 def stop() -> None:
     """Stop it with all its servers, and print the line that leads a shell away from it."""
     from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
@@ -131,7 +131,7 @@ def stop() -> None:
 
     settings = look(_sandbox_folder())
     if not end(_sandbox_folder()):
-        say("There was no sandbox.")
+        info("There was no sandbox.")
     if settings is not None:
         for folder in Store(home_folder()).folders(endpoint=settings.endpoint):
             folder.drop()  # its clusters are gone with it
@@ -140,14 +140,14 @@ def stop() -> None:
 
 @sandbox.command()
 @json_option
-@voice_options
+@verbosity_options
 def status(as_json: bool) -> None:
     """Tell whether it runs; exit code 1 if it does not."""
-    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415
+    from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
 
     settings = look(_sandbox_folder())
     if as_json:
-        speaker().answer(
+        get_reporter().answer(
             {"schema": SCHEMA, "running": settings is not None, "endpoint": settings and settings.endpoint}
         )
     else:
@@ -178,7 +178,7 @@ def _variables_of(settings: SandboxSettings) -> dict[str, str]:
 @click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines.")
 @click.option("--time-scale", type=float, default=1.0, show_default=True, help="How slow the emulated cloud is.")
 @progress_option
-@voice_options
+@verbosity_options
 def demo(workers: int, time_scale: float) -> None:
     """Rent, bootstrap, compute and give back, on an emulated cloud on this computer, for nothing.
 
@@ -190,14 +190,14 @@ def demo(workers: int, time_scale: float) -> None:
 
     # A termination becomes an exception here, so that everything below is unwound whenever it comes.
     with signals_as_exceptions(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:
-        say("Starting an emulated Hetzner Cloud on this computer ...")
+        info("Starting an emulated Hetzner Cloud on this computer ...")
         with daemon.running(Path(folder) / "sandbox", Options(time_scale=time_scale)) as emulated:
             _rent_and_compute(emulated, Path(folder), workers)
-    out().print("The sandbox is stopped: no process, no file and no bill is left.")
+    stdout_console().print("The sandbox is stopped: no process, no file and no bill is left.")
 
 
 def _rent_and_compute(emulated: SandboxSettings, home: Path, workers: int) -> None:
-    from scherbelberg.access import Access  # noqa: PLC0415
+    from scherbelberg.access import Access  # noqa: PLC0415 - heavy
     from scherbelberg.cli import actions  # noqa: PLC0415
     from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415
     from scherbelberg.settings import Settings  # noqa: PLC0415
@@ -206,24 +206,24 @@ def _rent_and_compute(emulated: SandboxSettings, home: Path, workers: int) -> No
     settings = Settings(
         access=access, ssh_port=emulated.ssh_port, network_range=emulated.network_range, home=home, owner="demo"
     )
-    say(f"{access.place} at {access.endpoint}")
+    info(f"{access.place} at {access.endpoint}")
     spec = ClusterSpec(prefix=_DEMO_PREFIX, workers=workers, network_range=emulated.network_range)
-    cluster = actions.create_cluster(spec, settings, err())
+    cluster = actions.create_cluster(spec, settings, stderr_console())
     try:
-        actions.print_cluster_of(_DEMO_PREFIX, settings, out(), as_json=False)
-        _compute(cluster, out())
+        actions.print_cluster_of(_DEMO_PREFIX, settings, stdout_console(), as_json=False)
+        _compute(cluster, stdout_console())
     finally:
         actions.close_cluster(cluster)
-        say("Giving everything back ...")
-        document = actions.destroy_clusters(_DEMO_PREFIX, (cluster.uid,), settings, err())
+        info("Giving everything back ...")
+        document = actions.destroy_clusters(_DEMO_PREFIX, (cluster.uid,), settings, stderr_console())
     for line in bill_lines(document):
-        out().print(line, highlight=False, soft_wrap=True)
+        stdout_console().print(line, highlight=False, soft_wrap=True)
     _show_nothing_left(settings)
 
 
 def _compute(cluster: Cluster, console: Console) -> None:
     """Count on the cluster, count here, compare."""
-    from scherbelberg import libstats  # noqa: PLC0415
+    from scherbelberg import libstats  # noqa: PLC0415 - heavy
 
     names = libstats.library_files()
     console.print(f"\nCounting in {len(names)} files of Python's standard library on the cluster ...", highlight=False)
@@ -245,7 +245,7 @@ def _compute(cluster: Cluster, console: Console) -> None:
 
 
 def _count_on_cluster(names: list[str], *, partitions: int) -> Statistics:
-    import cloudpickle  # noqa: PLC0415
+    import cloudpickle  # noqa: PLC0415 - heavy
     from dask import bag  # noqa: PLC0415
 
     from scherbelberg import libstats  # noqa: PLC0415
@@ -265,9 +265,9 @@ def _show_counts(counted: Statistics, console: Console) -> None:
 
 
 def _show_nothing_left(settings: Settings) -> None:
-    from scherbelberg.keeping import overview  # noqa: PLC0415
+    from scherbelberg.keeping import overview  # noqa: PLC0415 - heavy
 
     left = run(overview(settings))
     if left:
         raise ScherbelbergError(f"The cloud still lists {len(left)} clusters.")
-    out().print("The cloud lists no server, network, firewall or key any more.")
+    stdout_console().print("The cloud lists no server, network, firewall or key any more.")

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, cast
 from attrs import evolve
 
 from scherbelberg.cli import early_signals
-from scherbelberg.cli.output import Failure, Speaker, speaker
+from scherbelberg.cli.output import Failure, Reporter, get_reporter
 from scherbelberg.cli.streams import output
 from scherbelberg.threadloop import Job, private_loop
 from scherbelberg.waiting import Deadline
@@ -46,11 +46,11 @@ class Interrupted(Exception):
 class _Watch:
     """Turns the first signal into a cancellation and counts the others."""
 
-    def __init__(self, voice: Speaker, on_first: str, unproven: str | None, *, cancels: bool) -> None:
+    def __init__(self, reporter: Reporter, on_first: str, unproven: str | None, *, cancels: bool) -> None:
         self.first: int | None = None
         #: What is cancelled, once it has begun.
         self.job: Job[Any] | None = None
-        self._voice = voice
+        self._reporter = reporter
         self._cancels = cancels
         self._on_first = on_first
         self._unproven = unproven
@@ -81,15 +81,15 @@ class _Watch:
 
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
-            self.first = self._voice.interrupted_by = number
+            self.first = self._reporter.interrupted_by = number
             if self.job is not None and self._cancels:
                 self.job.cancel()
             if self._on_first:
-                self._voice.call_out(self._on_first)
+                self._reporter.info_from_signal(self._on_first)
         elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
             # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
             failure = _abandoned(self._unproven)
-            self._voice.give_up(failure)
+            self._reporter.fail_from_signal(failure)
             os._exit(failure.exit_code)
 
 
@@ -123,7 +123,7 @@ def run(
     Raises:
         Interrupted: A signal came.
     """
-    watch = _Watch(speaker(), on_first, unproven, cancels=is_cancelled)
+    watch = _Watch(get_reporter(), on_first, unproven, cancels=is_cancelled)
     # No moment in between: a signal that comes before the work or after it is one that comes during it.
     try:
         with _handled_by(watch):

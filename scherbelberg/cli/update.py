@@ -9,8 +9,8 @@ from pathlib import Path
 
 import click
 
-from scherbelberg.cli.options import json_option, prefix_option, token_option, voice_options, where
-from scherbelberg.cli.output import SCHEMA, say, speaker
+from scherbelberg.cli.options import json_option, load_settings, prefix_option, token_option, verbosity_options
+from scherbelberg.cli.output import SCHEMA, get_reporter, info
 from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in, home_folder, passphrase_in
@@ -32,7 +32,7 @@ _passphrase_option = click.option(
 @click.option("--shorten", is_flag=True, help="Also where the new deadline is earlier than the present one.")
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def extend(
     *, ttl: str | None, prefix: str, idle: str | None, shorten: bool, token_file: Path | None, as_json: bool
 ) -> None:
@@ -41,8 +41,8 @@ def extend(
     if ttl is None and idle is None:
         ttl = "12h"
     ttl_s, idle_s = read_duration(ttl or "none"), read_duration(idle or "none")
-    settings = where(token_file)
-    from scherbelberg.extending import UNCHANGED  # noqa: PLC0415
+    settings = load_settings(token_file)
+    from scherbelberg.extending import UNCHANGED  # noqa: PLC0415 - heavy
     from scherbelberg.extending import extend as move  # noqa: PLC0415
 
     kept = run(
@@ -56,7 +56,7 @@ def extend(
     )
     holding = kept.holding
     if as_json:
-        speaker().answer(
+        get_reporter().answer(
             {
                 "schema": SCHEMA,
                 "prefix": prefix,
@@ -80,7 +80,7 @@ def extend(
 @prefix_option
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def protect(prefix: str, token_file: Path | None, as_json: bool) -> None:
     """Guard a cluster against destroy, nuke and gc, whoever calls them, and its servers also against other programs."""
     _set_protection(prefix, token_file, wanted=True, as_json=as_json)
@@ -90,7 +90,7 @@ def protect(prefix: str, token_file: Path | None, as_json: bool) -> None:
 @prefix_option
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def unprotect(prefix: str, token_file: Path | None, as_json: bool) -> None:
     """Allow the deletion of a protected cluster again."""
     _set_protection(prefix, token_file, wanted=False, as_json=as_json)
@@ -98,12 +98,12 @@ def unprotect(prefix: str, token_file: Path | None, as_json: bool) -> None:
 
 def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool) -> None:
     check_prefix(prefix)
-    settings = where(token_file)
-    from scherbelberg.protecting import protect as guard  # noqa: PLC0415
+    settings = load_settings(token_file)
+    from scherbelberg.protecting import protect as guard  # noqa: PLC0415 - heavy
 
     holding = run(guard(settings, prefix, wanted=wanted))
     if as_json:
-        speaker().answer({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
+        get_reporter().answer({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
     else:
         click.echo(f"Cluster '{prefix}' of {holding.owner} is {'protected' if wanted else 'not protected any more'}.")
 
@@ -117,7 +117,7 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
 )
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def firewall(
     *, prefix: str, here: bool, cidrs: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
 ) -> None:
@@ -128,14 +128,14 @@ def firewall(
     check_prefix(prefix)
     ssh_from = (*cidrs, *([HERE] if here else []))
     _check_ranges(ssh_from, direct)
-    settings = where(token_file)
-    from scherbelberg.gate import let_in  # noqa: PLC0415
+    settings = load_settings(token_file)
+    from scherbelberg.gate import let_in  # noqa: PLC0415 - heavy
 
     ranges = None if not direct else () if direct == ("none",) else _resolved_ranges(direct, settings)
     spec = run(let_in(settings, prefix, ssh_from=_resolved_ranges(ssh_from, settings) or None, direct=ranges))
     if as_json:
         document = {"schema": SCHEMA, "prefix": prefix, "ssh_from": list(spec.ssh_from), "direct": list(spec.direct)}
-        speaker().answer(document)
+        get_reporter().answer(document)
         return
     click.echo(f"SSH is let in from {', '.join(spec.ssh_from)}.")
     if spec.direct or direct:
@@ -160,16 +160,16 @@ def _resolved_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, 
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @token_option
 @json_option
-@voice_options
+@verbosity_options
 def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file: Path | None, as_json: bool) -> None:
     """Write an encrypted FILE with which another computer can compute on a cluster and destroy it.
 
     The key of the cluster's authority stays here, so nothing that needs a new certificate can be done there.
     """
     check_prefix(prefix)
-    settings = where(token_file)
+    settings = load_settings(token_file)
     passphrase = _read_passphrase(passphrase_file, confirm=True)
-    from scherbelberg.keeping import attached  # noqa: PLC0415
+    from scherbelberg.keeping import attached  # noqa: PLC0415 - heavy
     from scherbelberg.sharing import export_cluster  # noqa: PLC0415
 
     async def work() -> str:
@@ -182,31 +182,31 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 
     uid = run(work())
     if as_json:
-        speaker().answer({"schema": SCHEMA, "prefix": prefix, "uid": uid, "file": str(file)})
+        get_reporter().answer({"schema": SCHEMA, "prefix": prefix, "uid": uid, "file": str(file)})
     else:
-        say(f"Whoever has {file} and its passphrase can use cluster '{prefix}': scherbelberg import FILE")
+        info(f"Whoever has {file} and its passphrase can use cluster '{prefix}': scherbelberg import FILE")
 
 
 @click.command("import")
 @_passphrase_option
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @json_option
-@voice_options
+@verbosity_options
 def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
     """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
     passphrase = _read_passphrase(passphrase_file, confirm=False)
-    from scherbelberg.sharing import take_in  # noqa: PLC0415
+    from scherbelberg.sharing import take_in  # noqa: PLC0415 - heavy
 
     manifest = take_in(home_folder(), file, passphrase=passphrase)
     identity = manifest.identity
     if as_json:
         document = {"schema": SCHEMA, "prefix": identity.prefix, "uid": identity.uid, "endpoint": manifest.endpoint}
-        speaker().answer(document | {"ssh_from": list(manifest.spec.ssh_from)})
+        get_reporter().answer(document | {"ssh_from": list(manifest.spec.ssh_from)})
         return
-    say(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
+    info(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
     if manifest.spec.ssh_from != ANYWHERE:
         others = " ".join(f"--cidr {one}" for one in manifest.spec.ssh_from)
-        say(
+        info(
             f"SSH was let in from {', '.join(manifest.spec.ssh_from)} alone when it was last looked at. To add this"
             f" computer: scherbelberg firewall -p {identity.prefix} {others} --here"
         )
@@ -217,6 +217,6 @@ def _read_passphrase(file: Path | None, *, confirm: bool) -> str:
         return sys.stdin.readline().rstrip("\r\n")
     if given := passphrase_in(file):
         return given
-    if speaker().is_for_programs or not sys.stdin.isatty():
+    if get_reporter().is_for_programs or not sys.stdin.isatty():
         raise BadInput("There is no passphrase: name a file with --passphrase-file, or set SCHERBELBERG_PASSPHRASE.")
     return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
