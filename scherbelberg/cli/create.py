@@ -18,7 +18,9 @@ from attrs import evolve
 from scherbelberg.catalog import Resource, Server
 from scherbelberg.cli.cluster_options import Wishes, wish_options, wished
 from scherbelberg.cli.options import (
+    HeadedCommand,
     client_in,
+    cost_option,
     json_option,
     load_settings,
     progress_option,
@@ -42,12 +44,12 @@ _Made = TypeVar("_Made")
 _WAIT_S = 30 * 60
 
 
-@click.command()
+@click.command(cls=HeadedCommand)
 @wish_options
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be made and what it costs; make nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask, also where a person could answer.")
-@click.option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
-@click.option("--protect", "protected", is_flag=True, help="Guard it against destroy, nuke and gc when it is ready.")
+@cost_option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
+@cost_option("--protect", "protected", is_flag=True, help="Guard it against destroy, nuke and gc when it is ready.")
 @token_option
 @json_option
 @progress_option
@@ -130,7 +132,7 @@ def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json
         print_plan(document, stdout_console())
 
 
-@click.command("with", context_settings={"allow_interspersed_args": False})
+@click.command("with", cls=HeadedCommand, context_settings={"allow_interspersed_args": False})
 @wish_options
 @token_option
 @progress_option

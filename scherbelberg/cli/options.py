@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,8 +36,44 @@ if TYPE_CHECKING:
 
 _DEFAULT_PREFIX = "cluster"
 Command = TypeVar("Command", bound=Callable[..., Any])
+#: Under which options of commands with many stand in their help; those without one stand above them.
+_HEADINGS = ("Machines", "Cost and lifetime", "Network", "Environment", "Workload", "Output")
 #: Fields of the wishes that such options set.
 ENVIRONMENT_FIELDS = ("env", "packages", "channels", "allow_mismatch")
+
+
+class HeadedOption(click.Option):
+    """An option that stands under a heading in the help of a `HeadedCommand`.
+
+    Args:
+        names: Its names.
+        heading: One of the headings.
+        settings: As of any option.
+    """
+
+    def __init__(self, *names: Any, heading: str, **settings: Any) -> None:
+        super().__init__(*names, **settings)
+        self.heading = heading
+
+
+machine_option, cost_option, network_option, environment_option, workload_option, output_option = (
+    partial(click.option, cls=HeadedOption, heading=heading) for heading in _HEADINGS
+)
+
+
+class HeadedCommand(click.Command):
+    """Lists its options under their headings in its help, and those that have none first."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write all of them."""
+        sections: dict[str, list[tuple[str, str]]] = {heading: [] for heading in ("Options", *_HEADINGS)}
+        for option in self.get_params(ctx):
+            if isinstance(option, click.Option) and (record := option.get_help_record(ctx)):
+                sections[option.heading if isinstance(option, HeadedOption) else "Options"].append(record)
+        for heading, records in sections.items():
+            if records:
+                with formatter.section(heading):
+                    formatter.write_dl(records)
 
 
 def cluster_names(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -125,7 +162,7 @@ prefix_option = click.option(
     help="The cluster's name.",
     shell_complete=cluster_names,
 )
-json_option = click.option(
+json_option = output_option(
     "--json",
     "as_json",
     is_flag=True,
@@ -139,7 +176,7 @@ token_option = click.option(
     help="A file with the API token; without it HCLOUD_TOKEN or the hcloud CLI's active context is used.",
 )
 #: For commands that make or delete something and tell so while they do.
-progress_option = click.option(
+progress_option = output_option(
     "--progress",
     type=click.Choice(["auto", "plain", "json", "none"]),
     expose_value=False,
@@ -147,7 +184,7 @@ progress_option = click.option(
     callback=_show_progress,
     help="How to show progress on stderr: a live table, plain lines, JSON lines, or not.  [default: auto]",
 )
-_quiet_option = click.option(
+_quiet_option = output_option(
     "-q",
     "--quiet",
     is_flag=True,
@@ -156,7 +193,7 @@ _quiet_option = click.option(
     callback=_be_quiet,
     help="No progress and no hints: only results and errors.",
 )
-_verbose_option = click.option(
+_verbose_option = output_option(
     "-v",
     "--verbose",
     is_flag=True,
@@ -188,28 +225,28 @@ def _read_mirror(context: click.Context, option: click.Parameter, value: str | N
 
 
 ENVIRONMENT_OPTIONS = (
-    click.option(
+    environment_option(
         "--env",
         metavar="NAME|FILE",
         help="Environment of the nodes: main, science, or a file (explicit list, pixi.lock, conda-lock.yml,"
         " environment.yml).  [default: what fits the client's versions]",
     ),
-    click.option(
+    environment_option(
         "--with",
         "packages",
         multiple=True,
         metavar="PACKAGE",
         help="Add a conda package to the environment, such as 'xarray>=2025', or one of a Python index: pypi:NAME.",
     ),
-    click.option(
+    environment_option(
         "--channel",
         "channels",
         multiple=True,
         metavar="NAME|URL",
         help="Where conda packages are looked for; repeat it, the first counts most.  [default: conda-forge]",
     ),
-    click.option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client's versions."),
-    click.option(
+    environment_option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client's versions."),
+    environment_option(
         "--client",
         metavar="PYTHON",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
@@ -217,7 +254,7 @@ ENVIRONMENT_OPTIONS = (
         " program's own]",
     ),
     *(
-        click.option(f"--{name}-mirror", metavar="URL", callback=_read_mirror, expose_value=False, help=text)
+        environment_option(f"--{name}-mirror", metavar="URL", callback=_read_mirror, expose_value=False, help=text)
         for name, text in (
             ("channel", "What this computer and the nodes ask instead of https://conda.anaconda.org."),
             ("miniforge", "What nodes ask instead of Miniforge's releases on GitHub."),
