@@ -28,7 +28,7 @@ def sources(folder: str) -> dict[str, ast.Module]:
 
 
 def module_name(path: str) -> str:
-    """Name a module of the package without the package: ``cli.demo``; the package itself is an empty name."""
+    """Name a module of the package without the package: ``cli.sandbox``; the package itself is an empty name."""
     words = Path(path).with_suffix("").parts[1:]
     return ".".join(words[:-1] if words[-1] == "__init__" else words)
 

@@ -27,7 +27,7 @@ import os.path, click
 from typing import TYPE_CHECKING
 from scherbelberg import __version__
 from scherbelberg.spec import model
-from scherbelberg.cli import story
+from scherbelberg.cli import actions
 from scherbelberg.errors import BadInput
 if TYPE_CHECKING:
     import distributed
@@ -37,14 +37,14 @@ def later():
     import asyncssh
     importlib.import_module("scherbelberg.scheduler.client")
 """
-    known = {"", "spec.model", "errors", "cli", "cli.story", "scheduler.client"}
+    known = {"", "spec.model", "errors", "cli", "cli.actions", "scheduler.client"}
     assert imports(ast.parse(source), known) == {
         "os.path",
         "click",
         "typing",
         "scherbelberg",
         "scherbelberg.spec.model",
-        "scherbelberg.cli.story",
+        "scherbelberg.cli.actions",
         "scherbelberg.errors",
         "rich",
         "asyncssh",

@@ -15,9 +15,9 @@ import pytest
 import yaml
 
 from scherbelberg import errors
-from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, environment_options
 from scherbelberg.cli.env import env
 from scherbelberg.cli.main import _COMMANDS, group
+from scherbelberg.cli.options import ENVIRONMENT_FIELDS, environment_options
 from scherbelberg.environments.environment_file import FileKind
 from scherbelberg.environments.fit import PROFILES
 from scherbelberg.environments.versions import OPTIONAL, REQUIRED

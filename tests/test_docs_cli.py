@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import pytest
 from schemas import FOLDER
 
-from scherbelberg.cli.failures import CANCELLED, UNEXPECTED, USAGE
-from scherbelberg.cli.main import group
+from scherbelberg.cli.main import CANCELLED, UNEXPECTED, USAGE, group
 from scherbelberg.errors import ExitCode, ScherbelbergError
 
 PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -58,6 +58,28 @@ def test_options() -> None:
         told = set(re.findall(r"--[a-z][a-z-]+", sections[name]))
         assert own - told == set(), name
         assert told - own - SHARED == set(), name
+
+
+def _parts(text: str, heading: str) -> dict[str, str]:
+    """Headings of a text to what stands below them; what stands above the first is that of an empty one."""
+    first, *others = re.split(heading, text, flags=re.MULTILINE)
+    return {"": first} | dict(zip(others[::2], others[1::2], strict=True))
+
+
+@pytest.mark.parametrize("name", ["create", "with"])
+def test_headings(name: str) -> None:
+    """Help lists each option once, and under the heading under which the page tells of it."""
+    command = dict(_commands(group))[name]
+    context = click.Context(command, info_name=name)
+    listed = _parts(command.get_help(context), r"^(\S.*):$")
+    told = _parts(_sections()["create"], r"^\*\*(.*)\*\*$")
+    assert list(listed)[2:] == list(told)[1:]
+    found = {heading: re.findall(r"^  (?:-\w, )?(--[a-z-]+)", text, re.MULTILINE) for heading, text in listed.items()}
+    options = [max(one.opts, key=len) for one in command.get_params(context) if isinstance(one, click.Option)]
+    assert sorted(option for names in found.values() for option in names) == sorted(options)
+    for heading, names in found.items():
+        text = told["" if heading == "Options" else heading]
+        assert [option for option in names if option not in text and option not in SHARED] == [], heading
 
 
 def test_shared_options() -> None:

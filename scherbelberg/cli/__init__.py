@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command line."""
 
-from scherbelberg.cli import early
+from scherbelberg.cli import early_signals
 
-early.begin()  # loading the rest takes a while
+early_signals.begin()  # loading the rest takes a while
 
 from scherbelberg.cli.main import main  # noqa: E402
 

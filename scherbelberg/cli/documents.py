@@ -1,36 +1,40 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the commands print: the same facts as a document for programs and as tables for people."""
+"""The documents that commands print for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
-
-from scherbelberg.cli.bill import in_words
-from scherbelberg.cli.environments import print_allowed
-from scherbelberg.cli.speaker import SCHEMA
-from scherbelberg.cli.tries import print_tries, tries_document
+from scherbelberg.cli.output import SCHEMA, Json, tries_document
 from scherbelberg.cloud.pricing import write_price
-from scherbelberg.cloud.resources import PriceList
 from scherbelberg.environments.fit import PROFILES
-from scherbelberg.environments.shipped import Pins, shipped_pins
-from scherbelberg.inventory.clusters import Holding, words_for
-from scherbelberg.inventory.deadlines import left_words
-from scherbelberg.inventory.ledger import NOT_COUNTED, Cost, Entry, cost, spent, sum_of
-from scherbelberg.inventory.listing import Kept
-from scherbelberg.inventory.orphan_records import Remembered
+from scherbelberg.environments.shipped import shipped_pins
+from scherbelberg.inventory.ledger import NOT_COUNTED, by_currency, by_month, cost, entry_document, is_of, spent, sum_of
 from scherbelberg.inventory.orphans import write_outliving
-from scherbelberg.state.manifest import EnvRecord, Manifest, NodeRecord
+from scherbelberg.planning.lookup import find_location
+
+if TYPE_CHECKING:
+    from scherbelberg.cloud.pricing import Tariff
+    from scherbelberg.cloud.resources import Catalog, Location, Offer, PriceList, ServerType
+    from scherbelberg.environments.fit import Environment
+    from scherbelberg.environments.lock import EnvLock
+    from scherbelberg.environments.shipped import Pins
+    from scherbelberg.environments.versions import Client, Versions
+    from scherbelberg.inventory.clusters import Holding
+    from scherbelberg.inventory.history import Damage
+    from scherbelberg.inventory.ledger import Cost, Entry
+    from scherbelberg.inventory.listing import Kept
+    from scherbelberg.inventory.orphan_records import Remembered
+    from scherbelberg.lifecycle.diagnosis import Check
+    from scherbelberg.planning.candidates import Place
+    from scherbelberg.planning.plan import ClusterPlan, NodePlan
+    from scherbelberg.state.manifest import EnvRecord, Manifest, NodeRecord
 
 
-def cluster_document(
-    kept: Kept, manifest: Manifest | None, prices: PriceList | None, earlier: Iterable[Entry]
-) -> dict[str, Any]:
+def cluster_document(kept: Kept, manifest: Manifest | None, prices: PriceList | None, earlier: Iterable[Entry]) -> Json:
     """Describe a cluster.
 
     Args:
@@ -64,11 +68,11 @@ def cluster_document(
         "tried": tries_document(manifest.tried) if manifest else [],
         "api_requests": manifest.api_requests if manifest else None,
         "versions": dict(manifest.versions) if manifest else {},
-        "environment": _environment(manifest.environment) if manifest else None,
+        "environment": _environment_record(manifest.environment) if manifest else None,
     }
 
 
-def _environment(record: EnvRecord) -> dict[str, Any]:
+def _environment_record(record: EnvRecord) -> Json:
     return {
         "name": record.name,
         "digests": dict(record.digests),
@@ -77,7 +81,7 @@ def _environment(record: EnvRecord) -> dict[str, Any]:
     }
 
 
-def _nodes(holding: Holding, manifest: Manifest | None, costs: list[Cost | None]) -> list[dict[str, Any]]:
+def _nodes(holding: Holding, manifest: Manifest | None, costs: list[Cost | None]) -> list[Json]:
     remembered = {node.name: node for node in manifest.nodes} if manifest else {}
     is_shipped = manifest is not None and manifest.environment.name in PROFILES
     pins = shipped_pins()
@@ -110,107 +114,212 @@ def _differing(record: NodeRecord, pins: Pins, *, is_shipped: bool) -> list[str]
     return [*found, "script"] if record.script and record.script != pins.script else found
 
 
-def _all_prices(costs: list[Cost | None], prices: PriceList | None, earlier: Iterable[Entry]) -> dict[str, Any]:
+def _all_prices(costs: list[Cost | None], prices: PriceList | None, earlier: Iterable[Entry]) -> Json:
     if prices is None:
         return _prices(None, {})
     currency = prices.currency
     return _prices(sum_of([*costs, *(spent(one, currency) for one in earlier)]), {"currency": currency})
 
 
-def _prices(known: Cost | None, currency: dict[str, str]) -> dict[str, Any]:
+def _prices(known: Cost | None, currency: dict[str, str]) -> Json:
     """Per hour and so far, both with the currency where it is not said elsewhere; None if the price is unknown."""
     if known is None:
         return {"hourly": None, "cost": None}
     return {"hourly": write_price(known.hourly) | currency, "cost": write_price(known.price) | currency}
 
 
-def print_cluster(document: dict[str, Any], console: Console) -> None:
-    """Print a cluster's nodes with prices, then versions and the time that each phase took."""
-    currency = document["hourly"]["currency"] if document["hourly"] else ""
-    origin = f"{', protected' if document['protected'] else ''}{', imported' if document['imported'] else ''}"
-    age, left = words_for(document["age_s"]), left_words(document["left_s"])
-    title = f"Cluster {document['prefix']} ({document['state']}, {age} old, {left}{origin})"
-    table = Table(title=title, title_justify="left", pad_edge=False, box=None)
-    for column in ("node", "type", "location", "public IP", "private IP", "status"):
-        table.add_column(column, no_wrap=True)
-    table.add_column(f"{currency}/h net".lstrip("/"), justify="right", no_wrap=True)
-    table.add_column("gross", justify="right", no_wrap=True)
-    for node in document["nodes"]:
-        price = node["hourly"] or {}
-        cells = [node[key] or "-" for key in ("name", "server_type", "location", "public_ip", "private_ip", "status")]
-        table.add_row(*cells, _money(price.get("net")), _money(price.get("gross")))
-    if document["hourly"]:
-        total = document["hourly"]
-        table.add_row("all", "", "", "", "", "", _money(total["net"]), _money(total["gross"]), style="bold")
-    console.print(table)
-    console.print(f"\nCost so far: {in_words(document['cost'])}; {NOT_COUNTED} is not counted.", highlight=False)
-    if document["tried"]:
-        console.print()
-        print_tries(document["tried"], console)
-    if document["environment"]:
-        _print_environment(document, console)
-    if document["versions"]:
-        words = ", ".join(f"{name} {version}" for name, version in document["versions"].items())
-        console.print(f"\n{_shared(document)}: {words}", highlight=False)
-    if document["phases"]:
-        words = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in document["phases"].items())
-        console.print(f"\nPhases, over all nodes: {words}", highlight=False)
-
-
-def _shared(document: dict[str, Any]) -> str:
-    differs = bool(document["environment"] and document["environment"]["allowed"])
-    return "On scheduler and workers" if differs else "The same on client, scheduler and workers"
-
-
-def _print_environment(document: dict[str, Any], console: Console) -> None:
-    """Print what the nodes said of themselves, which is one line as long as they all said the same."""
-    record = document["environment"]
-    said: dict[tuple[str, ...], list[str]] = {}
-    for node in document["nodes"]:
-        said.setdefault(tuple(str(node[key] or "-")[:12] for key in ("lock", "script", "tool")), []).append(
-            node["name"]
-        )
-    console.print(f"\nEnvironment {record['name']}, made for {record['client']['python']}", highlight=False)
-    for (lock, script, tool), names in said.items():
-        who = "all nodes" if len(said) == 1 else ", ".join(names)
-        console.print(f"{who}: lock {lock}, script {script}, tool {tool}", highlight=False)
-    for node in document["nodes"]:
-        for what in node["differs"]:
-            console.print(f"{node['name']}: its {what} is not the one of this scherbelberg", highlight=False)
-    print_allowed(record["allowed"], console)
-
-
-def _money(text: str | None) -> str:
-    return f"{Decimal(text):.4f}" if text else "-"
-
-
-def outliving_document(found: Iterable[Remembered]) -> list[dict[str, Any]]:
+def outliving_document(found: Iterable[Remembered]) -> list[Json]:
     """Describe what has outlived clusters and is paid for on."""
     return [{"prefix": one.prefix, "uid": one.uid, **write_outliving(one.what)} for one in found]
 
 
-def outliving_lines(found: Iterable[Remembered]) -> list[str]:
-    """Tell the same, a line for each."""
-    return [
-        f"Still paid for, of cluster '{one.prefix}' that is gone: {one.what.described} of {one.what.server},"
-        f" {one.what.cost}; delete it in Hetzner's console, or 'scherbelberg destroy -p {one.prefix} --forget'."
-        for one in found
-    ]
+def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
+    """Describe a plan.
+
+    Args:
+        plan: What would be made.
+        environment: What its nodes would get.
+
+    Returns:
+        JSON values; money is decimal text, memory is bytes, times are seconds.
+    """
+    spec = plan.spec
+    return {
+        "schema": SCHEMA,
+        "prefix": spec.prefix,
+        "location": plan.location,
+        "network_zone": plan.network_zone,
+        "network_range": spec.network_range,
+        "ssh_from": list(spec.ssh_from),
+        "direct": list(spec.direct),
+        "ttl_s": spec.ttl_s,
+        "idle_s": spec.idle_s,
+        "warden": spec.warden,
+        "nodes": [_planned_node(node) for node in plan.nodes],
+        "instead": {
+            "scheduler": [_alternative(place) for place in plan.candidates.scheduler[1:]],
+            "worker": [_alternative(place) for place in plan.candidates.worker[1:]],
+        },
+        "environment": environment_document(environment),
+        "hourly": {**write_price(plan.bill.hourly), "currency": plan.bill.currency},
+        "at_most": write_price(plan.bill.at_most) if plan.bill.at_most else None,
+    }
 
 
-def print_overview(documents: list[dict[str, Any]], console: Console) -> None:
-    """Print one line for each cluster."""
-    if not documents:
-        console.print("There are no clusters.")
-        return
-    table = Table(pad_edge=False, box=None)
-    for column in ("prefix", "state", "owner", "age", "deadline", "machines", "cost so far", "keys here", "uid"):
-        table.add_column(column, no_wrap=True)
-    for document in documents:
-        age = words_for(document["age_s"])
-        keys = "imported" if document["imported"] else "yes" if document["keys_here"] else "no"
-        count = str(len(document["nodes"]))
-        state = f"{document['state']}, protected" if document["protected"] else document["state"]
-        cells = [document["prefix"], state, document["owner"], age, left_words(document["left_s"])]
-        table.add_row(*cells, count, in_words(document["cost"]), keys, document["uid"])
-    console.print(table)
+def _planned_node(node: NodePlan) -> Json:
+    kind = node.server_type
+    return {
+        "name": node.name,
+        "role": node.role,
+        "server_type": kind.name,
+        "location": node.location,
+        "cores": kind.cores,
+        "memory_bytes": kind.memory_bytes,
+        "image": node.image.name or str(node.image.id),
+        "workers": list(node.workers),
+        "hourly": write_price(node.hourly),
+    }
+
+
+def _alternative(place: Place) -> Json:
+    return {"server_type": place.server_type.name, "location": place.location, "hourly": write_price(place.hourly)}
+
+
+def environment_document(environment: Environment) -> Json:
+    """Describe an environment that was chosen for a client.
+
+    Args:
+        environment: The environment.
+
+    Returns:
+        JSON values; sizes are bytes.
+    """
+    return {
+        "name": environment.name,
+        "client": client_document(environment.client),
+        "versions": _versions(environment.versions),
+        "allowed": [{"package": name, "client": here, "nodes": there} for name, here, there in environment.allowed],
+        "locks": [lock_document(lock) for lock in environment.locks.values()],
+    }
+
+
+def client_document(client: Client) -> Json:
+    """Describe a client."""
+    return {"python": client.path, "source": client.source, "versions": _versions(client.versions)}
+
+
+def lock_document(lock: EnvLock) -> Json:
+    """Describe a lock."""
+    return {
+        "profile": lock.profile,
+        "platform": lock.platform,
+        "digest": lock.digest,
+        "versions": _versions(lock.versions),
+        "packages": len(lock.packages),
+        "wheels": len(lock.wheels),
+        "bytes": lock.size,
+    }
+
+
+def _versions(versions: Versions) -> dict[str, str]:
+    return {"python": versions.python, **versions.packages}
+
+
+def catalog_document(catalog: Catalog, location: str | None) -> Json:
+    """Describe what can be ordered, the cheapest types first.
+
+    Args:
+        catalog: What the cloud offers.
+        location: Name of the only location of interest, or None for all.
+
+    Returns:
+        JSON values; money is decimal text, memory is bytes, times are epoch seconds.
+
+    Raises:
+        BadInput: There is no such location.
+    """
+    places = catalog.locations if location is None else (find_location(location, catalog),)
+    names = [place.name for place in places]
+    types = [_type_row(kind, _sold_offers(kind, names, catalog)) for kind in catalog.server_types]
+    sold = [row for row in types if row["offers"]]
+    return {
+        "schema": SCHEMA,
+        "currency": catalog.currency,
+        "server_types": sorted(sold, key=lambda row: (Decimal(row["offers"][0]["hourly"]["net"]), row["name"])),
+        "locations": [_location_row(place, catalog) for place in places],
+    }
+
+
+def _sold_offers(kind: ServerType, names: list[str], catalog: Catalog) -> list[Offer]:
+    found = [kind.offer(name, now_s=catalog.now_s) for name in names]
+    return sorted((offer for offer in found if offer), key=lambda offer: offer.hourly.net)
+
+
+def _type_row(kind: ServerType, offers: list[Offer]) -> Json:
+    return {
+        "name": kind.name,
+        "cores": kind.cores,
+        "dedicated": kind.dedicated,
+        "memory_bytes": kind.memory_bytes,
+        "disk_gb": kind.disk_gb,
+        "architecture": kind.architecture,
+        "offers": [
+            {"location": offer.location, "available": offer.available, "ends_s": offer.ends_s, **_tariff(offer.tariff)}
+            for offer in offers
+        ],
+    }
+
+
+def _location_row(place: Location, catalog: Catalog) -> Json:
+    ipv4 = catalog.ipv4.get(place.name)
+    return {
+        "name": place.name,
+        "city": place.city,
+        "country": place.country,
+        "network_zone": place.network_zone,
+        "ipv4": _tariff(ipv4) if ipv4 else None,
+    }
+
+
+def _tariff(tariff: Tariff) -> Json:
+    return {"hourly": write_price(tariff.hourly), "monthly": write_price(tariff.monthly)}
+
+
+def bill_document(entries: tuple[Entry, ...], damages: tuple[Damage, ...], *, endpoint: str, month: str | None) -> Json:
+    """Describe what clusters have cost.
+
+    Args:
+        entries: Of all clusters that are gone.
+        damages: Lines of the history that make no sense.
+        endpoint: Only of this API.
+        month: Only what is charged for this calendar month, or None for all.
+
+    Returns:
+        JSON values; money is decimal text, times are epoch seconds.
+    """
+    found = [entry for entry in entries if entry.endpoint == endpoint and (month is None or is_of(entry, month))]
+    sums = [one for one in by_month(found) if month in {None, one.month}]
+    return {
+        "schema": SCHEMA,
+        "endpoint": endpoint,
+        "month": month,
+        "clusters": [entry_document(entry) for entry in found],
+        "sums": [
+            {"month": one.month, "clusters": one.clusters, "cost": write_price(one.price) | {"currency": one.currency}}
+            for one in sums
+        ],
+        "totals": [write_price(price) | {"currency": currency} for currency, price in by_currency(sums).items()],
+        "unknown": [entry.uid for entry in found if entry.price is None],
+        "not_counted": [NOT_COUNTED],
+        "damaged": [{"line": damage.line, "reason": damage.reason} for damage in damages],
+    }
+
+
+def checks_document(checks: Iterable[Check]) -> Json:
+    """Describe what was found.
+
+    Args:
+        checks: All of them.
+    """
+    rows = [{"name": one.name, "status": one.status, "message": one.message, "advice": one.advice} for one in checks]
+    return {"schema": SCHEMA, "healthy": all(row["status"] != "fail" for row in rows), "checks": rows}

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scherbelberg.cli.choosing import Command, client_in, environment_options, sources
-from scherbelberg.cli.common import json_option, out, say, voice_options
-from scherbelberg.cli.speaker import SCHEMA, speaker
+from scherbelberg.cli.options import Command, client_in, environment_options, json_option, sources, verbosity_options
+from scherbelberg.cli.output import SCHEMA, get_reporter, info, stdout_console
+from scherbelberg.cli.signals import run
 from scherbelberg.errors import BadInput, EnvironmentUnavailable, counted
 from scherbelberg.spec.model import ClusterSpec
 
@@ -45,16 +45,17 @@ def env() -> None:
 @click.argument("name", metavar="[NAME|FILE]", required=False)
 @_platform_option("For a FILE: platform of the nodes; repeat it for several.")
 @json_option
-@voice_options
+@verbosity_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
     """Show the shipped environments, on all platforms, or one of them, or what a lock in a file has."""
-    from scherbelberg.cli.environments import lock_document, print_locks  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.documents import lock_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import print_locks  # noqa: PLC0415
 
     documents = [lock_document(lock) for lock in _named(name, platforms)]
     if as_json:
-        speaker().answer({"schema": SCHEMA, "locks": documents})
+        get_reporter().answer({"schema": SCHEMA, "locks": documents})
     else:
-        print_locks(documents, out())
+        print_locks(documents, stdout_console())
 
 
 def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
@@ -71,17 +72,18 @@ def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
 @environment_options
 @_platform_option("Platform of the nodes; repeat it for several.")
 @json_option
-@voice_options
+@verbosity_options
 def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
     """Compare the client with the environment that a create would give to nodes."""
-    from scherbelberg.cli.environments import environment_document, print_environment, print_versions  # noqa: PLC0415
+    from scherbelberg.cli.documents import environment_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import print_environment, print_versions  # noqa: PLC0415
 
     document = environment_document(_chosen(wishes, client, platforms))
     if as_json:
-        speaker().answer({"schema": SCHEMA, **document})
+        get_reporter().answer({"schema": SCHEMA, **document})
         return
-    print_environment(document, out())
-    print_versions({"client": document["client"]["versions"], "nodes": document["versions"]}, out())
+    print_environment(document, stdout_console())
+    print_versions({"client": document["client"]["versions"], "nodes": document["versions"]}, stdout_console())
 
 
 @env.command()
@@ -95,7 +97,7 @@ def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wi
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="With --update: a folder with records, instead of a channel.",
 )
-@voice_options
+@verbosity_options
 def lock(
     *,
     client: Path | None,
@@ -135,13 +137,12 @@ def _write(lock: EnvLock, output: Path | None) -> None:
         output.with_suffix(".json").write_text(write_records(lock), encoding="utf-8", newline="\n")
     except OSError as error:
         raise BadInput(f"{output} cannot be written: {error}.") from None
-    say(f"Wrote {output} and {output.with_suffix('.json').name}: use it with 'scherbelberg create --env {output}'.")
+    info(f"Wrote {output} and {output.with_suffix('.json').name}: use it with 'scherbelberg create --env {output}'.")
 
 
 def _update(channels: tuple[str, ...], collected: Path | None) -> None:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
     from scherbelberg.environments.choose import channels_of  # noqa: PLC0415
-    from scherbelberg.environments.fit import CHANNEL  # noqa: PLC0415
+    from scherbelberg.environments.fit import CHANNEL  # noqa: PLC0415 - heavy
     from scherbelberg.environments.refreshing import read_collected, refresh  # noqa: PLC0415
     from scherbelberg.environments.shipped import pin_anew, ship  # noqa: PLC0415
 
@@ -151,7 +152,7 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
         locks = run(refresh(channels_of(channels or (CHANNEL,), sources())))
     for one in locks:
         ship(one)
-        say(f"{one.name}: {len(one.packages)} packages, digest {one.digest[:12]}")
+        info(f"{one.name}: {len(one.packages)} packages, digest {one.digest[:12]}")
     pin_anew()
 
 
@@ -161,7 +162,7 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
 @click.option("--constraints", type=_FILE, help="A file of constraints that shall agree with the shipped environments.")
 @click.option("--write", is_flag=True, help="First bring the digests in pins.toml up to date.")
 @json_option
-@voice_options
+@verbosity_options
 def check(
     *, files: tuple[Path, ...], platforms: tuple[str, ...], constraints: Path | None, write: bool, as_json: bool
 ) -> None:
@@ -184,13 +185,13 @@ def check(
         noted=tuple(line for one in found for line in one.noted),
     )
     if as_json:
-        speaker().answer({"schema": SCHEMA, "wrong": list(verdict.wrong), "noted": list(verdict.noted)})
+        get_reporter().answer({"schema": SCHEMA, "wrong": list(verdict.wrong), "noted": list(verdict.noted)})
     else:
         for line in (*verdict.noted, *verdict.wrong):
-            out().print(line, highlight=False, markup=False)
+            stdout_console().print(line, highlight=False, markup=False)
     if verdict.wrong:
         raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({counted(len(verdict.wrong), 'finding')} in all).")
-    say("Everything is in order.")
+    info("Everything is in order.")
 
 
 def _text(path: Path) -> str:
@@ -200,8 +201,7 @@ def _text(path: Path) -> str:
 
 
 def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.environments.choose import choose  # noqa: PLC0415
+    from scherbelberg.environments.choose import choose  # noqa: PLC0415 - heavy
 
     spec = ClusterSpec(**wishes)
     return run(choose(spec, client_in(client), platforms, sources=sources(), image=None))

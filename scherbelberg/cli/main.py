@@ -5,51 +5,62 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 import keyword
 import sys
 import warnings
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import click
+from attrs import evolve
+from click.shell_completion import get_completion_class
 
-from scherbelberg.cli.common import json_option, voice_options
-from scherbelberg.cli.failures import failure_of, was_asked_for
-from scherbelberg.cli.interrupts import Interrupted, postponed, raised
-from scherbelberg.cli.output import all_output
-from scherbelberg.cli.speaker import Speaker
-from scherbelberg.cli.version import answer_version
-from scherbelberg.errors import ScherbelbergError
+from scherbelberg.cli.options import json_option, verbosity_options
+from scherbelberg.cli.output import SCHEMA, Failure, Json, Reporter, reporter_of
+from scherbelberg.cli.signals import Interrupted, postponed, signals_as_exceptions
+from scherbelberg.cli.streams import all_output
+from scherbelberg.cloud.pricing import write_price
+from scherbelberg.errors import BadInput, ExitCode, LeftOver, NoCapacity, ScherbelbergError
+
+if TYPE_CHECKING:
+    from scherbelberg.planning.remedies import Remedy
 
 #: How long it is waited for the result to be written before it is said that it was not, in seconds.
 _LAST_WORDS_S = 1.0
 _COMMANDS = {
-    "bill": "bill",
-    "catalog": "catalog",
-    "completion": "completion",
+    "bill": "list",
+    "catalog": "list",
+    "completion": "main",
     "create": "create",
-    "dashboard": "tunnel",
-    "demo": "demo",
-    "destroy": "giveback",
-    "doctor": "doctor",
+    "dashboard": "nodes",
+    "demo": "sandbox",
+    "destroy": "destroy",
+    "doctor": "list",
     "env": "env",
-    "export": "sharing",
-    "extend": "extend",
-    "firewall": "firewall",
-    "gc": "gc",
-    "import": "sharing",
-    "logs": "logs",
-    "ls": "look",
-    "nuke": "giveback",
-    "protect": "protect",
-    "put": "files",
+    "export": "update",
+    "extend": "update",
+    "firewall": "update",
+    "gc": "destroy",
+    "import": "update",
+    "logs": "nodes",
+    "ls": "list",
+    "nuke": "destroy",
+    "protect": "update",
+    "put": "nodes",
     "sandbox": "sandbox",
-    "scp": "files",
-    "show": "look",
-    "ssh": "ssh",
-    "tunnel": "tunnel",
-    "unprotect": "protect",
-    "with": "within",
+    "scp": "nodes",
+    "show": "list",
+    "ssh": "nodes",
+    "tunnel": "nodes",
+    "unprotect": "update",
+    "with": "create",
 }
+_COMPLETE_VARIABLE = "_SCHERBELBERG_COMPLETE"
+#: Codes of failures that are no `ScherbelbergError`.
+USAGE = "usage"
+CANCELLED = "cancelled"
+UNEXPECTED = "unexpected"
 
 
 class _Commands(click.Group):
@@ -68,10 +79,45 @@ class _Commands(click.Group):
         return command
 
 
+def _answer_version(context: click.Context, option: click.Parameter, value: bool) -> None:
+    """Print the version if it is asked for, and exit.
+
+    Args:
+        context: The program's.
+        option: ``--version``.
+        value: Whether it was given.
+    """
+    del option
+    if not value or context.resilient_parsing:
+        return
+    from scherbelberg.environments.shipped import (  # noqa: PLC0415
+        flake_revision,
+        script_digest,
+        shipped_files,
+        shipped_pins,
+        tool_version,
+    )
+
+    if not reporter_of(context).as_json:
+        click.echo(f"scherbelberg {tool_version()}")
+        context.exit()
+    document = {
+        "schema": SCHEMA,
+        "version": tool_version(),
+        "script": script_digest(shipped_files()),
+        "locks": dict(shipped_pins().locks),
+        "revision": flake_revision(),
+    }
+    reporter_of(context).answer(document)
+    context.exit()
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--version", is_flag=True, expose_value=False, callback=answer_version, help="Show the version and exit.")
+@click.option(
+    "--version", is_flag=True, expose_value=False, callback=_answer_version, help="Show the version and exit."
+)
 @json_option
-@voice_options
+@verbosity_options
 def group(as_json: bool) -> None:
     """Dask clusters on Hetzner Cloud: rent one with one command, give it back with another."""
     if as_json:
@@ -84,77 +130,150 @@ def main(arguments: list[str] | None = None) -> None:
     Args:
         arguments: Instead of those of the process.
     """
-    speaker = Speaker()
+    reporter = Reporter()
     with all_output() as way:
-        code = _run(sys.argv[1:] if arguments is None else arguments, speaker)
+        code = _run(sys.argv[1:] if arguments is None else arguments, reporter)
         with suppress(KeyboardInterrupt):  # the exit code is settled
             way.drain(_LAST_WORDS_S)
             if way.loss is not None:
-                speaker.warn(f"The result could not be written: {way.loss}.")
+                reporter.warn(f"The result could not be written: {way.loss}.")
     if code:
         sys.exit(code)
 
 
-def _run(words: list[str], speaker: Speaker) -> int:
+def _run(words: list[str], reporter: Reporter) -> int:
     """Run the command line, tell why it fails if it does, and return the exit code."""
-    notices = speaker.tell_notices()
+    notices = reporter.attach_notices()
     # Dask compares more than has to be equal; what has to be, and what was allowed, is compared by us.
     warnings.filterwarnings("ignore", message=r"\s*Mismatched versions found")
     # A signal is an exception wherever it comes, so that there is an answer to whoever waits for one; but the last.
-    with raised() as ears:
+    with signals_as_exceptions() as handler:
         try:
-            ears.heed_early()
+            handler.raise_early()
             # Without click's own ending, a command's Exit comes back as its exit code.
-            code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=speaker)
-            ears.close()
+            code = group.main(args=words, prog_name="scherbelberg", standalone_mode=False, obj=reporter)
+            handler.close()
         except click.ClickException as error:
-            ears.close()
-            return _refuse(error, words, speaker)
+            handler.close()
+            return _refuse(error, words, reporter)
         except (click.Abort, Interrupted, ScherbelbergError) as error:
-            ears.close()
+            handler.close()
             if isinstance(error, Interrupted):
-                _heed_form(words, speaker, _named(words))  # which nobody may have read yet
-            failure = failure_of(error, remains=speaker.remains)
-            speaker.fail(failure)
+                _heed_form(words, reporter, _find_command(words))  # which nobody may have read yet
+            failure = _failure_of(error, remains=reporter.remains)
+            reporter.fail(failure)
             return failure.exit_code
         except SystemExit as end:
-            return _number(end)
+            return _exit_code_of(end)
         except Exception as error:
-            failure = failure_of(error, remains=speaker.remains)
-            if speaker.writes_lines:
-                speaker.fail(failure)
-            speaker.answer_failure(failure)
+            failure = _failure_of(error, remains=reporter.remains)
+            if reporter.writes_lines:
+                reporter.fail(failure)
+            reporter.answer_failure(failure)
             raise
         finally:
-            speaker.forget_notices(notices)
+            reporter.detach_notices(notices)
     return code if isinstance(code, int) else 0
 
 
-def _number(end: SystemExit) -> int:
+def _exit_code_of(end: SystemExit) -> int:
     return end.code if isinstance(end.code, int) else int(end.code is not None)
 
 
-def _named(words: list[str]) -> click.Command | None:
+def _find_command(words: list[str]) -> click.Command | None:
     """The command that words are for, as far as they can be understood."""
     name = next((word for word in words if word in _COMMANDS), None)
     return group.get_command(click.Context(group), name) if name else None
 
 
-def _heed_form(words: list[str], speaker: Speaker, command: click.Command | None) -> None:
+def _heed_form(words: list[str], reporter: Reporter, command: click.Command | None) -> None:
     """Answer in the form that words ask for."""
-    if was_asked_for("--json", words, command):
-        speaker.as_json = True
-    if was_asked_for("--progress=json", words, command):
-        speaker.progress = "json"
+    if _asks_for("--json", words, command):
+        reporter.as_json = True
+    if _asks_for("--progress=json", words, command):
+        reporter.progress = "json"
 
 
-def _refuse(error: click.ClickException, words: list[str], speaker: Speaker) -> int:
+def _refuse(error: click.ClickException, words: list[str], reporter: Reporter) -> int:
     """Tell what is wrong with the words of a command; what they say of the answer's form counts all the same."""
-    failure = failure_of(error)
-    _heed_form(words, speaker, error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None)
-    if speaker.writes_lines:
-        speaker.fail(failure)
+    failure = _failure_of(error)
+    _heed_form(words, reporter, error.ctx.command if isinstance(error, click.UsageError) and error.ctx else None)
+    if reporter.writes_lines:
+        reporter.fail(failure)
     else:
         error.show()
-        speaker.answer_failure(failure)
+        reporter.answer_failure(failure)
     return failure.exit_code
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@verbosity_options
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    r"""Print what lets a shell complete commands, options, clusters and nodes.
+
+    \b
+    bash: echo 'eval "$(scherbelberg completion bash)"' >>~/.bashrc
+    zsh:  echo 'eval "$(scherbelberg completion zsh)"' >>~/.zshrc
+    fish: scherbelberg completion fish >~/.config/fish/completions/scherbelberg.fish
+    """
+    kind = get_completion_class(shell)
+    if kind is None:
+        raise BadInput(f"There is no completion for {shell}.")
+    click.echo(kind(context.find_root().command, {}, "scherbelberg", _COMPLETE_VARIABLE).source())
+
+
+def _failure_of(error: BaseException, *, remains: tuple[str, ...] = ()) -> Failure:
+    """Describe why a command fails.
+
+    Args:
+        error: What it raised.
+        remains: What stays in the cloud all the same, by kind and name.
+    """
+    failure = _failure_without_remains(error)
+    return failure if failure.left_over else evolve(failure, left_over=remains)
+
+
+def _failure_without_remains(error: BaseException) -> Failure:
+    if isinstance(error, ScherbelbergError):
+        return Failure(
+            code=error.code,
+            message=error.message,
+            exit_code=int(error.exit_code),
+            node=error.node,
+            phase=error.phase,
+            log_tail=error.log_tail,
+            tried=error.tried,
+            left_over=error.left_over if isinstance(error, LeftOver) else (),
+            log_file=error.log_file,
+            instead=tuple(map(_offer, error.remedies)) if isinstance(error, NoCapacity) else (),
+        )
+    if isinstance(error, Interrupted):
+        return Failure(code=CANCELLED, message=str(error), exit_code=error.exit_code)
+    if isinstance(error, click.Abort):
+        return Failure(code=CANCELLED, message="Stopped.", exit_code=int(ExitCode.INTERRUPTED))
+    if isinstance(error, click.ClickException):
+        return Failure(code=USAGE, message=error.format_message(), exit_code=error.exit_code)
+    return Failure(code=UNEXPECTED, message=f"{type(error).__name__}: {error}", exit_code=int(ExitCode.FAILURE))
+
+
+def _offer(one: Remedy) -> Json:
+    hourly = {**write_price(one.hourly), "currency": one.currency}
+    return {"words": one.words, "hourly": hourly, "options": one.options}
+
+
+def _asks_for(option: str, words: list[str], command: click.Command | None) -> bool:
+    """Whether an option stands among words that were not, or could not be, understood.
+
+    Args:
+        option: Its name, dashes included, or name and value.
+        words: What the user wrote.
+        command: For which they are, or None if that is not known.
+    """
+    name, _, value = option.partition("=")
+    # Who misspells a command's name expects an answer as that command gives it.
+    knows = command is None or isinstance(command, click.Group) or any(name in found.opts for found in command.params)
+    own = words[: words.index("--")] if "--" in words else words
+    pairs = itertools.pairwise(own)
+    return knows and (option in own or bool(value and (name, value) in pairs))

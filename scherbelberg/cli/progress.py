@@ -15,7 +15,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from scherbelberg.cli.speaker import Speaker, speaker
+from scherbelberg.cli.output import Reporter, get_reporter
 from scherbelberg.events import Event, Listener, Phase, ignore
 
 _MARKS = {"done": "✓", "skipped": "✓", "failed": "✗"}
@@ -23,7 +23,7 @@ _MOST_ROWS = 20
 
 
 @contextmanager
-def shown(console: Console) -> Iterator[Listener]:
+def show_progress(console: Console) -> Iterator[Listener]:
     """Show events until the end of the block, in the way that the command's options ask for.
 
     Args:
@@ -32,15 +32,15 @@ def shown(console: Console) -> Iterator[Listener]:
     Returns:
         What takes the events, from any thread.
     """
-    voice = speaker()
-    way = voice.progress or ("none" if voice.is_quiet else "auto")
+    reporter = get_reporter()
+    way = reporter.progress or ("none" if reporter.is_quiet else "auto")
     if way == "none":
         yield ignore
     elif way == "json":
-        yield _JsonLines(voice)
-    elif way == "plain" or voice.is_verbose or not console.is_terminal:
+        yield _JsonLines(reporter)
+    elif way == "plain" or reporter.is_verbose or not console.is_terminal:
         # Verbose: what is logged in between would tear a table apart.
-        yield _PlainLines(console, is_verbose=voice.is_verbose)
+        yield _PlainLines(console, is_verbose=reporter.is_verbose)
     else:
         table = _LiveTable(time.monotonic(), console)
         with table.live:
@@ -48,11 +48,11 @@ def shown(console: Console) -> Iterator[Listener]:
 
 
 @contextmanager
-def paused(listener: Listener) -> Iterator[None]:
+def pause_progress(listener: Listener) -> Iterator[None]:
     """Leave the terminal to a question for a while: the live table goes, and comes back below.
 
     Args:
-        listener: What `shown` returned.
+        listener: What `show_progress` returned.
     """
     if not isinstance(listener, _LiveTable):
         yield
@@ -69,8 +69,8 @@ def paused(listener: Listener) -> Iterator[None]:
 class _JsonLines:
     """One JSON object for each event."""
 
-    def __init__(self, voice: Speaker) -> None:
-        self._voice = voice
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
 
     def __call__(self, event: Event) -> None:
         values = {
@@ -81,9 +81,9 @@ class _JsonLines:
             "detail": event.detail,
             "done": event.done,
             "total": event.total,
-            "at_s": round(event.at_s - self._voice.begin_s, 3),
+            "at_s": round(event.at_s - self._reporter.begin_s, 3),
         }
-        self._voice.write_line(values)
+        self._reporter.write_line(values)
 
 
 class _Once:

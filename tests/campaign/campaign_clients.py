@@ -38,7 +38,12 @@ Around = Literal["no descriptors", "output on a full disk", "errors on a full di
 _WRONG_S = 3 * 3600.0
 #: How a program that uses the library is interrupted by itself.
 Inner = Literal["cancel", "exit"]
-_PRELOADED = ("campaign_clients", "scherbelberg.cli.story", "scherbelberg.cli.kept", "scherbelberg.scheduler.client")
+_PRELOADED = (
+    "campaign_clients",
+    "scherbelberg.cli.actions",
+    "scherbelberg.cli.create",
+    "scherbelberg.scheduler.client",
+)
 _END_S = 20.0
 
 

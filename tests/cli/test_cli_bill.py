@@ -13,7 +13,8 @@ from priced import PRICES, SCHEDULER, WORKER
 from schemas import read, unpromised
 from shells import Shell
 
-from scherbelberg.cli.bill import bill_document, bill_lines
+from scherbelberg.cli.documents import bill_document
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.cloud.resources import PriceList
 from scherbelberg.inventory.clusters import holdings
 from scherbelberg.inventory.history import Damage, History

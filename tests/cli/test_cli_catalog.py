@@ -13,7 +13,8 @@ from catalogues import CATALOG, NOW_S, offer, server_type
 from rich.console import Console
 from shells import Shell
 
-from scherbelberg.cli.catalog import catalog_document, print_catalog
+from scherbelberg.cli.documents import catalog_document
+from scherbelberg.cli.tables import print_catalog
 from scherbelberg.cloud.resources import Catalog
 
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from scherbelberg.cli import early
+from scherbelberg.cli import early_signals
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no program of Windows is sent a signal like this")
 WITHIN_S = 120
 #: Some of the first modules that are loaded, some that take long, and what comes last before the work.
 MODULES = ("click.core", "asyncio.events", "scherbelberg.spec.model", "scherbelberg.cli.main")
-LATER = ("scherbelberg.cli.wishes", "scherbelberg.cli.story")
+LATER = ("scherbelberg.cli.cluster_options", "scherbelberg.cli.actions")
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_no_document_for_who_wants_none(environ: dict[str, str], words: list[str
 )
 def test_whose_program(file: str, expected: bool) -> None:
     """Only our own program takes signals into its hands while it is loaded."""
-    assert early.is_ours(file) is expected
+    assert early_signals.is_ours(file) is expected
 
 
 def test_signals_are_left_alone_in_other_programs(environ: dict[str, str]) -> None:

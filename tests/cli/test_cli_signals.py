@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from scherbelberg.cli.interrupts import Interrupted, raised, run
+from scherbelberg.cli.signals import Interrupted, run, signals_as_exceptions
 from scherbelberg.concurrency.loop import Job, private_loop
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process of Windows sends itself no SIGTERM")
@@ -89,7 +89,7 @@ def test_while_it_is_handed_over(monkeypatch: pytest.MonkeyPatch, is_cancelled: 
         return before
 
     before = [signal.getsignal(number) for number in SIGNALS]
-    with raised():
+    with signals_as_exceptions():
         around = [signal.getsignal(number) for number in SIGNALS]
         monkeypatch.setattr(signal, "signal", hand)
         with pytest.raises(Interrupted):

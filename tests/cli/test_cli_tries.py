@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from scherbelberg.cli.tries import print_tries, tries_document
+from scherbelberg.cli.output import print_tries, tries_document
 from scherbelberg.errors import Tried
 
 

@@ -16,7 +16,7 @@ from shells import Shell
 from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
-from scherbelberg.cli.interrupts import run_program
+from scherbelberg.cli.signals import run_program
 from scherbelberg.inventory.history import History
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
@@ -180,7 +180,7 @@ def test_exit_codes() -> None:
 def test_deaf_program(settings: Settings) -> None:
     """A program that does not heed SIGTERM is ended after a while: a CI system would end us all the sooner."""
     script = (
-        "import sys; from scherbelberg.cli.interrupts import run_program; from scherbelberg.settings import"
+        "import sys; from scherbelberg.cli.signals import run_program; from scherbelberg.settings import"
         " environment_with; sys.exit(run_program([sys.executable, '-c', sys.argv[1]], environment_with({}),"
         " patience_s=0.2))"
     )

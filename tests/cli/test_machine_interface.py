@@ -16,8 +16,8 @@ from schemas import FOLDER, Json, check, is_valid, read, read_lines, schema, unp
 from shells import Shell, Terminal
 from surroundings import folders, held
 
-from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.main import group
+from scherbelberg.cli.tables import bill_lines
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.environments import shipped
 from scherbelberg.environments.shipped import shipped_pins, tool_version
@@ -255,7 +255,6 @@ def test_only_one_document(shell: Shell) -> None:
     def broken(text: str) -> None:
         raise BlockingIOError("cannot say it")
 
-    shell.monkeypatch.setattr("scherbelberg.cli.doctor.code_of", broken, raising=False)
     shell.monkeypatch.setattr("scherbelberg.lifecycle.diagnosis.code_of", broken)
     output: list[str] = []
     shell.monkeypatch.setattr("click.echo", lambda text, **kwargs: output.append(text))

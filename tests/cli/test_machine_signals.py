@@ -22,7 +22,7 @@ from shells import Shell
 from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
-from scherbelberg.cli.speaker import Failure, Speaker
+from scherbelberg.cli.output import Failure, Reporter
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
@@ -153,7 +153,7 @@ def test_between(shell: Shell, name: str, code: int) -> None:
     def interrupted(token_file: object) -> None:
         signal.raise_signal(getattr(signal, name))
 
-    shell.monkeypatch.setattr("scherbelberg.cli.look.where", interrupted)
+    shell.monkeypatch.setattr("scherbelberg.cli.list.load_settings", interrupted)
     ended, output, complaints = shell("ls", "--json")
     assert (ended, read("error", output)["error"]["code"]) == (code, "cancelled")
     assert complaints == f"Interrupted by {name}.\n"
@@ -166,13 +166,13 @@ def test_again_while_it_is_told(shell: Shell, name: str) -> None:
     def interrupted(token_file: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    def told(speaker: Speaker, failure: Failure) -> None:
+    def told(reporter: Reporter, failure: Failure) -> None:
         signal.raise_signal(getattr(signal, name))
-        fail(speaker, failure)
+        fail(reporter, failure)
 
-    fail = Speaker.fail
-    shell.monkeypatch.setattr("scherbelberg.cli.look.where", interrupted)
-    shell.monkeypatch.setattr(Speaker, "fail", told)
+    fail = Reporter.fail
+    shell.monkeypatch.setattr("scherbelberg.cli.list.load_settings", interrupted)
+    shell.monkeypatch.setattr(Reporter, "fail", told)
     ended, output, complaints = shell("ls", "--json")
     assert (ended, read("error", output)["error"]["code"]) == (130, "cancelled")
     assert complaints == "Interrupted by SIGINT.\n"
@@ -184,7 +184,7 @@ def test_interrupted_after_the_making(shell: Shell) -> None:
     def interrupted(*args: object, **kwargs: object) -> None:
         signal.raise_signal(signal.SIGTERM)
 
-    shell.monkeypatch.setattr("scherbelberg.cli.story.described", interrupted)
+    shell.monkeypatch.setattr("scherbelberg.cli.actions.print_cluster_of", interrupted)
     code, output, complaints = shell(*CREATE)
     assert (code, read("error", output)["left_over"]) == (143, ["cluster signal"])
     (hint,) = [line["text"] for line in read_lines(complaints) if "stays" in line.get("text", "")]

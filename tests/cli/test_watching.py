@@ -20,8 +20,8 @@ from catalogues import CATALOG, CX23, CX33, offer
 from drift import Drift, drifting
 from surroundings import environment_for, settings_for
 
-from scherbelberg.cli.catalog import catalog_document
-from scherbelberg.cli.watching import changes
+from scherbelberg.cli.documents import catalog_document
+from scherbelberg.cli.list import catalog_changes
 from scherbelberg.cloud.resources import Catalog
 from scherbelberg.inventory.listing import watched
 from scherbelberg.sandbox.server import SandboxThread
@@ -58,9 +58,9 @@ def test_words() -> None:
         return catalog_document(evolve(CATALOG, server_types=kinds), None)
 
     before = document(CX23, CX33)
-    assert changes(before, before) == []
+    assert catalog_changes(before, before) == []
     offers = (offer("fsn1", "0.0100"), offer("nbg1", "0.0088", available=False), offer("hel1", "0.0088"))
-    assert changes(before, document(evolve(CX23, offers=offers))) == [
+    assert catalog_changes(before, document(evolve(CX23, offers=offers))) == [
         "cx23 in nbg1 is not in stock any more.",
         "cx23 in hel1 is in stock.",
         "cx23 in fsn1 costs 0.0120 EUR an hour gross now.",
@@ -68,7 +68,7 @@ def test_words() -> None:
         "cx33 in nbg1 is not sold any more.",
         "cx33 in ash is not sold any more.",
     ]
-    assert changes(document(CX33), before)[0] == (
+    assert catalog_changes(document(CX33), before)[0] == (
         "cx23 in fsn1 is sold now, for 0.0106 EUR an hour gross, and is in stock."
     )
 
@@ -91,7 +91,7 @@ async def test_looks_again(world: tuple[SandboxThread, Drift], around: Settings)
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await watching
-    assert changes(catalog_document(found[0], "hel1"), catalog_document(found[1], "hel1")) == [
+    assert catalog_changes(catalog_document(found[0], "hel1"), catalog_document(found[1], "hel1")) == [
         "cx23 in hel1 is not in stock any more."
     ]
     assert lost == []

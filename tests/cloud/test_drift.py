@@ -23,7 +23,8 @@ from schemas import read
 from shells import Shell
 from surroundings import SHORT, folders, held, settings_for
 
-from scherbelberg.cli.documents import cluster_document, print_cluster, print_overview
+from scherbelberg.cli.documents import cluster_document
+from scherbelberg.cli.tables import print_cluster, print_overview
 from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.offers import read_price_list
 from scherbelberg.cloud.resources import KINDS, Firewall, Kind, PriceList, Server, read_resource

@@ -24,8 +24,8 @@ from surroundings import environment_for, folders, held, settings_for
 
 from scherbelberg import ClusterSpec, Event, Phase
 from scherbelberg.cli.main import group
-from scherbelberg.cli.progress import paused, shown
-from scherbelberg.cli.speaker import Speaker
+from scherbelberg.cli.output import Reporter
+from scherbelberg.cli.progress import pause_progress, show_progress
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cluster import Cluster
 from scherbelberg.environments.interpreter import own_client
@@ -209,9 +209,9 @@ async def test_name_taken_while_thinking(emulated: SandboxThread, settings: Sett
 def test_the_price_stays_in_sight() -> None:
     """Above the live table the price stands once, and the table goes while somebody is asked."""
     console = Console(file=io.StringIO(), force_terminal=True, width=150)
-    with click.Context(group, obj=Speaker()), shown(console) as listen:
+    with click.Context(group, obj=Reporter()), show_progress(console) as listen:
         listen(Event(phase=Phase.PLAN, state="done", detail="costs 7 EUR"))
-        with paused(listen):
+        with pause_progress(listen):
             console.print("a question")
         listen(Event(phase=Phase.NETWORK, state="start", detail="words"))
     assert isinstance(console.file, io.StringIO)

@@ -17,7 +17,7 @@ from surroundings import SHORT, folders, held
 from test_consent import sitting_before
 
 from scherbelberg import ClusterSpec, Event, Phase, sync
-from scherbelberg.cli.instead import usual_wait_s
+from scherbelberg.cli.create import usual_wait_s
 from scherbelberg.errors import BadInput, NoCapacity
 from scherbelberg.lifecycle.rent import Queue
 from scherbelberg.sandbox.server import SandboxThread

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from flakes import ROOT, Flake
 
-from scherbelberg.cli.gc import gc
+from scherbelberg.cli.destroy import gc
 
 SYSTEMS = {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}
 CHECKS = {"agreement", "bootstrap", "mypy", "nixfmt", "package", "pins", "ruff", "shellcheck", "shfmt", "tests"}

@@ -13,7 +13,7 @@ import click
 import pytest
 from catalogues import identity
 
-from scherbelberg.cli.wishes import wish_options, wished
+from scherbelberg.cli.cluster_options import wish_options, wished
 from scherbelberg.cloud.offers import read_catalog
 from scherbelberg.cloud.pricing import enough
 from scherbelberg.cloud.resources import Catalog

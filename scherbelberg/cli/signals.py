@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 
 from attrs import evolve
 
-from scherbelberg.cli import early
-from scherbelberg.cli.output import output
-from scherbelberg.cli.speaker import Failure, Speaker, speaker
+from scherbelberg.cli import early_signals
+from scherbelberg.cli.output import Failure, Reporter, get_reporter
+from scherbelberg.cli.streams import output
 from scherbelberg.concurrency.loop import Job, private_loop
 from scherbelberg.concurrency.waiting import Deadline
 
@@ -46,11 +46,11 @@ class Interrupted(Exception):
 class _Watch:
     """Turns the first signal into a cancellation and counts the others."""
 
-    def __init__(self, voice: Speaker, on_first: str, unproven: str | None, *, cancels: bool) -> None:
+    def __init__(self, reporter: Reporter, on_first: str, unproven: str | None, *, cancels: bool) -> None:
         self.first: int | None = None
         #: What is cancelled, once it has begun.
         self.job: Job[Any] | None = None
-        self._voice = voice
+        self._reporter = reporter
         self._cancels = cancels
         self._on_first = on_first
         self._unproven = unproven
@@ -81,15 +81,15 @@ class _Watch:
 
     def __call__(self, number: int, frame: object) -> None:
         if self.first is None:
-            self.first = self._voice.interrupted_by = number
+            self.first = self._reporter.interrupted_by = number
             if self.job is not None and self._cancels:
                 self.job.cancel()
             if self._on_first:
-                self._voice.call_out(self._on_first)
+                self._reporter.info_from_signal(self._on_first)
         elif number == signal.SIGINT and sys.stdin is not None and sys.stdin.isatty():
             # Only a person at a terminal may leave before the end is proven. CI systems send SIGINT, then SIGTERM.
             failure = _abandoned(self._unproven)
-            self._voice.give_up(failure)
+            self._reporter.fail_from_signal(failure)
             os._exit(failure.exit_code)
 
 
@@ -123,7 +123,7 @@ def run(
     Raises:
         Interrupted: A signal came.
     """
-    watch = _Watch(speaker(), on_first, unproven, cancels=is_cancelled)
+    watch = _Watch(get_reporter(), on_first, unproven, cancels=is_cancelled)
     # No moment in between: a signal that comes before the work or after it is one that comes during it.
     try:
         with _handled_by(watch):
@@ -145,7 +145,7 @@ def run(
 
 def _do(between: Callable[[], object], watch: _Watch) -> None:
     try:
-        with raised():
+        with signals_as_exceptions():
             between()
     except Interrupted as end:
         watch(end.number, None)
@@ -185,19 +185,19 @@ def run_until_ctrl_c(work: Coroutine[Any, Any, Any], *, is_for_readers: bool = F
             raise
 
 
-class Ears:
-    """What hears signals outside of `run`: each is an exception, until they are closed."""
+class SignalHandler:
+    """Handles signals outside of `run`: each becomes an exception, until the handler is closed."""
 
     def __init__(self) -> None:
         self._closed = False
 
-    def heed_early(self) -> None:
-        """Hear the first of those that came while the program was being loaded.
+    def raise_early(self) -> None:
+        """Raise the first of those that came while the program was being loaded.
 
         Raises:
             Interrupted: There was one.
         """
-        for number in early.CAME:
+        for number in early_signals.CAME:
             self(number, None)
 
     def close(self) -> None:
@@ -205,17 +205,17 @@ class Ears:
         self._closed = True
 
     def __call__(self, number: int, frame: object) -> None:
-        """Hear one."""
+        """Handle one."""
         if not self._closed:
             raise Interrupted(number)
 
 
 @contextmanager
-def raised() -> Iterator[Ears]:
+def signals_as_exceptions() -> Iterator[SignalHandler]:
     """Outside of `run`: a signal becomes the exception `Interrupted` in this thread."""
-    ears = Ears()
-    with _handled_by(ears):
-        yield ears
+    handler = SignalHandler()
+    with _handled_by(handler):
+        yield handler
 
 
 @contextmanager
@@ -247,13 +247,13 @@ def run_program(line: list[str], environ: dict[str, str], *, patience_s: float =
         Its exit code; 128 and the signal's number if a signal ended it.
     """
     process: subprocess.Popen[bytes] | None = None
-    early: list[int] = []
+    pending: list[int] = []
     end: Deadline | None = None
 
     def pass_on(number: int, frame: object = None) -> None:
         nonlocal end
         if process is None:
-            early.append(number)
+            pending.append(number)
             return
         if number != signal.SIGINT:
             end = end or Deadline(patience_s)
@@ -264,7 +264,7 @@ def run_program(line: list[str], environ: dict[str, str], *, patience_s: float =
     output().drain(_OUTPUT_S)  # it writes to the same terminal
     with _handled_by(pass_on):
         process = subprocess.Popen(line, env=environ)
-        for number in early:
+        for number in pending:
             pass_on(number)
         while (code := _ended(process)) is None:
             if end is not None and not end.left_s:
@@ -294,10 +294,10 @@ def left_to_child() -> Iterator[None]:
 
 
 @contextmanager
-def _handled_by(handler: Any, numbers: tuple[int, ...] = early.SIGNALS) -> Iterator[None]:
+def _handled_by(handler: Any, numbers: tuple[int, ...] = early_signals.SIGNALS) -> Iterator[None]:
     # What was to be ignored stays so, as nohup wants it.
     heeded = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
-    before = {number: early.former(number, signal.getsignal(number)) for number in heeded}
+    before = {number: early_signals.former(number, signal.getsignal(number)) for number in heeded}
     try:
         _hand_over(dict.fromkeys(heeded, handler))
         yield

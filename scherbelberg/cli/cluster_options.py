@@ -12,8 +12,16 @@ import click
 from attrs import field, frozen
 from click.core import ParameterSource
 
-from scherbelberg.cli.choosing import ENVIRONMENT_FIELDS, ENVIRONMENT_OPTIONS
-from scherbelberg.cli.common import Command, prefix_option
+from scherbelberg.cli.options import (
+    ENVIRONMENT_FIELDS,
+    ENVIRONMENT_OPTIONS,
+    Command,
+    cost_option,
+    machine_option,
+    network_option,
+    prefix_option,
+    workload_option,
+)
 from scherbelberg.cloud.public_address import HERE, resolved
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in, variables
@@ -28,81 +36,83 @@ _FIELDS = {"wait": "wait_s", "ttl": "ttl_s", "idle": "idle_s"}
 _RANGES = ("ssh_from", "direct")
 _OPTIONS = (
     prefix_option,
-    click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
-    click.option(
+    click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
+    click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
+    machine_option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
+    machine_option(
         "--min-workers",
         type=int,
         metavar="N",
         help="Accept so few if others fail or cannot be had.  [default: all of --workers]",
     ),
-    click.option(
+    machine_option(
         "--worker",
         multiple=True,
         metavar="TYPE",
         help="Server type of the workers; repeat it for what is tried next.  [default: the cheapest that fits]",
     ),
-    click.option(
+    machine_option(
         "--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]"
     ),
-    click.option(
+    machine_option(
         "--location",
         multiple=True,
         help="Location, such as fsn1; repeat it for what is tried next.  [default: the best in eu-central]",
     ),
-    click.option(
-        "--max-hourly", metavar="AMOUNT", help="Refuse, and never take, what makes all of it cost more an hour, gross."
-    ),
-    click.option(
+    machine_option(
         "--wait",
         default="none",
         show_default=True,
         help="Where there is no capacity, ask again for so long: 30m, 2h, seconds, or none.",
     ),
-    click.option("--image", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or the newest]"),
-    click.option(
-        "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes on each machine."
+    machine_option("--image", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or the newest]"),
+    cost_option(
+        "--max-hourly", metavar="AMOUNT", help="Refuse, and never take, what makes all of it cost more an hour, gross."
     ),
-    click.option(
-        "--threads", type=int, metavar="N", help="Threads of each process.  [default: its share of the cores]"
-    ),
-    click.option(
-        "--memory-limit", metavar="BYTES", help="Memory of each process, such as 4GiB or 0.5.  [default: its share]"
-    ),
-    click.option(
-        "--resources", multiple=True, metavar="K=V", help="Abstract resources of each process, such as GPU=2."
-    ),
-    click.option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
-    click.option("--idle", default="none", show_default=True, help="The same, counted from the last work on it."),
-    click.option("--warden", is_flag=True, help="Let its scheduler have the API token, and give it back by itself."),
-    click.option("--max-total", metavar="AMOUNT", help="Refuse what could cost more, gross, within its time to live."),
-    click.option(
+    cost_option("--max-total", metavar="AMOUNT", help="Refuse what could cost more, gross, within its time to live."),
+    cost_option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
+    cost_option("--idle", default="none", show_default=True, help="The same, counted from the last work on it."),
+    cost_option("--warden", is_flag=True, help="Let its scheduler have the API token, and give it back by itself."),
+    network_option(
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
     ),
-    click.option("--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."),
-    click.option(
+    network_option(
+        "--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."
+    ),
+    network_option(
         "--dashboard-origin",
         multiple=True,
         metavar="HOST[:PORT]",
         help="Also let pages of that host show the dashboard, such as a JupyterHub's.  [default: this computer's only]",
     ),
     *ENVIRONMENT_OPTIONS,
-    click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
-    click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
-    click.option(
+    workload_option(
+        "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes on each machine."
+    ),
+    workload_option(
+        "--threads", type=int, metavar="N", help="Threads of each process.  [default: its share of the cores]"
+    ),
+    workload_option(
+        "--memory-limit", metavar="BYTES", help="Memory of each process, such as 4GiB or 0.5.  [default: its share]"
+    ),
+    workload_option(
+        "--resources", multiple=True, metavar="K=V", help="Abstract resources of each process, such as GPU=2."
+    ),
+    workload_option(
         "--env-var",
         "env_vars",
         multiple=True,
         metavar="KEY=VALUE",
         help="An environment variable for work on the nodes.",
     ),
-    click.option(
+    workload_option(
         "--secret",
         "secrets",
         multiple=True,
         metavar="KEY[=@FILE]",
         help="The same, with the value of the variable KEY here, or of a file's content.",
     ),
-    click.option("--dask-config", type=_FILE, help="A YAML file that configures Dask on the nodes."),
+    workload_option("--dask-config", type=_FILE, help="A YAML file that configures Dask on the nodes."),
 )
 
 

@@ -1,28 +1,27 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""``scherbelberg gc``."""
+"""Commands that give clusters back: ``destroy``, ``nuke``, and ``gc`` for those whose deadline has passed."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from attrs import frozen
 
-from scherbelberg.cli.bill import bill_lines
-from scherbelberg.cli.common import (
-    err,
+from scherbelberg.cli.options import (
     json_option,
-    out,
+    load_settings,
+    prefix_option,
     progress_option,
-    say,
     token_option,
-    voice_options,
-    where,
+    verbosity_options,
 )
-from scherbelberg.cli.speaker import SCHEMA, Json, speaker
-from scherbelberg.errors import LeftOver, ScherbelbergError, StateDamaged
+from scherbelberg.cli.output import SCHEMA, Json, get_reporter, info, stderr_console, stdout_console
+from scherbelberg.cli.signals import run
+from scherbelberg.errors import BadInput, ClusterNotFound, LeftOver, ScherbelbergError, StateDamaged
 from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
@@ -32,13 +31,80 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@prefix_option
+@click.option("--forget", is_flag=True, help="Do not mind what outlives servers, is paid for on, and is never deleted.")
+@token_option
+@progress_option
+@json_option
+@verbosity_options
+def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool) -> None:
+    """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
+    check_prefix(prefix)
+    settings = load_settings(token_file)
+    from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.listing import own_uids  # noqa: PLC0415
+
+    document = destroy_clusters(prefix, run(own_uids(settings, prefix)), settings, stderr_console(), forgets=forget)
+    _answer(document, as_json=as_json)
+
+
+@click.command()
+@prefix_option
+@click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@token_option
+@progress_option
+@json_option
+@verbosity_options
+def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> None:
+    """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
+    check_prefix(prefix)
+    settings = load_settings(token_file)
+    from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.clusters import require_unprotected  # noqa: PLC0415
+    from scherbelberg.inventory.listing import overview  # noqa: PLC0415
+
+    found = run(overview(settings, prefix=prefix, is_told=False))
+    if not found:
+        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+    for kept in found:
+        require_unprotected(kept.holding.resources, kept.now_s)
+    for kept in found:
+        info(f"To be deleted: {kept.holding.described(kept.now_s)}")
+    if not yes and any(kept.folder is None for kept in found):
+        _ask_for_name(prefix)
+    document = destroy_clusters(prefix, tuple(kept.holding.uid for kept in found), settings, stderr_console())
+    _answer(document, as_json=as_json)
+
+
+def _answer(document: Json, *, as_json: bool) -> None:
+    from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.orphans import read_outliving  # noqa: PLC0415
+
+    if as_json:
+        get_reporter().answer(document)
+        return
+    forgotten = [read_outliving(row) for row in document["forgotten"]]
+    lines = [f"Forgotten, and paid for on: {one.described} of {one.server}, {one.cost}." for one in forgotten]
+    for line in (*bill_lines(document), *lines):
+        stdout_console().print(line, highlight=False, soft_wrap=True)
+
+
+def _ask_for_name(prefix: str) -> None:
+    if get_reporter().is_for_programs or not sys.stdin.isatty():
+        raise BadInput(f"'{prefix}' was not made on this computer; a script deletes it with --yes.")
+    typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
+    if typed != prefix:
+        raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted.")
+
+
+@click.command()
 @click.option("--dry-run", is_flag=True, help="Tell what would be deleted, and delete nothing.")
 @click.option("--owner", help="Only clusters of this owner, as 'ls' shows it.")
 @click.option("-p", "--prefix", help="Only clusters of this name.")
 @token_option
 @progress_option
 @json_option
-@voice_options
+@verbosity_options
 def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path | None, as_json: bool) -> None:
     """Delete the clusters whose deadline has passed, whoever made them; needs nothing on this computer.
 
@@ -47,39 +113,38 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     """
     if prefix is not None:
         check_prefix(prefix)
-    settings = where(token_file)
-    from scherbelberg.cli.documents import outliving_document, outliving_lines  # noqa: PLC0415
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.story import print_json  # noqa: PLC0415
+    settings = load_settings(token_file)
+    from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import outliving_lines  # noqa: PLC0415
     from scherbelberg.inventory.orphan_records import paid_on  # noqa: PLC0415
     from scherbelberg.lifecycle.gc import sift  # noqa: PLC0415
 
     garbage = run(sift(settings, owner=owner, prefix=prefix))
     rows: list[Json] = []
     findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)}
-    speaker().findings = findings
+    get_reporter().findings = findings
     ends: list[tuple[str, _End]] = []
     left: tuple[Remembered, ...] = ()
     try:
         for judged in garbage.clusters:
             end = _end(judged, settings, dry_run=dry_run)
             ends.append((judged.kept.holding.prefix, end))
-            rows.append(_row(judged, end))
+            rows.append(_end_document(judged, end))
             if not as_json:
-                _tell(judged, end, dry_run=dry_run)
+                _tell_end(judged, end, dry_run=dry_run)
         left = run(paid_on(settings, prefix=prefix))
     finally:  # what went wrong before counts for more
         findings["outliving"] = outliving_document(left)
         _raise_failures(ends)
     if as_json:
-        print_json({"schema": SCHEMA, **findings})
+        get_reporter().answer({"schema": SCHEMA, **findings})
         return
     for name in findings["strays"]:
-        say(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")
+        info(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")
     for line in outliving_lines(left):
-        out().print(line, highlight=False, markup=False, soft_wrap=True)
+        stdout_console().print(line, highlight=False, markup=False, soft_wrap=True)
     if not any(judged.verdict.is_doomed for judged in garbage.clusters):
-        say("There is nothing to delete.")
+        info("There is nothing to delete.")
 
 
 @frozen(kw_only=True)
@@ -104,19 +169,18 @@ _NOT_BEGUN = _End(is_gone=False)
 def _end(judged: Judged, settings: Settings, *, dry_run: bool) -> _End:
     if not judged.verdict.is_doomed or dry_run:
         return _STAYS
-    return _delete(judged, settings) if speaker().interrupted_by is None else _NOT_BEGUN
+    return _delete_expired(judged, settings) if get_reporter().interrupted_by is None else _NOT_BEGUN
 
 
-def _delete(judged: Judged, settings: Settings) -> _End:
+def _delete_expired(judged: Judged, settings: Settings) -> _End:
     """Delete a cluster; one that cannot be deleted keeps no others."""
-    from scherbelberg.cli.interrupts import run  # noqa: PLC0415
-    from scherbelberg.cli.progress import shown  # noqa: PLC0415
+    from scherbelberg.cli.progress import show_progress  # noqa: PLC0415
     from scherbelberg.inventory.billing import noted  # noqa: PLC0415 - heavy
     from scherbelberg.inventory.ledger import entry_document  # noqa: PLC0415
     from scherbelberg.lifecycle.gc import collect  # noqa: PLC0415
 
     try:
-        with shown(err()) as listen:
+        with show_progress(stderr_console()) as listen:
             entries = run(collect(settings, judged, listener=listen))
     except ScherbelbergError as error:
         parts = noted(settings, [judged.kept.holding.uid])
@@ -135,14 +199,14 @@ def _raise_failures(ends: list[tuple[str, _End]]) -> None:
     worst = next((error for error in errors if isinstance(error, LeftOver)), errors[0])
     text = " ".join(f"Cluster '{prefix}': {error.message}" for prefix, _, error in failed)
     left = [end.left or (f"cluster {prefix}",) for prefix, end, _ in failed if end.left or not end.is_gone]
-    speaker().remains = tuple(name for names in left for name in names)
+    get_reporter().remains = tuple(name for names in left for name in names)
     if isinstance(worst, LeftOver):
-        raise LeftOver(text, left_over=speaker().remains) from worst
+        raise LeftOver(text, left_over=get_reporter().remains) from worst
     worst.args = (text,)
     raise worst
 
 
-def _row(judged: Judged, end: _End) -> Json:
+def _end_document(judged: Judged, end: _End) -> Json:
     holding, now_s = judged.kept.holding, judged.kept.now_s
     return {
         "prefix": holding.prefix,
@@ -165,7 +229,8 @@ def _strays(garbage: Garbage) -> list[str]:
     return [resource.described for resource in garbage.strays]
 
 
-def _tell(judged: Judged, end: _End, *, dry_run: bool) -> None:
+def _tell_end(judged: Judged, end: _End, *, dry_run: bool) -> None:
+    from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415 - heavy
     from scherbelberg.inventory.deadlines import reason  # noqa: PLC0415
 
     holding, now_s = judged.kept.holding, judged.kept.now_s
@@ -176,4 +241,4 @@ def _tell(judged: Judged, end: _End, *, dry_run: bool) -> None:
         news = f" -> {'would be deleted' if dry_run else 'deleted' if end.is_gone else stays}"
     text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{news}"
     for line in (text, *bill_lines({"bills": end.bills})):
-        out().print(line, highlight=False, markup=False, soft_wrap=True)
+        stdout_console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -4,29 +4,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 
+import click
 from rich.console import Console
 
-from scherbelberg.cli.common import say
-from scherbelberg.cli.consent import Consent, is_a_person_there
-from scherbelberg.cli.documents import cluster_document, print_cluster
-from scherbelberg.cli.interrupts import run
-from scherbelberg.cli.progress import shown
-from scherbelberg.cli.speaker import SCHEMA, Json, speaker
+from scherbelberg.cli.documents import cluster_document
+from scherbelberg.cli.output import SCHEMA, Json, get_reporter, info
+from scherbelberg.cli.progress import pause_progress, show_progress
+from scherbelberg.cli.signals import read_line, run
+from scherbelberg.cli.tables import print_cluster
 from scherbelberg.cluster import Cluster
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import StateDamaged, StateMissing
-from scherbelberg.events import Phase, Stopwatch, ignore
+from scherbelberg.events import Listener, Phase, Stopwatch, ignore
 from scherbelberg.inventory.billing import charges, noted
 from scherbelberg.inventory.ledger import entry_document
 from scherbelberg.inventory.listing import Kept, find_own, remembered_folder
 from scherbelberg.inventory.orphans import Outliving, write_outliving
 from scherbelberg.inventory.reminders import remind
 from scherbelberg.lifecycle.destroy import give_back
-from scherbelberg.lifecycle.order import unasked
+from scherbelberg.lifecycle.order import describe, unasked
 from scherbelberg.lifecycle.update import protect
+from scherbelberg.planning.plan import ClusterPlan
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec.model import ClusterSpec, Timeouts
 from scherbelberg.spec.workload import NOTHING, Provisions
@@ -34,7 +38,7 @@ from scherbelberg.state.manifest import Manifest
 from scherbelberg.state.store import Folder
 
 
-def created(
+def create_cluster(
     spec: ClusterSpec,
     settings: Settings,
     console: Console,
@@ -46,11 +50,11 @@ def created(
 ) -> Cluster:
     """Make a cluster and show how, if who can be asked agrees; the handle that is returned has open connections."""
     if spec.warden:
-        say(
+        info(
             "With --warden the scheduler gets the API token, which is good for all of the project:"
             " whoever becomes root on that machine can use it."
         )
-    with shown(console) as listen:
+    with show_progress(console) as listen:
         consent = Consent(listen) if asks and is_a_person_there() else None
         return run(
             Cluster.from_new(
@@ -72,7 +76,7 @@ def created(
 
 
 @contextmanager
-def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
+def warn_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
     """When what comes after the making of a cluster fails or is interrupted, say that the cluster stays."""
     before = remembered_folder(settings.home, settings.access.endpoint, prefix)
     try:
@@ -82,16 +86,16 @@ def told_if_it_stays(prefix: str, settings: Settings) -> Iterator[None]:
             folder = remembered_folder(settings.home, settings.access.endpoint, prefix)
             is_new = folder is not None and (before is None or folder.uid != before.uid)
             if folder is not None and is_new and folder.read().state == "ready":
-                speaker().remains = (f"cluster {prefix}",)
-                say(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
+                get_reporter().remains = (f"cluster {prefix}",)
+                info(f"Cluster '{prefix}' is ready and stays; give it back with: scherbelberg destroy -p {prefix}")
         raise
 
 
-def described(prefix: str, settings: Settings, console: Console, *, as_json: bool) -> None:
+def print_cluster_of(prefix: str, settings: Settings, console: Console, *, as_json: bool) -> None:
     """Print a cluster of this computer."""
     (document,) = documents_of([run(find_own(settings, prefix))], settings)
     if as_json:
-        print_json(document)
+        get_reporter().answer(document)
     else:
         print_cluster(document, console)
 
@@ -101,7 +105,7 @@ def documents_of(found: Collection[Kept], settings: Settings) -> list[Json]:
     prices = run(charges(settings)) if found else None
     earlier = noted(settings, [kept.holding.uid for kept in found])
     return [
-        cluster_document(kept, remembered(kept), prices, [one for one in earlier if one.uid == kept.holding.uid])
+        cluster_document(kept, _manifest_of(kept), prices, [one for one in earlier if one.uid == kept.holding.uid])
         for kept in found
     ]
 
@@ -116,7 +120,7 @@ def folder_of(prefix: str) -> Folder:
     raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
 
 
-def remembered(kept: Kept) -> Manifest | None:
+def _manifest_of(kept: Kept) -> Manifest | None:
     """What this computer remembers of a cluster, if it does and can be read."""
     try:
         return kept.folder.read() if kept.folder else None
@@ -124,17 +128,17 @@ def remembered(kept: Kept) -> Manifest | None:
         return None
 
 
-def guarded(prefix: str, settings: Settings) -> None:
+def protect_new(prefix: str, settings: Settings) -> None:
     """Protect a cluster that was just made."""
     run(protect(settings, prefix, wanted=True))
 
 
-def left(cluster: Cluster) -> None:
+def close_cluster(cluster: Cluster) -> None:
     """Close a handle's connections; the cluster lives on."""
     run(cluster.close())
 
 
-def returned(
+def destroy_clusters(
     prefix: str,
     uids: tuple[str, ...],
     settings: Settings,
@@ -144,11 +148,11 @@ def returned(
     is_cancelled: bool = True,
 ) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
-    speaker().remains = (f"cluster {prefix}",)
+    get_reporter().remains = (f"cluster {prefix}",)
     forgotten: list[Outliving] = []
     watch = Stopwatch(ignore)
     try:
-        with shown(console) as listen:
+        with show_progress(console) as listen:
             watch = Stopwatch(listen)
             entries = run(
                 give_back(
@@ -165,8 +169,8 @@ def returned(
             )
     finally:
         if len(uids) == 1 and Phase.EMPTY.value in watch.seconds:  # that was proven, whatever came afterwards
-            speaker().remains = ()
-    speaker().remains = ()
+            get_reporter().remains = ()
+    get_reporter().remains = ()
     return {
         "schema": SCHEMA,
         "prefix": prefix,
@@ -178,6 +182,52 @@ def returned(
     }
 
 
-def print_json(document: object) -> None:
-    """Print a document for programs, the only one that the command prints."""
-    speaker().answer(document)
+class Consent:
+    """A question that the work has on the private loop, and that is put in the main thread, where signals end it.
+
+    Args:
+        listener: What shows the work's events.
+    """
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self._question: tuple[ClusterPlan, concurrent.futures.Future[bool]] | None = None
+
+    async def agree(self, plan: ClusterPlan) -> None:
+        """On the private loop: wait for the answer.
+
+        Args:
+            plan: What would be made.
+
+        Raises:
+            Abort: It is not to be made.
+        """
+        answer: concurrent.futures.Future[bool] = concurrent.futures.Future()
+        self._question = plan, answer
+        if not await asyncio.wrap_future(answer):
+            raise click.Abort
+
+    def put(self) -> None:
+        """In the main thread: put the question if there is one."""
+        if self._question is None:
+            return
+        (plan, answer), self._question = self._question, None
+        with pause_progress(self._listener):
+            answer.set_result(_ask_for_consent(plan))
+
+
+def is_a_person_there() -> bool:
+    """Whether there is somebody to give an answer; in the main thread."""
+    reporter = get_reporter()
+    is_silent = reporter.is_for_programs or reporter.is_quiet
+    return not is_silent and all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def _ask_for_consent(plan: ClusterPlan) -> bool:
+    if get_reporter().progress == "none":
+        info(describe(plan))  # else the plan was shown as an event
+    click.echo("Make it? [y/N]: ", nl=False, err=True)
+    is_wanted = read_line().strip().lower() in {"y", "yes"}
+    if not is_wanted:
+        info("Nothing was made.")
+    return is_wanted

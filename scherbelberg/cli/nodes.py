@@ -1,0 +1,387 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Commands that reach nodes and the scheduler: ``ssh``, ``scp``, ``put``, ``logs``, ``tunnel``, ``dashboard``."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from scherbelberg.cli.options import (
+    json_option,
+    node_names,
+    node_or_file,
+    place_on_node,
+    prefix_option,
+    verbosity_options,
+)
+from scherbelberg.cli.output import SCHEMA, Json, Reporter, get_reporter, info
+from scherbelberg.cli.signals import left_to_child, run, run_until_ctrl_c
+from scherbelberg.errors import BadInput, ScherbelbergError
+from scherbelberg.nodes.logs import SOURCES, NodeLog, Source, usual_sources
+from scherbelberg.spec.model import check_prefix
+
+if TYPE_CHECKING:
+    from scherbelberg.nodes.connections import Links
+    from scherbelberg.scheduler.endpoint import Door
+    from scherbelberg.state.manifest import Manifest, NodeRecord
+    from scherbelberg.state.store import Folder
+
+T = TypeVar("T")
+#: What names every node, and every log.
+_ALL = "all"
+#: Deadline of a copy in seconds: whoever has more to send splits it, or takes scp.
+_COPY_S = 3600.0
+_LOGS_WITHIN_S = 60.0
+#: Node to its logs.
+_Wanted = dict[str, tuple[Source, ...]]
+#: The tunnel is there until Ctrl-C; every wait has an end all the same.
+_LONGEST_TUNNEL_S = 365 * 86400.0
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@prefix_option
+@click.argument("node", shell_complete=node_names)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@verbosity_options
+def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
+    """Log into a node, or run a command there, in the cluster's environment.
+
+    NODE is scheduler, worker000, worker001, ...; the exit code is the command's. This needs OpenSSH's ssh.
+    """
+    check_prefix(prefix)
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.connections import find_node  # noqa: PLC0415
+    from scherbelberg.nodes.dialing import first_way  # noqa: PLC0415
+    from scherbelberg.nodes.openssh import ssh_arguments  # noqa: PLC0415
+
+    words = command[1:] if command[:1] == ("--",) else command
+    folder = folder_of(prefix)
+    manifest = folder.read()
+    record = find_node(manifest, node)
+    arguments = ssh_arguments(
+        folder.path, record, port=manifest.ssh_port, words=words, host=first_way(record.public_ip, record.public_ipv6)
+    )
+    _run_openssh("ssh", arguments)
+
+
+@click.command()
+@prefix_option
+@click.option("-r", "--recursive", is_flag=True, help="Copy folders with all that is in them.")
+@click.argument("sources", nargs=-1, required=True, shell_complete=node_or_file)
+@click.argument("target", shell_complete=node_or_file)
+@verbosity_options
+def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> None:
+    """Copy files between this computer and one node: SOURCES or TARGET are NODE:path.
+
+    A path on a node that does not begin with a slash begins in root's home. This needs OpenSSH's scp.
+    """
+    check_prefix(prefix)
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.connections import find_node  # noqa: PLC0415
+    from scherbelberg.nodes.dialing import first_way  # noqa: PLC0415
+    from scherbelberg.nodes.openssh import scp_arguments  # noqa: PLC0415
+
+    name = _only_node(sources, target)
+    folder = folder_of(prefix)
+    manifest = folder.read()
+    record = find_node(manifest, name)
+    arguments = scp_arguments(
+        folder.path,
+        record,
+        port=manifest.ssh_port,
+        sources=sources,
+        target=target,
+        recursive=recursive,
+        host=first_way(record.public_ip, record.public_ipv6),
+    )
+    _run_openssh("scp", arguments)
+
+
+def _only_node(sources: tuple[str, ...], target: str) -> str:
+    """The node between which and this computer is copied."""
+    from scherbelberg.nodes.openssh import split_place  # noqa: PLC0415 - heavy
+
+    there = {split_place(text)[0] for text in sources}
+    end = split_place(target)[0]
+    names = {name for name in (*there, end) if name is not None}
+    if not names:
+        raise BadInput("Neither side is on a node: write one as NODE:path, such as scheduler:results.csv.")
+    if len(names) > 1 or (end is not None and there != {None}) or (end is None and None in there):
+        raise BadInput("One side is one node, the other this computer: copy between nodes by way of this computer.")
+    return names.pop()
+
+
+def _run_openssh(name: str, arguments: Iterable[str]) -> NoReturn:
+    """Let a program of OpenSSH's client talk to the user, and exit with its code.
+
+    Args:
+        name: Its name.
+        arguments: What it is called with.
+
+    Raises:
+        ScherbelbergError: It is not there.
+    """
+    found = shutil.which(name)
+    if found is None:
+        raise ScherbelbergError(f"There is no program '{name}' on this computer: install OpenSSH's client.")
+    with left_to_child():
+        sys.exit(subprocess.run([found, *arguments], check=False).returncode)
+
+
+@click.command()
+@prefix_option
+@click.argument("local", type=click.Path(path_type=Path, exists=True))
+@click.argument("target", metavar="NODE:PATH|all:PATH", shell_complete=place_on_node)
+@verbosity_options
+def put(prefix: str, local: Path, target: str) -> None:
+    """Copy a file or a folder to one node, or to all with all:PATH.
+
+    A path that does not begin with a slash begins in root's home; in a folder that is there it gets its own name.
+    """
+    check_prefix(prefix)
+    name, sign, path = target.partition(":")
+    if not sign or not path:
+        raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_ALL}:PATH.")
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+
+    folder = folder_of(prefix)
+    records = _select_nodes(folder.read(), None if name == _ALL else name)
+
+    async def send(links: Links) -> None:
+        await together(*(_put_on_node(links, record.name, local, path) for record in records))
+
+    run(_with_connections(folder, send), on_first="Interrupted: stopping to copy ...")
+    info(f"{local} is on {', '.join(record.name for record in records)}.")
+
+
+async def _put_on_node(links: Links, name: str, local: Path, path: str) -> None:
+    async with links.visit(name) as remote:
+        await remote.reach(within_s=links.manifest.spec.timeouts.reach)
+        await remote.put(local, path, within_s=_COPY_S)
+
+
+@click.command()
+@prefix_option
+@click.option(
+    "-s",
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Choice([*SOURCES, _ALL]),
+    help="Which log; can be repeated.  [default: dask, or all of a node whose bootstrap has not ended]",
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until Ctrl-C.")
+@click.option(
+    "-n",
+    "--lines",
+    type=click.IntRange(0, 999_999_999),
+    default=20,
+    show_default=True,
+    help="How many of the last lines of each log.",
+)
+@click.argument("node", required=False, shell_complete=node_names)
+@json_option
+@verbosity_options
+def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, node: str | None, as_json: bool) -> None:
+    """Show the logs of NODE, or of all nodes: cloud-init's, the bootstrap's, Dask's.
+
+    With several logs, each line begins with its node's name, with its source, or with both.
+    """
+    check_prefix(prefix)
+    if follow and as_json:
+        raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
+
+    folder = folder_of(prefix)
+    wanted = _wanted_logs(_select_nodes(folder.read(), node), sources)
+    labels = _Labels(wanted, get_reporter())  # here, since other threads do not know whose command runs
+    if follow:
+        run_until_ctrl_c(
+            _with_connections(folder, lambda links: _follow_all(links, wanted, lines, labels)), is_for_readers=True
+        )
+        return
+    found, errors = run(_with_connections(folder, lambda links: _read_all(links, wanted, lines)))
+    if not as_json:
+        labels.print_all(found)
+    if errors:  # a node that is lost does not hide the others' logs
+        raise errors[0]
+    if as_json:
+        get_reporter().answer(_logs_document(prefix, found))
+
+
+def _wanted_logs(records: Iterable[NodeRecord], sources: tuple[str, ...]) -> _Wanted:
+    named = tuple(source for source in SOURCES if source in sources or _ALL in sources)
+    return {record.name: named or usual_sources(is_made=bool(record.script)) for record in records}
+
+
+def _logs_document(prefix: str, found: Iterable[NodeLog]) -> Json:
+    logs = [
+        {"node": log.node, "source": log.source, "lines": list(log.lines), "lacks": log.lacks or None} for log in found
+    ]
+    return {"schema": SCHEMA, "prefix": prefix, "logs": logs}
+
+
+class _Labels:
+    """Says of each line where it is from, as far as that is in question."""
+
+    def __init__(self, wanted: _Wanted, reporter: Reporter) -> None:
+        self._reporter = reporter
+        sources = {source for named in wanted.values() for source in named}
+        self._node_width = max(len(name) for name in wanted) if len(wanted) > 1 else 0
+        self._source_width = max(len(source) for source in sources) if len(sources) > 1 else 0
+
+    def print(self, node: str, source: Source, line: str) -> None:
+        """Print a line."""
+        words = [f"{node:<{self._node_width}}"] if self._node_width else []
+        words += [f"{source:<{self._source_width}}"] if self._source_width else []
+        click.echo(f"{' '.join(words)} | {line}" if words else line)
+
+    def print_all(self, logs: Iterable[NodeLog]) -> None:
+        """Print logs, and say which there are not."""
+        for log in logs:
+            for line in log.lines:
+                self.print(log.node, log.source, line)
+            if log.lacks:
+                self.say_lack(log.node, log.lacks)
+
+    def say_lack(self, node: str, lacks: str) -> None:
+        """Say why there is no log."""
+        self._reporter.info(f"{node}: {lacks}.")
+
+
+async def _read_all(links: Links, wanted: _Wanted, lines: int) -> tuple[list[NodeLog], list[ScherbelbergError]]:
+    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+    from scherbelberg.nodes.log_reading import read_logs  # noqa: PLC0415 - heavy
+
+    async def read(name: str) -> tuple[NodeLog, ...] | ScherbelbergError:
+        try:
+            async with links.visit(name) as remote:
+                await remote.reach(within_s=_LOGS_WITHIN_S)
+                return await read_logs(remote, wanted[name], lines=lines, within_s=_LOGS_WITHIN_S)
+        except ScherbelbergError as error:
+            return error
+
+    answers = await together(*(read(name) for name in wanted))
+    found = [log for answer in answers if isinstance(answer, tuple) for log in answer]
+    return found, [answer for answer in answers if isinstance(answer, ScherbelbergError)]
+
+
+async def _follow_all(links: Links, wanted: _Wanted, lines: int, labels: _Labels) -> None:
+    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+    from scherbelberg.nodes.log_reading import follow_log  # noqa: PLC0415 - heavy
+
+    async def follow(name: str, source: Source) -> None:
+        def show(line: str) -> None:
+            labels.print(name, source, line)
+
+        async with links.visit(name) as remote:
+            await remote.reach(within_s=_LOGS_WITHIN_S)
+            await follow_log(remote, source, lines=lines, show=show, note=lambda text: labels.say_lack(name, text))
+
+    await together(*(follow(name, source) for name, sources in wanted.items() for source in sources))
+
+
+@click.command()
+@prefix_option
+@json_option
+@verbosity_options
+def tunnel(prefix: str, as_json: bool) -> None:
+    """Lead ports of this computer to a cluster's scheduler and dashboard, until Ctrl-C, which ends it with exit code 0.
+
+    Prints how Python makes a client, and variables with which Client() needs no arguments.
+    """
+    reporter = get_reporter()  # asked for here: the way is shown on another thread
+    _hold_tunnel(prefix, lambda door: _print_way(door, reporter, as_json=as_json))
+
+
+@click.command()
+@prefix_option
+@click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
+@verbosity_options
+def dashboard(prefix: str, no_browser: bool) -> None:
+    """Open a cluster's dashboard in the browser, and keep the way to it open until Ctrl-C."""
+    reporter = get_reporter()
+    _hold_tunnel(prefix, lambda door: _open_dashboard(door, reporter, with_browser=not no_browser))
+
+
+def _hold_tunnel(prefix: str, show: Callable[[Door], None]) -> None:
+    check_prefix(prefix)
+    from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
+    from scherbelberg.concurrency.waiting import heard  # noqa: PLC0415
+
+    async def hold(links: Links) -> None:
+        await links.remote("scheduler").reach(within_s=links.manifest.spec.timeouts.reach)
+        door = await links.door()
+        await asyncio.to_thread(show, door)
+        await heard(asyncio.Event(), within_s=_LONGEST_TUNNEL_S)
+
+    run_until_ctrl_c(_with_connections(folder_of(prefix), hold))
+
+
+def _print_way(door: Door, reporter: Reporter, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "schema": SCHEMA,
+            "address": door.address,
+            "dashboard": door.dashboard_link,
+            "environ": door.variables,
+        }
+        reporter.answer(document)
+        return
+    click.echo("# In Python:")
+    for line in door.python_lines:
+        click.echo(f"#     {line}")
+    click.echo(f"# The dashboard: {door.dashboard_link}")
+    for name, value in door.variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    reporter.info("The tunnel is open; Ctrl-C closes it.")
+
+
+def _open_dashboard(door: Door, reporter: Reporter, *, with_browser: bool) -> None:
+    import webbrowser  # noqa: PLC0415 - needed by this command alone
+
+    click.echo(door.dashboard_link)
+    if with_browser and not webbrowser.open(door.dashboard_link):
+        reporter.info("No browser could be opened here; open this address yourself.")
+    reporter.info("The way there is open; Ctrl-C closes it.")
+
+
+def _select_nodes(manifest: Manifest, name: str | None) -> tuple[NodeRecord, ...]:
+    """The node of a name, or all of them.
+
+    Args:
+        manifest: The cluster.
+        name: The name, or None for all.
+
+    Raises:
+        NodeNotFound: There is none of this name.
+    """
+    from scherbelberg.nodes.connections import find_node  # noqa: PLC0415 - heavy
+
+    return manifest.nodes if name is None else (find_node(manifest, name),)
+
+
+async def _with_connections(folder: Folder, work: Callable[[Links], Coroutine[Any, Any, T]]) -> T:
+    """Do something with a cluster's connections and close them; the cloud is not asked.
+
+    Args:
+        folder: The cluster's.
+        work: What is done.
+    """
+    from scherbelberg.nodes.connections import Links  # noqa: PLC0415 - heavy
+
+    links = Links(folder, folder.read(), folder.keyring().ssh.private)
+    try:
+        return await work(links)
+    finally:
+        await links.close()

@@ -1,0 +1,222 @@
+# SPDX-FileCopyrightText: The scherbelberg authors
+# SPDX-License-Identifier: BSD-3-Clause
+"""Commands that change a living cluster: its deadline, its protection, who is let in, who has its keys."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from scherbelberg.cli.options import json_option, load_settings, prefix_option, token_option, verbosity_options
+from scherbelberg.cli.output import SCHEMA, get_reporter, info
+from scherbelberg.cli.signals import run
+from scherbelberg.cloud.public_address import HERE, resolved
+from scherbelberg.errors import BadInput
+from scherbelberg.settings import Settings, address_url_in, home_folder, passphrase_in
+from scherbelberg.spec.model import ANYWHERE, check_cidr, check_prefix
+from scherbelberg.spec.toml import read_duration
+
+_passphrase_option = click.option(
+    "--passphrase-file",
+    type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
+    help="A file whose first line is the passphrase, or -; without it SCHERBELBERG_PASSPHRASE, or a question.",
+)
+
+
+@click.command()
+@click.argument("ttl", required=False)
+@prefix_option
+@click.option("--idle", help="Let it count as forgotten after so much time without work, or none; the deadline stays.")
+@click.option("--shorten", is_flag=True, help="Also where the new deadline is earlier than the present one.")
+@token_option
+@json_option
+@verbosity_options
+def extend(
+    *, ttl: str | None, prefix: str, idle: str | None, shorten: bool, token_file: Path | None, as_json: bool
+) -> None:
+    """Move a cluster's deadline to TTL from now on: 12h (the default), 90m, 2d, seconds, or none."""
+    check_prefix(prefix)
+    if ttl is None and idle is None:
+        ttl = "12h"
+    ttl_s, idle_s = read_duration(ttl or "none"), read_duration(idle or "none")
+    settings = load_settings(token_file)
+    from scherbelberg.lifecycle.update import UNCHANGED  # noqa: PLC0415 - heavy
+    from scherbelberg.lifecycle.update import extend as move  # noqa: PLC0415
+
+    kept = run(
+        move(
+            settings,
+            prefix,
+            ttl_s=UNCHANGED if ttl is None else ttl_s,
+            idle_s=UNCHANGED if idle is None else idle_s,
+            may_shorten=shorten,
+        )
+    )
+    holding = kept.holding
+    if as_json:
+        get_reporter().answer(
+            {
+                "schema": SCHEMA,
+                "prefix": prefix,
+                "uid": holding.uid,
+                "deadline_s": holding.deadline_s,
+                "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
+                "idle_limit_s": holding.idle_s,
+            }
+        )
+        return
+    news = []
+    if ttl is not None:
+        news.append("has no deadline any more" if ttl_s is None else f"may live for {ttl} from now on")
+    if idle is not None:
+        forgotten = "never counts as forgotten for being idle"
+        news.append(forgotten if idle_s is None else f"counts as forgotten when it was idle for {idle}")
+    click.echo(f"Cluster '{prefix}' of {holding.owner} {' and '.join(news)}.")
+
+
+@click.command()
+@prefix_option
+@token_option
+@json_option
+@verbosity_options
+def protect(prefix: str, token_file: Path | None, as_json: bool) -> None:
+    """Guard a cluster against destroy, nuke and gc, whoever calls them, and its servers also against other programs."""
+    _set_protection(prefix, token_file, wanted=True, as_json=as_json)
+
+
+@click.command()
+@prefix_option
+@token_option
+@json_option
+@verbosity_options
+def unprotect(prefix: str, token_file: Path | None, as_json: bool) -> None:
+    """Allow the deletion of a protected cluster again."""
+    _set_protection(prefix, token_file, wanted=False, as_json=as_json)
+
+
+def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_json: bool) -> None:
+    check_prefix(prefix)
+    settings = load_settings(token_file)
+    from scherbelberg.lifecycle.update import protect as guard  # noqa: PLC0415 - heavy
+
+    holding = run(guard(settings, prefix, wanted=wanted))
+    if as_json:
+        get_reporter().answer({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
+    else:
+        click.echo(f"Cluster '{prefix}' of {holding.owner} is {'protected' if wanted else 'not protected any more'}.")
+
+
+@click.command()
+@prefix_option
+@click.option("--here", is_flag=True, help="Let SSH in from this computer's public address.")
+@click.option("--cidr", "cidrs", multiple=True, metavar="CIDR", help="Let SSH in from this range of addresses.")
+@click.option(
+    "--direct", multiple=True, metavar="CIDR|here|none", help="Let Dask over TLS in from there, or from nowhere."
+)
+@token_option
+@json_option
+@verbosity_options
+def firewall(
+    *, prefix: str, here: bool, cidrs: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
+) -> None:
+    """Change from where a living cluster can be reached: what is named is let in, and what was before is not.
+
+    Without --here and --cidr, who is let in over SSH stays as it is; without --direct, so does Dask's own port.
+    """
+    check_prefix(prefix)
+    ssh_from = (*cidrs, *([HERE] if here else []))
+    _check_ranges(ssh_from, direct)
+    settings = load_settings(token_file)
+    from scherbelberg.lifecycle.update import let_in  # noqa: PLC0415 - heavy
+
+    ranges = None if not direct else () if direct == ("none",) else _resolved_ranges(direct, settings)
+    spec = run(let_in(settings, prefix, ssh_from=_resolved_ranges(ssh_from, settings) or None, direct=ranges))
+    if as_json:
+        document = {"schema": SCHEMA, "prefix": prefix, "ssh_from": list(spec.ssh_from), "direct": list(spec.direct)}
+        get_reporter().answer(document)
+        return
+    click.echo(f"SSH is let in from {', '.join(spec.ssh_from)}.")
+    if spec.direct or direct:
+        click.echo(f"Dask over TLS is let in from {', '.join(spec.direct) or 'nowhere'}.")
+
+
+def _check_ranges(ssh_from: tuple[str, ...], direct: tuple[str, ...]) -> None:
+    if not ssh_from and not direct:
+        raise BadInput("Say who is to be let in: --here, --cidr CIDR, or --direct CIDR.")
+    for text in (*ssh_from, *direct):
+        if text != HERE and direct != ("none",):
+            check_cidr(text)
+
+
+def _resolved_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    return resolved(ranges, settings.access, address_url=address_url_in()) if ranges else ()
+
+
+@click.command()
+@prefix_option
+@_passphrase_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@token_option
+@json_option
+@verbosity_options
+def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file: Path | None, as_json: bool) -> None:
+    """Write an encrypted FILE with which another computer can compute on a cluster and destroy it.
+
+    The key of the cluster's authority stays here, so nothing that needs a new certificate can be done there.
+    """
+    check_prefix(prefix)
+    settings = load_settings(token_file)
+    passphrase = _read_passphrase(passphrase_file, confirm=True)
+    from scherbelberg.lifecycle.share import export_cluster  # noqa: PLC0415
+    from scherbelberg.nodes.connections import attached  # noqa: PLC0415 - heavy
+
+    async def work() -> str:
+        links = await attached(settings, prefix)
+        try:
+            await export_cluster(settings, links, file, passphrase=passphrase)
+        finally:
+            await links.close()
+        return links.manifest.identity.uid
+
+    uid = run(work())
+    if as_json:
+        get_reporter().answer({"schema": SCHEMA, "prefix": prefix, "uid": uid, "file": str(file)})
+    else:
+        info(f"Whoever has {file} and its passphrase can use cluster '{prefix}': scherbelberg import FILE")
+
+
+@click.command("import")
+@_passphrase_option
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@json_option
+@verbosity_options
+def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
+    """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
+    passphrase = _read_passphrase(passphrase_file, confirm=False)
+    from scherbelberg.lifecycle.share import take_in  # noqa: PLC0415 - heavy
+
+    manifest = take_in(home_folder(), file, passphrase=passphrase)
+    identity = manifest.identity
+    if as_json:
+        document = {"schema": SCHEMA, "prefix": identity.prefix, "uid": identity.uid, "endpoint": manifest.endpoint}
+        get_reporter().answer(document | {"ssh_from": list(manifest.spec.ssh_from)})
+        return
+    info(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
+    if manifest.spec.ssh_from != ANYWHERE:
+        others = " ".join(f"--cidr {one}" for one in manifest.spec.ssh_from)
+        info(
+            f"SSH was let in from {', '.join(manifest.spec.ssh_from)} alone when it was last looked at. To add this"
+            f" computer: scherbelberg firewall -p {identity.prefix} {others} --here"
+        )
+
+
+def _read_passphrase(file: Path | None, *, confirm: bool) -> str:
+    if file == Path("-"):
+        return sys.stdin.readline().rstrip("\r\n")
+    if given := passphrase_in(file):
+        return given
+    if get_reporter().is_for_programs or not sys.stdin.isatty():
+        raise BadInput("There is no passphrase: name a file with --passphrase-file, or set SCHERBELBERG_PASSPHRASE.")
+    return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))
