@@ -46,13 +46,17 @@ _OPTIONS = (
         help="Accept so few if others fail or cannot be had.  [default: all of --workers]",
     ),
     machine_option(
-        "--worker",
+        "--worker-type",
+        "worker",
         multiple=True,
         metavar="TYPE",
         help="Server type of the workers; repeat it for what is tried next.  [default: the cheapest that fits]",
     ),
     machine_option(
-        "--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]"
+        "--scheduler-type",
+        "scheduler",
+        metavar="TYPE",
+        help="Server type of the scheduler.  [default: the cheapest that fits]",
     ),
     machine_option(
         "--location",

@@ -44,7 +44,7 @@ def rules(settings: Settings) -> dict[str, list[str]]:
 
 def test_plan(shell: Shell) -> None:
     """A plan says what would be made and what it costs, and nothing is made nor remembered."""
-    words = ("create", "-p", "idea", "--plan", "-w", "2", "--worker", "cx33", "--location", "fsn1", "--ttl", "90m")
+    words = ("create", "-p", "idea", "--plan", "-w", "2", "--worker-type", "cx33", "--location", "fsn1", "--ttl", "90m")
     code, output, complaints = shell(*words, "--processes", "2", "--direct", "here")
     assert code == 0, complaints
     assert output.startswith("Cluster idea would be made in fsn1; nothing was made")
@@ -61,7 +61,7 @@ def test_plan(shell: Shell) -> None:
     assert Decimal(document["at_most"]["gross"]) == 2 * Decimal(hourly["gross"])
     assert [node["workers"] for node in nodes] == [[], ["worker000"], ["worker001"]]
     assert document["instead"]["worker"] == []
-    code, output, _ = shell(*words, "--location", "nbg1", "--worker", "cx23", "--max-hourly", "0.06")
+    code, output, _ = shell(*words, "--location", "nbg1", "--worker-type", "cx23", "--max-hourly", "0.06")
     assert code == 0
     instead = output.partition("Where there is none left for a worker (EUR/h gross): ")[2]
     assert re.sub(r" \([0-9.]+\)", "", instead.splitlines()[0]) == "cx33 in nbg1, cx23 in fsn1, cx23 in nbg1."
@@ -211,7 +211,7 @@ def test_no_capacity(sandbox: SandboxThread, shell: Shell) -> None:
     sandbox.set_faults(Faults(sold_out=(SoldOut(server_type="cx23"), SoldOut(disguise="deprecated_type"))))
     # Two places for the scheduler alone, so that there is a table whoever is refused first.
     places = ("--location", "hel1", "--location", "fsn1")
-    words = ("create", "-w", "2", "--scheduler", "cx43", "--worker", "cx23", "--worker", "cx33", *places)
+    words = ("create", "-w", "2", "--scheduler-type", "cx43", "--worker-type", "cx23", "--worker-type", "cx33", *places)
     code, output, complaints = shell(*words, "--json", "--progress", "none")
     assert code == 5
     tried = json.loads(output)["error"]["tried"]
