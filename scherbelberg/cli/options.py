@@ -232,7 +232,7 @@ ENVIRONMENT_OPTIONS = (
         " environment.yml).  [default: what fits the client's versions]",
     ),
     environment_option(
-        "--with",
+        "--package",
         "packages",
         multiple=True,
         metavar="PACKAGE",
