@@ -75,13 +75,24 @@ _OPTIONS = (
     ),
     cost_option("--max-total", metavar="AMOUNT", help="Refuse what could cost more, gross, within its time to live."),
     cost_option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
-    cost_option("--idle", default="none", show_default=True, help="The same, counted from the last work on it."),
-    cost_option("--warden", is_flag=True, help="Let its scheduler have the API token, and give it back by itself."),
+    cost_option(
+        "--idle-timeout", "idle", default="none", show_default=True, help="The same, counted from the last work on it."
+    ),
+    cost_option(
+        "--self-destruct",
+        "warden",
+        is_flag=True,
+        help="Let its scheduler have the API token, and give it back by itself.",
+    ),
     network_option(
         "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
     ),
     network_option(
-        "--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."
+        "--expose-scheduler",
+        "direct",
+        multiple=True,
+        metavar="CIDR|here",
+        help="Let Dask over TLS in from there, without SSH.",
     ),
     network_option(
         "--dashboard-origin",

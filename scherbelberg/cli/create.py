@@ -48,7 +48,9 @@ _WAIT_S = 30 * 60
 @wish_options
 @click.option("--plan", "only_plan", is_flag=True, help="Show what would be made and what it costs; make nothing.")
 @click.option("--yes", is_flag=True, help="Do not ask, also where a person could answer.")
-@cost_option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
+@cost_option(
+    "--keep-on-failure", "keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it."
+)
 @cost_option("--protect", "protected", is_flag=True, help="Guard it against destroy, nuke and gc when it is ready.")
 @token_option
 @json_option
@@ -262,7 +264,7 @@ def _tell_if_kept(prefix: str, settings: Settings, *, is_kept: bool) -> Iterator
 def _tell_what_is_kept(prefix: str, settings: Settings) -> None:
     # Whatever comes while the cloud is asked.
     get_reporter().remains = (f"cluster {prefix}",)
-    info("It failed, and what was made is kept, as --keep says; you pay for it until you give it back:")
+    info("It failed, and what was made is kept, as --keep-on-failure says; you pay for it until you give it back:")
     for line in _kept_lines(prefix, settings):
         info(f"  {line}")
     info(f"Look at a node: scherbelberg ssh -p {prefix} scheduler")

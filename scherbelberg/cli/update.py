@@ -28,8 +28,14 @@ _passphrase_option = click.option(
 @click.command()
 @click.argument("ttl", required=False)
 @prefix_option
-@click.option("--idle", help="Let it count as forgotten after so much time without work, or none; the deadline stays.")
-@click.option("--shorten", is_flag=True, help="Also where the new deadline is earlier than the present one.")
+@click.option(
+    "--idle-timeout",
+    "idle",
+    help="Let it count as forgotten after so much time without work, or none; the deadline stays.",
+)
+@click.option(
+    "--allow-shorter", "shorten", is_flag=True, help="Also where the new deadline is earlier than the present one."
+)
 @token_option
 @json_option
 @verbosity_options
@@ -113,7 +119,11 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
 @click.option("--here", is_flag=True, help="Let SSH in from this computer's public address.")
 @click.option("--cidr", "cidrs", multiple=True, metavar="CIDR", help="Let SSH in from this range of addresses.")
 @click.option(
-    "--direct", multiple=True, metavar="CIDR|here|none", help="Let Dask over TLS in from there, or from nowhere."
+    "--expose-scheduler",
+    "direct",
+    multiple=True,
+    metavar="CIDR|here|none",
+    help="Let Dask over TLS in from there, or from nowhere.",
 )
 @token_option
 @json_option
@@ -123,7 +133,8 @@ def firewall(
 ) -> None:
     """Change from where a living cluster can be reached: what is named is let in, and what was before is not.
 
-    Without --here and --cidr, who is let in over SSH stays as it is; without --direct, so does Dask's own port.
+    Without --here and --cidr, who is let in over SSH stays as it is; without --expose-scheduler, so does Dask's own
+    port.
     """
     check_prefix(prefix)
     ssh_from = (*cidrs, *([HERE] if here else []))
@@ -144,7 +155,7 @@ def firewall(
 
 def _check_ranges(ssh_from: tuple[str, ...], direct: tuple[str, ...]) -> None:
     if not ssh_from and not direct:
-        raise BadInput("Say who is to be let in: --here, --cidr CIDR, or --direct CIDR.")
+        raise BadInput("Say who is to be let in: --here, --cidr CIDR, or --expose-scheduler CIDR.")
     for text in (*ssh_from, *direct):
         if text != HERE and direct != ("none",):
             check_cidr(text)

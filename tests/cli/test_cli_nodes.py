@@ -313,25 +313,25 @@ def test_firewall(shell: Shell) -> None:
     assert code == 0, complaints
     assert output.splitlines()[0] == "SSH is let in from 198.51.100.0/24, 127.0.0.1/32."
     assert _rules(shell.settings) == [office + here, ["203.0.113.7/32"]]
-    code, output, _ = shell("firewall", "-p", "nodes", "--direct", "here", "--json")
+    code, output, _ = shell("firewall", "-p", "nodes", "--expose-scheduler", "here", "--json")
     expected = {"schema": 1, "prefix": "nodes", "ssh_from": office + here, "direct": here}
     assert (code, json.loads(output)) == (0, expected)
     assert _rules(shell.settings) == [office + here, here]
-    assert shell("firewall", "-p", "nodes", "--direct", "none")[0] == 0
+    assert shell("firewall", "-p", "nodes", "--expose-scheduler", "none")[0] == 0
     assert _rules(shell.settings) == [office + here]
     (manifest,) = shell.settings.home.glob("clusters/*/manifest.json")
     spec = json.loads(manifest.read_text(encoding="utf-8"))["spec"]
     assert (spec["ssh_from"], spec["direct"]) == (office + here, [])
-    code, _, complaints = shell("firewall", "-p", "nodes", "--direct", "here")
-    assert (code, "was made without --direct" in complaints) == (2, True)
+    code, _, complaints = shell("firewall", "-p", "nodes", "--expose-scheduler", "here")
+    assert (code, "was made without --expose-scheduler" in complaints) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ((), 2, "Say who is to be let in: --here, --cidr CIDR, or --direct CIDR."),
+        ((), 2, "Say who is to be let in: --here, --cidr CIDR, or --expose-scheduler CIDR."),
         (("--cidr", "anybody"), 2, "'anybody' is no range of addresses"),
-        (("--direct", "none", "--direct", "here"), 2, "'none' is no range of addresses"),
+        (("--expose-scheduler", "none", "--expose-scheduler", "here"), 2, "'none' is no range of addresses"),
         (("--here", "-p", "nobody"), 10, "There is no cluster 'nobody'"),
     ],
 )
