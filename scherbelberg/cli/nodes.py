@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Commands that reach nodes and the scheduler: ``ssh``, ``scp``, ``put``, ``logs``, ``tunnel``, ``dashboard``."""
+"""Commands that reach nodes and the scheduler: ``ssh``, ``scp``, ``cp``, ``logs``, ``tunnel``, ``dashboard``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scherbelberg.cli.options import (
     json_option,
     node_names,
     node_or_file,
-    place_on_node,
+    nodes_or_file,
     prefix_option,
     verbosity_options,
 )
@@ -139,35 +139,80 @@ def _run_openssh(name: str, arguments: Iterable[str]) -> NoReturn:
 
 @click.command()
 @prefix_option
-@click.argument("local", type=click.Path(path_type=Path, exists=True))
-@click.argument("target", metavar="NODE:PATH|all:PATH", shell_complete=place_on_node)
+@click.argument("source", shell_complete=nodes_or_file)
+@click.argument("target", shell_complete=nodes_or_file)
 @verbosity_options
-def put(prefix: str, local: Path, target: str) -> None:
-    """Copy a file or a folder to one node, or to all with all:PATH.
+def cp(prefix: str, source: str, target: str) -> None:
+    """Copy a file or a folder between this computer and nodes: SOURCE or TARGET is NODE:PATH.
 
-    A path that does not begin with a slash begins in root's home; in a folder that is there it gets its own name.
+    NODE is one node, several with commas between them, or all. A relative PATH starts in root's home. If TARGET is an
+    existing folder, the copy goes into it. From several nodes, TARGET is a folder that gets a subfolder for each node.
     """
     check_prefix(prefix)
-    name, sign, path = target.partition(":")
-    if not sign or not path:
-        raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_ALL}:PATH.")
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
     from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
 
+    names, path, local, is_to_nodes = _read_copy(source, target)
     folder = folder_of(prefix)
-    records = _select_nodes(folder.read(), None if name == _ALL else name)
+    records = _nodes_named(folder.read(), names)
+    places = {record.name: local for record in records}
+    if not is_to_nodes and len(records) > 1:
+        places = _make_folders(local, tuple(places))
 
-    async def send(links: Links) -> None:
-        await together(*(_put_on_node(links, record.name, local, path) for record in records))
+    async def copy(links: Links) -> None:
+        one = _copy_to_node if is_to_nodes else _copy_from_node
+        await together(*(one(links, name, here, path) for name, here in places.items()))
 
-    run(_with_connections(folder, send), on_first="Interrupted: stopping to copy ...")
-    info(f"{local} is on {', '.join(record.name for record in records)}.")
+    run(_with_connections(folder, copy), on_first="Interrupted: stopping the copy ...")
+    nodes = ", ".join(places)
+    info(f"Copied {local} to {nodes}." if is_to_nodes else f"Copied {path} from {nodes} to {local}.")
 
 
-async def _put_on_node(links: Links, name: str, local: Path, path: str) -> None:
+def _read_copy(source: str, target: str) -> tuple[str, str, Path, bool]:
+    """Read between what is copied: nodes, the path there, the path here, and whether it goes to the nodes."""
+    from scherbelberg.nodes.openssh import split_place  # noqa: PLC0415 - heavy
+
+    (origin, source_path), (destination, target_path) = split_place(source), split_place(target)
+    if origin is None and destination is None:
+        raise BadInput(f"Neither side is on a node: write one as NODE:PATH or {_ALL}:PATH.")
+    if origin is not None and destination is not None:
+        raise BadInput("Both sides are on nodes: copy to this computer first, and from here to the other node.")
+    names, path = (destination, target_path) if origin is None else (origin, source_path)
+    if not path:
+        raise BadInput(f"The path is missing after '{names}:': write NODE:PATH or {_ALL}:PATH.")
+    local = Path(source if origin is None else target)
+    if origin is None and not local.exists():
+        raise BadInput(f"'{local}' does not exist.")
+    return names or "", path, local, origin is None
+
+
+def _nodes_named(manifest: Manifest, names: str) -> tuple[NodeRecord, ...]:
+    if names == _ALL:
+        return manifest.nodes
+    return tuple(_select_nodes(manifest, name)[0] for name in dict.fromkeys(names.split(",")))
+
+
+def _make_folders(local: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Make a folder for each node, so that what comes from one does not replace what comes from another."""
+    places = {name: local / name for name in names}
+    try:
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"Cannot create folders in {local}: {error}.") from None
+    return places
+
+
+async def _copy_to_node(links: Links, name: str, local: Path, path: str) -> None:
     async with links.visit(name) as remote:
         await remote.reach(within_s=links.manifest.spec.timeouts.reach)
         await remote.put(local, path, within_s=_COPY_S)
+
+
+async def _copy_from_node(links: Links, name: str, local: Path, path: str) -> None:
+    async with links.visit(name) as remote:
+        await remote.reach(within_s=links.manifest.spec.timeouts.reach)
+        await remote.get(path, local, within_s=_COPY_S)
 
 
 @click.command()

@@ -89,18 +89,21 @@ def node_names(context: click.Context, option: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in _remembered_nodes(context) if name.startswith(incomplete)]
 
 
-def place_on_node(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The same with the colon that comes next; what comes after it is not known here."""
-    del option
-    return [CompletionItem(f"{name}:") for name in ("all", *_remembered_nodes(context)) if name.startswith(incomplete)]
-
-
 def node_or_file(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Nodes with a colon, and files of this computer, which the shell finds."""
     del option
-    nodes = [
-        CompletionItem(f"{name}:") for name in _remembered_nodes(context) if incomplete and name.startswith(incomplete)
-    ]
+    return _places(_remembered_nodes(context), incomplete)
+
+
+def nodes_or_file(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same, and the word for all nodes."""
+    del option
+    return _places(["all", *_remembered_nodes(context)], incomplete)
+
+
+def _places(names: list[str], incomplete: str) -> list[CompletionItem]:
+    # What comes after the colon is not known here.
+    nodes = [CompletionItem(f"{name}:") for name in names if incomplete and name.startswith(incomplete)]
     return nodes or [CompletionItem(incomplete, type="file")]
 
 

@@ -135,11 +135,15 @@ def test_scp(offline: Shell, tmp_path: Path) -> None:
         (("scp", "worker000:a", "b", "c"), 2, "copy between nodes by way of this computer"),
         (("scp", "worker000:a", "scheduler:b", "c"), 2, "copy between nodes by way of this computer"),
         (("scp", "worker007:a", "b"), 10, "has no node 'worker007'; it has: scheduler, worker000"),
-        (("put", __file__, "worker007:a"), 10, "has no node 'worker007'"),
-        (("put", __file__, "worker000"), 2, "'worker000' is no place on a node: write NODE:PATH, or all:PATH."),
-        (("put", __file__, "worker000:"), 2, "is no place on a node"),
-        (("put", "/nowhere", "worker000:a"), 2, "'/nowhere' does not exist"),
-        (("put", __file__, "worker000:/nowhere/at/all"), 13, "/nowhere/at/all"),
+        (("cp", __file__, "worker007:a"), 10, "has no node 'worker007'"),
+        (("cp", __file__, "worker000,worker007:a"), 10, "has no node 'worker007'"),
+        (("cp", __file__, "worker000"), 2, "Neither side is on a node: write one as NODE:PATH or all:PATH."),
+        (("cp", __file__, "worker000:"), 2, "The path is missing after 'worker000:'"),
+        (("cp", "worker000:a", "scheduler:b"), 2, "Both sides are on nodes: copy to this computer first"),
+        (("cp", "/nowhere", "worker000:a"), 2, "'/nowhere' does not exist"),
+        (("cp", __file__, "worker000:/nowhere/at/all"), 13, "/nowhere/at/all"),
+        (("cp", "worker000:/nowhere/at/all", "a"), 13, "/nowhere/at/all"),
+        (("cp", "all:a", __file__), 2, f"Cannot create folders in {__file__}: "),
         (("logs", "worker007"), 10, "has no node 'worker007'"),
         (("logs", "-n", "-1"), 2, "-1 is not in the range"),
         (("logs", "-s", "kernel"), 2, "'kernel' is not one of"),
@@ -155,18 +159,32 @@ def test_refused(offline: Shell, words: tuple[str, ...], code: int, sentence: st
     assert sentence in complaints
 
 
-def test_put(offline: Shell, tmp_path: Path) -> None:
+def test_cp(offline: Shell, tmp_path: Path) -> None:
     """A folder goes to all nodes at once, and a file to one."""
     source = tmp_path / "füller"
     (source / "sub").mkdir(parents=True)
     (source / "sub" / "a.txt").write_text("A", encoding="utf-8")
-    code, _, complaints = offline("put", "-p", "nodes", str(source), "all:füller")
-    assert (code, complaints) == (0, f"{source} is on scheduler, worker000.\n")
+    code, _, complaints = offline("cp", "-p", "nodes", str(source), "all:füller")
+    assert (code, complaints) == (0, f"Copied {source} to scheduler, worker000.\n")
     for name in ("scheduler", "worker000"):
         code, output, complaints = offline("ssh", "-p", "nodes", name, "cat", "füller/sub/a.txt")
         assert (code, output) == (0, "A"), complaints
-    assert offline("put", "-p", "nodes", str(source / "sub" / "a.txt"), "worker000:only-here")[0] == 0
+    assert offline("cp", "-p", "nodes", str(source / "sub" / "a.txt"), "worker000:only-here")[0] == 0
     assert offline("ssh", "-p", "nodes", "scheduler", "cat only-here")[0] == 1
+
+
+def test_cp_from_nodes(offline: Shell, tmp_path: Path) -> None:
+    """From one node a copy gets its own name, and from several there is a folder for each."""
+    here = tmp_path / "here.txt"
+    here.write_text("twice", encoding="utf-8")
+    assert offline("cp", "-p", "nodes", str(here), "scheduler,worker000,scheduler:back.txt")[0] == 0
+    code, output, complaints = offline("cp", "-p", "nodes", "worker000:back.txt", str(tmp_path / "one.txt"))
+    assert (code, output) == (0, "")
+    assert complaints == f"Copied back.txt from worker000 to {tmp_path / 'one.txt'}.\n"
+    assert (tmp_path / "one.txt").read_text(encoding="utf-8") == "twice"
+    assert offline("cp", "-p", "nodes", "all:back.txt", str(tmp_path / "new" / "folder"))[0] == 0
+    for name in ("scheduler", "worker000"):
+        assert (tmp_path / "new" / "folder" / name / "back.txt").read_text(encoding="utf-8") == "twice"
 
 
 # --- logs ---
@@ -360,7 +378,7 @@ def test_imported(around: tuple[SandboxThread, Settings], tmp_path: Path, shell:
     assert code == 0, complaints
     keys = output.splitlines()
     assert (len(set(keys)), len([line for line in keys if " exported-" in line])) == (len(keys), 2)
-    assert shell("put", "-p", "nodes", __file__, "scheduler:put")[0] == 0
+    assert shell("cp", "-p", "nodes", __file__, "scheduler:copy")[0] == 0
     code, output, complaints = shell("logs", "-p", "nodes", "-n", "1000")
     assert (code, "Start worker at:" in output) == (0, True), complaints
     with program(there, "tunnel", "-p", "nodes", HCLOUD_TOKEN="") as process:
