@@ -116,8 +116,7 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
 
 @click.command()
 @prefix_option
-@click.option("--here", is_flag=True, help="Let SSH in from this computer's public address.")
-@click.option("--cidr", "cidrs", multiple=True, metavar="CIDR", help="Let SSH in from this range of addresses.")
+@click.option("--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there; repeat it for several.")
 @click.option(
     "--expose-scheduler",
     "direct",
@@ -129,15 +128,13 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
 @json_option
 @verbosity_options
 def firewall(
-    *, prefix: str, here: bool, cidrs: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
+    *, prefix: str, ssh_from: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
 ) -> None:
-    """Change from where a living cluster can be reached: what is named is let in, and what was before is not.
+    """Replace the source ranges allowed to reach a running cluster.
 
-    Without --here and --cidr, who is let in over SSH stays as it is; without --expose-scheduler, so does Dask's own
-    port.
+    Without --ssh-from the ranges for SSH stay; without --expose-scheduler those for the scheduler's port stay.
     """
     check_prefix(prefix)
-    ssh_from = (*cidrs, *([HERE] if here else []))
     _check_ranges(ssh_from, direct)
     settings = load_settings(token_file)
     from scherbelberg.lifecycle.update import let_in  # noqa: PLC0415 - heavy
@@ -155,7 +152,7 @@ def firewall(
 
 def _check_ranges(ssh_from: tuple[str, ...], direct: tuple[str, ...]) -> None:
     if not ssh_from and not direct:
-        raise BadInput("Say who is to be let in: --here, --cidr CIDR, or --expose-scheduler CIDR.")
+        raise BadInput("Name the ranges to let in: --ssh-from CIDR|here, --expose-scheduler CIDR|here|none, or both.")
     for text in (*ssh_from, *direct):
         if text != HERE and direct != ("none",):
             check_cidr(text)
@@ -216,10 +213,10 @@ def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
         return
     info(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
     if manifest.spec.ssh_from != ANYWHERE:
-        others = " ".join(f"--cidr {one}" for one in manifest.spec.ssh_from)
+        others = " ".join(f"--ssh-from {one}" for one in manifest.spec.ssh_from)
         info(
             f"SSH was let in from {', '.join(manifest.spec.ssh_from)} alone when it was last looked at. To add this"
-            f" computer: scherbelberg firewall -p {identity.prefix} {others} --here"
+            f" computer: scherbelberg firewall -p {identity.prefix} {others} --ssh-from here"
         )
 
 

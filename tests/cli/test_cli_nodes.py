@@ -327,7 +327,7 @@ def test_firewall(shell: Shell) -> None:
     """Who is let in changes in the cloud and in what this computer remembers; what is not named stays."""
     here, office = ["127.0.0.1/32"], ["198.51.100.0/24"]
     assert _rules(shell.settings) == [["0.0.0.0/0", "::/0"], ["203.0.113.7/32"]]
-    code, output, complaints = shell("firewall", "-p", "nodes", "--here", "--cidr", "198.51.100.0/24")
+    code, output, complaints = shell("firewall", "-p", "nodes", "--ssh-from", "198.51.100.0/24", "--ssh-from", "here")
     assert code == 0, complaints
     assert output.splitlines()[0] == "SSH is let in from 198.51.100.0/24, 127.0.0.1/32."
     assert _rules(shell.settings) == [office + here, ["203.0.113.7/32"]]
@@ -347,10 +347,10 @@ def test_firewall(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ((), 2, "Say who is to be let in: --here, --cidr CIDR, or --expose-scheduler CIDR."),
-        (("--cidr", "anybody"), 2, "'anybody' is no range of addresses"),
+        ((), 2, "Name the ranges to let in: --ssh-from CIDR|here, --expose-scheduler CIDR|here|none, or both."),
+        (("--ssh-from", "anybody"), 2, "'anybody' is no range of addresses"),
         (("--expose-scheduler", "none", "--expose-scheduler", "here"), 2, "'none' is no range of addresses"),
-        (("--here", "-p", "nobody"), 10, "There is no cluster 'nobody'"),
+        (("--ssh-from", "here", "-p", "nobody"), 10, "There is no cluster 'nobody'"),
     ],
 )
 def test_firewall_refused(shell: Shell, words: tuple[str, ...], code: int, sentence: str) -> None:
