@@ -80,6 +80,12 @@ def test_no_old_words() -> None:
     assert {name: found for name, text in _texts().items() if (found := _OLD.findall(text))} == {}
 
 
+def test_help_is_laid_out() -> None:
+    """No help shows the marks by which click is told how to lay it out."""
+    texts = [one.get_help(click.Context(one, info_name=name)) for name, one in _commands(group)]
+    assert [text for text in texts if "\\b" in text or "\b" in text] == []
+
+
 @pytest.mark.parametrize("word", ["--worker cx23", "--keep,", "`--with`", "--idle=2h", "scherbelberg put a b:c"])
 def test_old_words_are_found(word: str) -> None:
     """An old word is found wherever it stands, and a longer one of today is not taken for it."""

@@ -53,9 +53,9 @@ _LONGEST_TUNNEL_S = 365 * 86400.0
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @verbosity_options
 def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
-    """Log into a node, or run a command there, in the cluster's environment.
+    """Log into a node, or run COMMAND there in the cluster's environment.
 
-    NODE is scheduler, worker000, worker001, ...; the exit code is the command's. This needs OpenSSH's ssh.
+    NODE is scheduler, worker000, worker001, ... The exit code is that of COMMAND. Requires OpenSSH's ssh.
     """
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
@@ -75,14 +75,14 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
 
 @click.command()
 @prefix_option
-@click.option("-r", "--recursive", is_flag=True, help="Copy folders with all that is in them.")
+@click.option("-r", "--recursive", is_flag=True, help="Copy folders with their contents.")
 @click.argument("sources", nargs=-1, required=True, shell_complete=node_or_file)
 @click.argument("target", shell_complete=node_or_file)
 @verbosity_options
 def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> None:
-    """Copy files between this computer and one node: SOURCES or TARGET are NODE:path.
+    """Copy files to or from one node with OpenSSH's scp.
 
-    A path on a node that does not begin with a slash begins in root's home. This needs OpenSSH's scp.
+    SOURCES or TARGET are NODE:PATH. A relative PATH on a node starts in root's home. Without OpenSSH, use cp.
     """
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
@@ -143,10 +143,11 @@ def _run_openssh(name: str, arguments: Iterable[str]) -> NoReturn:
 @click.argument("target", shell_complete=nodes_or_file)
 @verbosity_options
 def cp(prefix: str, source: str, target: str) -> None:
-    """Copy a file or a folder between this computer and nodes: SOURCE or TARGET is NODE:PATH.
+    """Copy a file or a folder to or from nodes.
 
-    NODE is one node, several with commas between them, or all. A relative PATH starts in root's home. If TARGET is an
-    existing folder, the copy goes into it. From several nodes, TARGET is a folder that gets a subfolder for each node.
+    SOURCE or TARGET is NODE:PATH. NODE is one node, several separated by commas, or all. A relative PATH starts in
+    root's home. If TARGET is an existing folder, the copy goes into it. From several nodes, TARGET is a folder that
+    gets a subfolder for each node.
     """
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
@@ -223,24 +224,24 @@ async def _copy_from_node(links: Links, name: str, local: Path, path: str) -> No
     "sources",
     multiple=True,
     type=click.Choice([*SOURCES, _ALL]),
-    help="Which log; can be repeated.  [default: dask, or all of a node whose bootstrap has not ended]",
+    help="Log to show. Repeatable.  [default: dask, or all of a node that is still being set up]",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(0, 999_999_999),
     default=20,
     show_default=True,
-    help="How many of the last lines of each log.",
+    help="Number of lines from the end of each log.",
 )
 @click.argument("node", required=False, shell_complete=node_names)
 @json_option
 @verbosity_options
 def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, node: str | None, as_json: bool) -> None:
-    """Show the logs of NODE, or of all nodes: cloud-init's, the bootstrap's, Dask's.
+    """Show the logs of NODE or of all nodes: cloud-init, bootstrap, Dask.
 
-    With several logs, each line begins with its node's name, with its source, or with both.
+    With several logs, each line starts with its node, its source, or both.
     """
     check_prefix(prefix)
     if follow and as_json:
@@ -341,9 +342,9 @@ async def _follow_all(links: Links, wanted: _Wanted, lines: int, labels: _Labels
 @json_option
 @verbosity_options
 def tunnel(prefix: str, as_json: bool) -> None:
-    """Lead ports of this computer to a cluster's scheduler and dashboard, until Ctrl-C, which ends it with exit code 0.
+    """Forward local ports to a cluster's scheduler and dashboard until Ctrl-C.
 
-    Prints how Python makes a client, and variables with which Client() needs no arguments.
+    Prints a Client(...) expression, and environment variables for a Client() without arguments.
     """
     reporter = get_reporter()  # asked for here: the way is shown on another thread
     _hold_tunnel(prefix, lambda door: _print_way(door, reporter, as_json=as_json))
@@ -351,10 +352,10 @@ def tunnel(prefix: str, as_json: bool) -> None:
 
 @click.command()
 @prefix_option
-@click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
+@click.option("--no-browser", is_flag=True, help="Print the address and do not open a browser.")
 @verbosity_options
 def dashboard(prefix: str, no_browser: bool) -> None:
-    """Open a cluster's dashboard in the browser, and keep the way to it open until Ctrl-C."""
+    """Open a cluster's dashboard in the browser, and forward its port until Ctrl-C."""
     reporter = get_reporter()
     _hold_tunnel(prefix, lambda door: _open_dashboard(door, reporter, with_browser=not no_browser))
 

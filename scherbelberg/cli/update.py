@@ -21,7 +21,7 @@ from scherbelberg.spec.toml import read_duration
 _passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="A file whose first line is the passphrase, or -; without it SCHERBELBERG_PASSPHRASE, or a question.",
+    help="File whose first line is the passphrase, or - for stdin.  [default: SCHERBELBERG_PASSPHRASE, or a prompt]",
 )
 
 
@@ -31,18 +31,20 @@ _passphrase_option = click.option(
 @click.option(
     "--idle-timeout",
     "idle",
-    help="Let it count as forgotten after so much time without work, or none; the deadline stays.",
+    metavar="TIME",
+    help="Also expire after this long without work: 30m, 2h, or none. Does not move the deadline.",
 )
-@click.option(
-    "--allow-shorter", "shorten", is_flag=True, help="Also where the new deadline is earlier than the present one."
-)
+@click.option("--allow-shorter", "shorten", is_flag=True, help="Allow moving the deadline to an earlier time.")
 @token_option
 @json_option
 @verbosity_options
 def extend(
     *, ttl: str | None, prefix: str, idle: str | None, shorten: bool, token_file: Path | None, as_json: bool
 ) -> None:
-    """Move a cluster's deadline to TTL from now on: 12h (the default), 90m, 2d, seconds, or none."""
+    """Set a cluster's deadline to TTL from now.
+
+    TTL is 12h (the default), 90m, 2d, a number of seconds, or none.
+    """
     check_prefix(prefix)
     if ttl is None and idle is None:
         ttl = "12h"
@@ -88,7 +90,10 @@ def extend(
 @json_option
 @verbosity_options
 def protect(prefix: str, token_file: Path | None, as_json: bool) -> None:
-    """Guard a cluster against destroy, nuke and gc, whoever calls them, and its servers also against other programs."""
+    """Protect a cluster from deletion.
+
+    destroy, nuke and gc refuse to delete it, and Hetzner refuses to delete its servers.
+    """
     _set_protection(prefix, token_file, wanted=True, as_json=as_json)
 
 
@@ -116,13 +121,13 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
 
 @click.command()
 @prefix_option
-@click.option("--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there; repeat it for several.")
+@click.option("--ssh-from", multiple=True, metavar="CIDR|here", help="Allow SSH from this range. Repeatable.")
 @click.option(
     "--expose-scheduler",
     "direct",
     multiple=True,
     metavar="CIDR|here|none",
-    help="Let Dask over TLS in from there, or from nowhere.",
+    help="Open the scheduler's TLS port to this range, or close it. Repeatable.",
 )
 @token_option
 @json_option
@@ -132,7 +137,7 @@ def firewall(
 ) -> None:
     """Replace the source ranges allowed to reach a running cluster.
 
-    Without --ssh-from the ranges for SSH stay; without --expose-scheduler those for the scheduler's port stay.
+    Without --ssh-from, the ranges for SSH stay as they are, and without --expose-scheduler those for the scheduler.
     """
     check_prefix(prefix)
     _check_ranges(ssh_from, direct)
@@ -170,9 +175,9 @@ def _resolved_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, 
 @json_option
 @verbosity_options
 def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file: Path | None, as_json: bool) -> None:
-    """Write an encrypted FILE with which another computer can compute on a cluster and destroy it.
+    """Write an encrypted FILE that lets another computer use and destroy a cluster.
 
-    The key of the cluster's authority stays here, so nothing that needs a new certificate can be done there.
+    The key of the certificate authority stays here, so the other computer cannot resume an interrupted create.
     """
     check_prefix(prefix)
     settings = load_settings(token_file)
@@ -201,7 +206,7 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 @json_option
 @verbosity_options
 def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
-    """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
+    """Import a cluster from a FILE that another computer exported, to use and destroy it from here."""
     passphrase = _read_passphrase(passphrase_file, confirm=False)
     from scherbelberg.lifecycle.share import take_in  # noqa: PLC0415 - heavy
 
