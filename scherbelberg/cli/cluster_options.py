@@ -258,7 +258,7 @@ def _processes(text: str) -> int | str:
     if text == AUTO:
         return AUTO
     if not (text.isascii() and text.isdigit()):
-        raise BadInput(f"'{text}' worker processes a machine cannot be: give a number, or '{AUTO}'.")
+        raise BadInput(f"Invalid number of processes '{text}'. Use a number, or '{AUTO}'.")
     return int(text)
 
 
@@ -267,9 +267,9 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
-            raise BadInput(f"--env-var {text} says no value: write {text}=VALUE.")
+            raise BadInput(f"--env-var {text} has no value. Use {text}=VALUE.")
         if name in found:
-            raise BadInput(f"--env-var gives {name} twice, and only one can count.")
+            raise BadInput(f"--env-var sets {name} twice. Set it once.")
         found[name] = value
     return found
 
@@ -279,7 +279,7 @@ def _secrets(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, sign, place = text.partition("=")
         if name in found:
-            raise BadInput(f"--secret gives {name} twice, and only one can count.")
+            raise BadInput(f"--secret sets {name} twice. Set it once.")
         if not sign:
             found |= variables([name])
         elif place.startswith("@"):
@@ -287,7 +287,7 @@ def _secrets(texts: Iterable[str]) -> dict[str, str]:
             found[name] = _text(Path(place[1:])).removesuffix("\n").removesuffix("\r")
         else:
             # The value is not repeated: everybody on this computer could see it, and logs should not as well.
-            raise BadInput(f"A secret has no place on a command line: write --secret {name} or --secret {name}=@FILE.")
+            raise BadInput(f"Do not write a secret on the command line. Use --secret {name} or --secret {name}=@FILE.")
     return found
 
 

@@ -67,7 +67,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
 
     found = run(overview(settings, prefix=prefix, is_told=False))
     if not found:
-        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+        raise ClusterNotFound(f"There is no cluster '{prefix}' in this project.")
     for kept in found:
         require_unprotected(kept.holding.resources, kept.now_s)
     for kept in found:
@@ -93,8 +93,8 @@ def _answer(document: Json, *, as_json: bool) -> None:
 
 def _ask_for_name(prefix: str) -> None:
     if get_reporter().is_for_programs or not sys.stdin.isatty():
-        raise BadInput(f"'{prefix}' was not made on this computer; a script deletes it with --yes.")
-    typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
+        raise BadInput(f"'{prefix}' was not created on this computer. Use --yes to delete it without a question.")
+    typed = click.prompt("Not created on this computer. Type the cluster's name to delete it", err=True, default="")
     if typed != prefix:
         raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted.")
 

@@ -124,7 +124,7 @@ def lock(
     if collected is not None:
         raise BadInput("--from goes with --update.")
     if len(platforms) > 1:
-        raise BadInput("A lock is for one platform: give one --platform.")
+        raise BadInput("A lock is for one platform. Use one --platform.")
     chosen = _chosen(wishes, client, platforms)
     if not chosen.locks:
         raise BadInput("There is nothing to write.")

@@ -165,7 +165,7 @@ def _offer_change(old: Json | None, new: Json, document: Json) -> str:
 def bill(month: str | None, as_json: bool) -> None:
     """Show the costs of all clusters deleted from this computer. Works offline."""
     if month is not None and not _MONTH.match(month):
-        raise BadInput(f"A month of '{month}' cannot be: write it as 2026-11.")
+        raise BadInput(f"Invalid month '{month}'. Use a month such as 2026-11.")
     from scherbelberg.cli.documents import bill_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_bill  # noqa: PLC0415
     from scherbelberg.inventory.history import History  # noqa: PLC0415

@@ -114,9 +114,11 @@ def _only_node(sources: tuple[str, ...], target: str) -> str:
     end = split_place(target)[0]
     names = {name for name in (*there, end) if name is not None}
     if not names:
-        raise BadInput("Neither side is on a node: write one as NODE:path, such as scheduler:results.csv.")
+        raise BadInput("Neither side is on a node. Write one as NODE:PATH, such as scheduler:results.csv.")
     if len(names) > 1 or (end is not None and there != {None}) or (end is None and None in there):
-        raise BadInput("One side is one node, the other this computer: copy between nodes by way of this computer.")
+        raise BadInput(
+            "scp copies between this computer and one node. To copy between nodes, copy to this computer first."
+        )
     return names.pop()
 
 
@@ -132,7 +134,7 @@ def _run_openssh(name: str, arguments: Iterable[str]) -> NoReturn:
     """
     found = shutil.which(name)
     if found is None:
-        raise ScherbelbergError(f"There is no program '{name}' on this computer: install OpenSSH's client.")
+        raise ScherbelbergError(f"There is no program '{name}' on this computer. Install OpenSSH's client.")
     with left_to_child():
         sys.exit(subprocess.run([found, *arguments], check=False).returncode)
 
@@ -175,12 +177,12 @@ def _read_copy(source: str, target: str) -> tuple[str, str, Path, bool]:
 
     (origin, source_path), (destination, target_path) = split_place(source), split_place(target)
     if origin is None and destination is None:
-        raise BadInput(f"Neither side is on a node: write one as NODE:PATH or {_ALL}:PATH.")
+        raise BadInput(f"Neither side is on a node. Write one as NODE:PATH or {_ALL}:PATH.")
     if origin is not None and destination is not None:
-        raise BadInput("Both sides are on nodes: copy to this computer first, and from here to the other node.")
+        raise BadInput("Both sides are on nodes. Copy to this computer first.")
     names, path = (destination, target_path) if origin is None else (origin, source_path)
     if not path:
-        raise BadInput(f"The path is missing after '{names}:': write NODE:PATH or {_ALL}:PATH.")
+        raise BadInput(f"There is no path after '{names}:'. Write NODE:PATH or {_ALL}:PATH.")
     local = Path(source if origin is None else target)
     if origin is None and not local.exists():
         raise BadInput(f"'{local}' does not exist.")
@@ -245,7 +247,7 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     """
     check_prefix(prefix)
     if follow and as_json:
-        raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
+        raise BadInput("--follow and --json exclude each other.")
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
 
     folder = folder_of(prefix)

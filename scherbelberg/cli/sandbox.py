@@ -122,7 +122,7 @@ def clock(ahead: str) -> None:
 
     seconds = read_duration(ahead)
     if seconds is None:
-        raise BadInput("No clock can be ahead by none: write 13h, 90m, 2d, or a number of seconds.")
+        raise BadInput("Invalid duration 'none'. Use 13h, 90m, 2d, or a number of seconds.")
     set_clock(_running(), seconds)
     info(f"The sandbox's clock is {ahead} ahead of this computer's.")
 
@@ -167,7 +167,7 @@ def _running() -> SandboxSettings:
 
     settings = look(_sandbox_folder())
     if settings is None:
-        raise SandboxFailed("The sandbox does not run; 'scherbelberg sandbox start' starts it.")
+        raise SandboxFailed("The sandbox does not run. Start it with 'scherbelberg sandbox start'.")
     return settings
 
 

@@ -231,5 +231,5 @@ def _read_passphrase(file: Path | None, *, confirm: bool) -> str:
     if given := passphrase_in(file):
         return given
     if get_reporter().is_for_programs or not sys.stdin.isatty():
-        raise BadInput("There is no passphrase: name a file with --passphrase-file, or set SCHERBELBERG_PASSPHRASE.")
+        raise BadInput("There is no passphrase. Use --passphrase-file, or set SCHERBELBERG_PASSPHRASE.")
     return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))

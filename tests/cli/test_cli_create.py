@@ -98,20 +98,20 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(shell: Shell, tmp_pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--processes", "many"), "'many' worker processes a machine cannot be: give a number, or 'auto'."),
+        (("--processes", "many"), "Invalid number of processes 'many'. Use a number, or 'auto'."),
         (("--processes", "0"), "0 worker processes a machine cannot be"),
-        (("--threads", "0"), "0 threads a worker process cannot be"),
+        (("--threads", "0"), "Invalid number of threads: 0"),
         (("--memory-limit", "lots"), "The memory limit 'lots' cannot be"),
         (("--resources", "GPU"), "The resource 'GPU' cannot be"),
-        (("--ttl", "soon"), "A time of 'soon' cannot be"),
-        (("--max-total", "much"), "An amount of 'much' cannot be: write a number above 0, such as 2.50."),
+        (("--ttl", "soon"), "Invalid duration 'soon'"),
+        (("--max-total", "much"), "Invalid amount 'much'. Use a number above 0, such as 2.50."),
         (("--max-total", "0.01"), "could cost 0.4113 EUR gross, more than --max-total 0.01"),
-        (("--ttl", "0"), "A time to live of 0 s cannot be"),
-        (("--ssh-from", "home"), "'home' is no range of addresses"),
-        (("--ssh-from", "203.0.113.7/8"), "is no range of addresses such as 203.0.113.7/32"),
-        (("--expose-scheduler", "there"), "'there' is no range of addresses"),
-        (("--env-var", "KEY"), "--env-var KEY says no value: write KEY=VALUE."),
-        (("--env-var", "1=2"), "'1' is no name of an environment variable"),
+        (("--ttl", "0"), "Invalid time to live: 0 s"),
+        (("--ssh-from", "home"), "'home' is not a range of addresses"),
+        (("--ssh-from", "203.0.113.7/8"), "is not a range of addresses such as 203.0.113.7/32"),
+        (("--expose-scheduler", "there"), "'there' is not a range of addresses"),
+        (("--env-var", "KEY"), "--env-var KEY has no value. Use KEY=VALUE."),
+        (("--env-var", "1=2"), "'1' is not the name of an environment variable"),
         (("--env-var", "PATH=/x"), "The environment variable PATH cannot be set on nodes"),
         (("--secret", "NO_SUCH_VARIABLE"), "There is no environment variable NO_SUCH_VARIABLE here"),
         (("--secret", "KEY=@/nowhere/secret"), "/nowhere/secret cannot be read"),
@@ -143,7 +143,7 @@ def test_secret_on_the_command_line(shell: Shell) -> None:
     """A secret's value is refused where everybody can see it, and not repeated."""
     code, _, complaints = shell("create", "--secret", "KEY=hunter2")
     assert code == 2
-    assert "A secret has no place on a command line: write --secret KEY or --secret KEY=@FILE." in complaints
+    assert "Do not write a secret on the command line. Use --secret KEY or --secret KEY=@FILE." in complaints
     assert "hunter2" not in complaints
 
 

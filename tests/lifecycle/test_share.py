@@ -289,7 +289,7 @@ def test_passphrase_from_elsewhere(two: Two, shell: Callable[[Settings], Shell])
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ((), "There is no passphrase: name a file with --passphrase-file, or set SCHERBELBERG_PASSPHRASE."),
+        ((), "There is no passphrase. Use --passphrase-file, or set SCHERBELBERG_PASSPHRASE."),
         (("--json",), "There is no passphrase"),
         (("--passphrase-file", "/nowhere/at/all"), "The passphrase in /nowhere/at/all cannot be read"),
     ],
