@@ -89,5 +89,5 @@ def test_as_of_old_without_await(surrounded: Settings) -> None:
 
 async def test_nuke_of_nothing(settings: Settings) -> None:
     """Where there is nothing of a name, that is said."""
-    with pytest.raises(ClusterNotFound, match="nothing of a cluster 'nobody'"):
+    with pytest.raises(ClusterNotFound, match="no cluster 'nobody'"):
         await Cluster.nuke("nobody", settings=settings)

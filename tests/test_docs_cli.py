@@ -15,9 +15,15 @@ from schemas import FOLDER
 from scherbelberg.cli.main import CANCELLED, UNEXPECTED, USAGE, group
 from scherbelberg.errors import ExitCode, ScherbelbergError
 
-PAGE = (Path(__file__).parent.parent / "docs" / "cli.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
 #: Said once for all commands.
 SHARED = {"--help", "--quiet", "--verbose", "--version"}
+_SUFFIXES = {".md", ".py", ".sh", ".nix", ".yml", ".toml", ".ipynb"}
+#: What options and a command were called before; no text may lead a user to them.
+_OLD = re.compile(
+    r"(?<![\w-])--(?:worker|scheduler|with|direct|warden|keep|idle|shorten|here|cidr)(?![\w-])|scherbelberg put\b"
+)
 
 
 def _commands(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
@@ -58,6 +64,33 @@ def test_options() -> None:
         told = set(re.findall(r"--[a-z][a-z-]+", sections[name]))
         assert own - told == set(), name
         assert told - own - SHARED == set(), name
+
+
+def _texts() -> dict[str, str]:
+    """All that users read: help, and files by their paths."""
+    helps = {name: one.get_help(click.Context(one, info_name=name)) for name, one in _commands(group)}
+    folders = [ROOT / name for name in ("docs", "scherbelberg", "nix", "bench")]
+    paths = [path for folder in folders for path in folder.rglob("*") if path.suffix in _SUFFIXES]
+    paths += [ROOT / "README.md", ROOT / "SECURITY.md"]
+    return helps | {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_no_old_words() -> None:
+    """No help, document or message names an option or a command by the word that it had before."""
+    assert {name: found for name, text in _texts().items() if (found := _OLD.findall(text))} == {}
+
+
+def test_help_is_laid_out() -> None:
+    """No help shows the marks by which click is told how to lay it out."""
+    texts = [one.get_help(click.Context(one, info_name=name)) for name, one in _commands(group)]
+    assert [text for text in texts if "\\b" in text or "\b" in text] == []
+
+
+@pytest.mark.parametrize("word", ["--worker cx23", "--keep,", "`--with`", "--idle=2h", "scherbelberg put a b:c"])
+def test_old_words_are_found(word: str) -> None:
+    """An old word is found wherever it stands, and a longer one of today is not taken for it."""
+    assert _OLD.search(word)
+    assert not _OLD.search("--workers 2 --worker-type x --without --keep-on-failure --idle-timeout scherbelberg putty")
 
 
 def _parts(text: str, heading: str) -> dict[str, str]:

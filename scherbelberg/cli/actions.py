@@ -51,7 +51,7 @@ def create_cluster(
     """Make a cluster and show how, if who can be asked agrees; the handle that is returned has open connections."""
     if spec.warden:
         info(
-            "With --warden the scheduler gets the API token, which is good for all of the project:"
+            "With --self-destruct the scheduler gets the API token, which is good for all of the project:"
             " whoever becomes root on that machine can use it."
         )
     with show_progress(console) as listen:

@@ -36,83 +36,112 @@ _FIELDS = {"wait": "wait_s", "ttl": "ttl_s", "idle": "idle_s"}
 _RANGES = ("ssh_from", "direct")
 _OPTIONS = (
     prefix_option,
-    click.option("--spec", "spec_file", type=_FILE, help="A TOML file with wishes; options win over it."),
-    click.option("--spec-out", type=_FILE, help="Write all wishes to a TOML file."),
-    machine_option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines."),
+    click.option("--spec", "spec_file", type=_FILE, help="TOML file that describes the cluster; options override it."),
+    click.option("--spec-out", type=_FILE, help="Write the description of the cluster to a TOML file."),
+    machine_option(
+        "-w", "--workers", type=int, metavar="N", default=2, show_default=True, help="Number of worker nodes."
+    ),
     machine_option(
         "--min-workers",
         type=int,
         metavar="N",
-        help="Accept so few if others fail or cannot be had.  [default: all of --workers]",
+        help="Succeed with at least N workers if the others fail or are unavailable.  [default: all]",
     ),
     machine_option(
-        "--worker",
+        "--worker-type",
+        "worker",
         multiple=True,
         metavar="TYPE",
-        help="Server type of the workers; repeat it for what is tried next.  [default: the cheapest that fits]",
+        help="Server type of the workers. Repeatable: tried in order.  [default: the cheapest that fits]",
     ),
     machine_option(
-        "--scheduler", metavar="TYPE", help="Server type of the scheduler.  [default: the cheapest that fits]"
+        "--scheduler-type",
+        "scheduler",
+        metavar="TYPE",
+        help="Server type of the scheduler.  [default: the cheapest that fits]",
     ),
     machine_option(
         "--location",
         multiple=True,
-        help="Location, such as fsn1; repeat it for what is tried next.  [default: the best in eu-central]",
+        metavar="NAME",
+        help="Location, such as fsn1. Repeatable: tried in order.  [default: the best in eu-central]",
     ),
     machine_option(
         "--wait",
+        metavar="TIME",
         default="none",
         show_default=True,
-        help="Where there is no capacity, ask again for so long: 30m, 2h, seconds, or none.",
+        help="Retry this long if there is no capacity: 30m, 2h, seconds, or none.",
     ),
-    machine_option("--image", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or the newest]"),
+    machine_option(
+        "--image", metavar="NAME", help="Image of the nodes.  [default: the pinned Ubuntu LTS, or else the newest]"
+    ),
+    cost_option("--max-hourly", metavar="AMOUNT", help="Maximum gross price per hour for the whole cluster."),
+    cost_option("--max-total", metavar="AMOUNT", help="Maximum gross cost of the whole cluster over its time to live."),
     cost_option(
-        "--max-hourly", metavar="AMOUNT", help="Refuse, and never take, what makes all of it cost more an hour, gross."
+        "--ttl", metavar="TIME", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."
     ),
-    cost_option("--max-total", metavar="AMOUNT", help="Refuse what could cost more, gross, within its time to live."),
-    cost_option("--ttl", default="12h", show_default=True, help="Time to live: 12h, 90m, seconds, or none."),
-    cost_option("--idle", default="none", show_default=True, help="The same, counted from the last work on it."),
-    cost_option("--warden", is_flag=True, help="Let its scheduler have the API token, and give it back by itself."),
-    network_option(
-        "--ssh-from", multiple=True, metavar="CIDR|here", help="Let SSH in from there only.  [default: anywhere]"
+    cost_option(
+        "--idle-timeout",
+        "idle",
+        metavar="TIME",
+        default="none",
+        show_default=True,
+        help="Also expire after this long without work: 30m, 2h, seconds, or none.",
+    ),
+    cost_option(
+        "--self-destruct",
+        "warden",
+        is_flag=True,
+        help="Give the scheduler the API token so that it deletes the cluster when it expires.",
     ),
     network_option(
-        "--direct", multiple=True, metavar="CIDR|here", help="Let Dask over TLS in from there, without SSH."
+        "--ssh-from",
+        multiple=True,
+        metavar="CIDR|here",
+        help="Allow SSH from this range only. Repeatable.  [default: anywhere]",
+    ),
+    network_option(
+        "--expose-scheduler",
+        "direct",
+        multiple=True,
+        metavar="CIDR|here",
+        help="Open the scheduler's TLS port to this range (no SSH tunnel). Repeatable.",
     ),
     network_option(
         "--dashboard-origin",
         multiple=True,
         metavar="HOST[:PORT]",
-        help="Also let pages of that host show the dashboard, such as a JupyterHub's.  [default: this computer's only]",
+        help="Allow pages of this host, such as a JupyterHub, to show the dashboard.  [default: this computer only]",
     ),
     *ENVIRONMENT_OPTIONS,
     workload_option(
-        "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes on each machine."
+        "--processes", metavar="M|auto", default="1", show_default=True, help="Dask worker processes per worker node."
+    ),
+    workload_option("--threads", type=int, metavar="N", help="Threads per process.  [default: its share of the cores]"),
+    workload_option(
+        "--memory-limit",
+        metavar="BYTES",
+        help="Memory per process, such as 4GiB or 0.5.  [default: its share of the memory]",
     ),
     workload_option(
-        "--threads", type=int, metavar="N", help="Threads of each process.  [default: its share of the cores]"
-    ),
-    workload_option(
-        "--memory-limit", metavar="BYTES", help="Memory of each process, such as 4GiB or 0.5.  [default: its share]"
-    ),
-    workload_option(
-        "--resources", multiple=True, metavar="K=V", help="Abstract resources of each process, such as GPU=2."
+        "--resources", multiple=True, metavar="K=V", help="Dask resources of each process, such as GPU=2. Repeatable."
     ),
     workload_option(
         "--env-var",
         "env_vars",
         multiple=True,
         metavar="KEY=VALUE",
-        help="An environment variable for work on the nodes.",
+        help="Set an environment variable for work on the nodes. Repeatable.",
     ),
     workload_option(
         "--secret",
         "secrets",
         multiple=True,
         metavar="KEY[=@FILE]",
-        help="The same, with the value of the variable KEY here, or of a file's content.",
+        help="Set a secret variable: the value of the local variable KEY, or the content of FILE. Repeatable.",
     ),
-    workload_option("--dask-config", type=_FILE, help="A YAML file that configures Dask on the nodes."),
+    workload_option("--dask-config", type=_FILE, help="YAML file with Dask's configuration for the nodes."),
 )
 
 
@@ -229,7 +258,7 @@ def _processes(text: str) -> int | str:
     if text == AUTO:
         return AUTO
     if not (text.isascii() and text.isdigit()):
-        raise BadInput(f"'{text}' worker processes a machine cannot be: give a number, or '{AUTO}'.")
+        raise BadInput(f"Invalid number of processes '{text}'. Use a number, or '{AUTO}'.")
     return int(text)
 
 
@@ -238,9 +267,9 @@ def _pairs(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign:
-            raise BadInput(f"--env-var {text} says no value: write {text}=VALUE.")
+            raise BadInput(f"--env-var {text} has no value. Use {text}=VALUE.")
         if name in found:
-            raise BadInput(f"--env-var gives {name} twice, and only one can count.")
+            raise BadInput(f"--env-var sets {name} twice. Set it once.")
         found[name] = value
     return found
 
@@ -250,7 +279,7 @@ def _secrets(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, sign, place = text.partition("=")
         if name in found:
-            raise BadInput(f"--secret gives {name} twice, and only one can count.")
+            raise BadInput(f"--secret sets {name} twice. Set it once.")
         if not sign:
             found |= variables([name])
         elif place.startswith("@"):
@@ -258,7 +287,7 @@ def _secrets(texts: Iterable[str]) -> dict[str, str]:
             found[name] = _text(Path(place[1:])).removesuffix("\n").removesuffix("\r")
         else:
             # The value is not repeated: everybody on this computer could see it, and logs should not as well.
-            raise BadInput(f"A secret has no place on a command line: write --secret {name} or --secret {name}=@FILE.")
+            raise BadInput(f"Do not write a secret on the command line. Use --secret {name} or --secret {name}=@FILE.")
     return found
 
 

@@ -46,10 +46,19 @@ _WAIT_S = 30 * 60
 
 @click.command(cls=HeadedCommand)
 @wish_options
-@click.option("--plan", "only_plan", is_flag=True, help="Show what would be made and what it costs; make nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask, also where a person could answer.")
-@cost_option("--keep", is_flag=True, help="If it fails, keep what was made, to look at it; you pay for it.")
-@cost_option("--protect", "protected", is_flag=True, help="Guard it against destroy, nuke and gc when it is ready.")
+@click.option(
+    "--plan", "only_plan", is_flag=True, help="Show what create would rent and what it costs, and rent nothing."
+)
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@cost_option(
+    "--keep-on-failure",
+    "keep",
+    is_flag=True,
+    help="Keep the machines if create fails. You pay for them until you destroy the cluster.",
+)
+@cost_option(
+    "--protect", "protected", is_flag=True, help="Protect the cluster from destroy, nuke and gc once it is ready."
+)
 @token_option
 @json_option
 @progress_option
@@ -69,7 +78,7 @@ def create(
 ) -> None:
     """Rent machines and start a Dask cluster on them.
 
-    The cluster is proven to compute before this ends. If anything fails, or you press Ctrl-C, everything is given back.
+    Before the command ends, the cluster computes a test task. On failure or Ctrl-C, everything is deleted again.
     """
     # The user's words are checked before anything is asked or read.
     wishes = wished(context)
@@ -140,10 +149,11 @@ def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @click.pass_context
 def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[str, ...], **_wishes: Any) -> None:
-    """Make a cluster, run COMMAND with it, and give the cluster back, whatever happens: with [OPTIONS] -- COMMAND.
+    """Create a cluster, run COMMAND with it, and delete it again in any case.
 
-    COMMAND finds the scheduler by Client() without arguments, and gets the signals that come; the exit code is its own,
-    or that of create if there is no cluster. A COMMAND that does not end within 10 seconds of a SIGTERM is ended.
+    Separate COMMAND by two dashes: with [OPTIONS] -- COMMAND. A Client() without arguments in COMMAND connects to the
+    cluster. Signals are passed on; after a SIGTERM, COMMAND has 10 seconds to end. The exit code is that of COMMAND,
+    or that of create if it fails.
     """
     wishes = wished(context)
     name = shutil.which(command[0])
@@ -262,7 +272,7 @@ def _tell_if_kept(prefix: str, settings: Settings, *, is_kept: bool) -> Iterator
 def _tell_what_is_kept(prefix: str, settings: Settings) -> None:
     # Whatever comes while the cloud is asked.
     get_reporter().remains = (f"cluster {prefix}",)
-    info("It failed, and what was made is kept, as --keep says; you pay for it until you give it back:")
+    info("It failed, and what was made is kept, as --keep-on-failure says; you pay for it until you give it back:")
     for line in _kept_lines(prefix, settings):
         info(f"  {line}")
     info(f"Look at a node: scherbelberg ssh -p {prefix} scheduler")

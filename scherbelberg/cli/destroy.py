@@ -32,13 +32,15 @@ if TYPE_CHECKING:
 
 @click.command()
 @prefix_option
-@click.option("--forget", is_flag=True, help="Do not mind what outlives servers, is paid for on, and is never deleted.")
+@click.option(
+    "--forget", is_flag=True, help="Forget volumes, IPs and snapshots that outlive the servers. You still pay for them."
+)
 @token_option
 @progress_option
 @json_option
 @verbosity_options
 def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool) -> None:
-    """Give back a cluster that was made on this computer, and prove that nothing of it is left."""
+    """Delete a cluster created on this computer, and check that nothing is left."""
     check_prefix(prefix)
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415 - heavy
@@ -50,13 +52,13 @@ def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool
 
 @click.command()
 @prefix_option
-@click.option("--yes", is_flag=True, help="Do not ask, for scripts.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @token_option
 @progress_option
 @json_option
 @verbosity_options
 def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> None:
-    """Delete all clusters of a name, broken ones and other people's included; needs nothing on this computer."""
+    """Delete all clusters with this name, including broken ones and other people's. Works on any computer."""
     check_prefix(prefix)
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415 - heavy
@@ -65,7 +67,7 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
 
     found = run(overview(settings, prefix=prefix, is_told=False))
     if not found:
-        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+        raise ClusterNotFound(f"There is no cluster '{prefix}' in this project.")
     for kept in found:
         require_unprotected(kept.holding.resources, kept.now_s)
     for kept in found:
@@ -91,25 +93,25 @@ def _answer(document: Json, *, as_json: bool) -> None:
 
 def _ask_for_name(prefix: str) -> None:
     if get_reporter().is_for_programs or not sys.stdin.isatty():
-        raise BadInput(f"'{prefix}' was not made on this computer; a script deletes it with --yes.")
-    typed = click.prompt("Not made on this computer. Type the cluster's name to delete it", err=True, default="")
+        raise BadInput(f"'{prefix}' was not created on this computer. Use --yes to delete it without a question.")
+    typed = click.prompt("Not created on this computer. Type the cluster's name to delete it", err=True, default="")
     if typed != prefix:
         raise BadInput(f"'{typed}' is not '{prefix}': nothing was deleted.")
 
 
 @click.command()
-@click.option("--dry-run", is_flag=True, help="Tell what would be deleted, and delete nothing.")
-@click.option("--owner", help="Only clusters of this owner, as 'ls' shows it.")
-@click.option("-p", "--prefix", help="Only clusters of this name.")
+@click.option("--dry-run", is_flag=True, help="Show what gc would delete, and delete nothing.")
+@click.option("--owner", metavar="OWNER", help="Only clusters of this owner, as shown by ls.")
+@click.option("-p", "--prefix", metavar="NAME", help="Only clusters with this name.")
 @token_option
 @progress_option
 @json_option
 @verbosity_options
 def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path | None, as_json: bool) -> None:
-    """Delete the clusters whose deadline has passed, whoever made them; needs nothing on this computer.
+    """Delete all expired clusters of the project, including other people's. Works on any computer.
 
-    Whether a cluster is idle can only be found out where its keys are. What cannot be used and is not overdue is
-    reported, and stays.
+    Idle clusters are recognised only on computers that have their keys. Broken clusters that have not expired are
+    reported, not deleted.
     """
     if prefix is not None:
         check_prefix(prefix)

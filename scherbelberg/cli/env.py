@@ -38,16 +38,16 @@ def _platform_option(words: str) -> Callable[[Command], Command]:
 
 @click.group()
 def env() -> None:
-    """Environments of nodes: show, compare, make and check them, without renting anything."""
+    """Show, compare, lock and check environments of nodes, without renting anything."""
 
 
 @env.command()
 @click.argument("name", metavar="[NAME|FILE]", required=False)
-@_platform_option("For a FILE: platform of the nodes; repeat it for several.")
+@_platform_option("Platform to read from a FILE. Repeatable.")
 @json_option
 @verbosity_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
-    """Show the shipped environments, on all platforms, or one of them, or what a lock in a file has."""
+    """Show the packages of the shipped environments, of one of them (NAME), or of a lock FILE."""
     from scherbelberg.cli.documents import lock_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_locks  # noqa: PLC0415
 
@@ -70,11 +70,11 @@ def _named(name: str | None, platforms: tuple[str, ...]) -> list[EnvLock]:
 
 @env.command()
 @environment_options
-@_platform_option("Platform of the nodes; repeat it for several.")
+@_platform_option("Platform of the nodes. Repeatable.")
 @json_option
 @verbosity_options
 def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wishes: Any) -> None:
-    """Compare the client with the environment that a create would give to nodes."""
+    """Compare the client with the environment that create would install on nodes."""
     from scherbelberg.cli.documents import environment_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_environment, print_versions  # noqa: PLC0415
 
@@ -89,7 +89,12 @@ def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wi
 @env.command()
 @environment_options
 @_platform_option("Platform of the nodes.")
-@click.option("-o", "--output", type=_FILE, help="Where to write it; records are written beside it.  [default: stdout]")
+@click.option(
+    "-o",
+    "--output",
+    type=_FILE,
+    help="File to write; a JSON file with its metadata is written next to it.  [default: stdout]",
+)
 @click.option("--update", is_flag=True, help="Make the shipped environments anew, in a clone of the repository.")
 @click.option(
     "--from",
@@ -107,9 +112,9 @@ def lock(
     collected: Path | None,
     **wishes: Any,
 ) -> None:
-    """Write the lock that a create would give to nodes of one platform, as an explicit list with hashes.
+    """Write the environment that create would install as an explicit lock file with hashes.
 
-    conda and mamba read it, too. Give it to create with --env FILE.
+    Use the file with create --env FILE, or with conda and mamba.
     """
     if update:
         if output or client or any(wishes[name] for name in ("env", "packages", "allow_mismatch")):
@@ -119,7 +124,7 @@ def lock(
     if collected is not None:
         raise BadInput("--from goes with --update.")
     if len(platforms) > 1:
-        raise BadInput("A lock is for one platform: give one --platform.")
+        raise BadInput("A lock is for one platform. Use one --platform.")
     chosen = _chosen(wishes, client, platforms)
     if not chosen.locks:
         raise BadInput("There is nothing to write.")
@@ -158,7 +163,7 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
 
 @env.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False, exists=True))
-@_platform_option("Of nodes, for FILES that are for several platforms; repeat it.")
+@_platform_option("Platform to check in FILES with several platforms. Repeatable.")
 @click.option("--constraints", type=_FILE, help="A file of constraints that shall agree with the shipped environments.")
 @click.option("--write", is_flag=True, help="First bring the digests in pins.toml up to date.")
 @json_option
@@ -166,7 +171,7 @@ def _update(channels: tuple[str, ...], collected: Path | None) -> None:
 def check(
     *, files: tuple[Path, ...], platforms: tuple[str, ...], constraints: Path | None, write: bool, as_json: bool
 ) -> None:
-    """Check that locks are whole: FILES, or the shipped ones together with their pins and this package's extras.
+    """Check lock FILES, or the shipped locks with their pins and this package's extras.
 
     The exit code is 15 if something is wrong.
     """

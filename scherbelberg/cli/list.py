@@ -39,7 +39,7 @@ _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])\Z")
 @json_option
 @verbosity_options
 def ls(token_file: Path | None, as_json: bool) -> None:
-    """List the project's clusters, whoever made them, and what each has cost so far."""
+    """List all clusters of the project, with their deadlines and costs so far."""
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import documents_of  # noqa: PLC0415
     from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
@@ -64,7 +64,7 @@ def ls(token_file: Path | None, as_json: bool) -> None:
 @json_option
 @verbosity_options
 def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
-    """Show a cluster's nodes, prices, cost so far, environment, versions and phases."""
+    """Show a cluster's nodes, prices, cost so far, environment, versions and timings."""
     check_prefix(prefix)
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import print_cluster_of  # noqa: PLC0415 - heavy
@@ -74,14 +74,14 @@ def show(prefix: str, token_file: Path | None, as_json: bool) -> None:
 
 @click.command()
 @click.argument("location", required=False)
-@click.option("--watch", "watches", is_flag=True, help="Look again every minute, and tell what changes, until Ctrl-C.")
+@click.option("--watch", "watches", is_flag=True, help="Check every minute and print changes until Ctrl-C.")
 @token_option
 @json_option
 @verbosity_options
 def catalog(location: str | None, watches: bool, token_file: Path | None, as_json: bool) -> None:
-    """Show what can be rented at present, and where: server types with prices and stock, and locations.
+    """Show server types with prices and availability, and locations.
 
-    With LOCATION, such as fsn1, only what is sold there.
+    With LOCATION, such as fsn1, show that location only.
     """
     settings = load_settings(token_file)
     if watches:
@@ -159,13 +159,13 @@ def _offer_change(old: Json | None, new: Json, document: Json) -> str:
 
 
 @click.command()
-@click.option("--month", metavar="YYYY-MM", help="Only this calendar month of UTC, cluster by cluster.")
+@click.option("--month", metavar="YYYY-MM", help="Show one calendar month (UTC), cluster by cluster.")
 @json_option
 @verbosity_options
 def bill(month: str | None, as_json: bool) -> None:
-    """Sum up what clusters have cost that were given back from this computer; asks nobody."""
+    """Show the costs of all clusters deleted from this computer. Works offline."""
     if month is not None and not _MONTH.match(month):
-        raise BadInput(f"A month of '{month}' cannot be: write it as 2026-11.")
+        raise BadInput(f"Invalid month '{month}'. Use a month such as 2026-11.")
     from scherbelberg.cli.documents import bill_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_bill  # noqa: PLC0415
     from scherbelberg.inventory.history import History  # noqa: PLC0415
@@ -188,15 +188,15 @@ def bill(month: str | None, as_json: bool) -> None:
     "--prefix",
     metavar="NAME",
     shell_complete=cluster_names,
-    help="Also ask the nodes of this cluster for their Python and OpenSSL.",
+    help="Also check Python and OpenSSL on the nodes of this cluster.",
 )
 @token_option
 @json_option
 @verbosity_options
 def doctor(prefix: str | None, token_file: Path | None, as_json: bool) -> None:
-    """Look for what could go wrong here, for nothing: token, cloud, clock, versions, what is left on this computer.
+    """Check token, cloud, clock, versions and the files on this computer, free of charge.
 
-    The exit code is 0 if nothing fails, else that of the first check that does.
+    The exit code is 0 if no check fails, or that of the first failed check.
     """
     from scherbelberg.cli.documents import checks_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_checks  # noqa: PLC0415

@@ -32,6 +32,7 @@ _COMMANDS = {
     "bill": "list",
     "catalog": "list",
     "completion": "main",
+    "cp": "nodes",
     "create": "create",
     "dashboard": "nodes",
     "demo": "sandbox",
@@ -47,7 +48,6 @@ _COMMANDS = {
     "ls": "list",
     "nuke": "destroy",
     "protect": "update",
-    "put": "nodes",
     "sandbox": "sandbox",
     "scp": "nodes",
     "show": "list",
@@ -57,6 +57,12 @@ _COMMANDS = {
     "with": "create",
 }
 _COMPLETE_VARIABLE = "_SCHERBELBERG_COMPLETE"
+#: Backspace keeps click from wrapping the lines.
+_COMPLETION_HELP = """\b
+bash: echo 'eval "$(scherbelberg completion bash)"' >>~/.bashrc
+zsh:  echo 'eval "$(scherbelberg completion zsh)"' >>~/.zshrc
+fish: scherbelberg completion fish >~/.config/fish/completions/scherbelberg.fish
+"""
 #: Codes of failures that are no `ScherbelbergError`.
 USAGE = "usage"
 CANCELLED = "cancelled"
@@ -119,7 +125,7 @@ def _answer_version(context: click.Context, option: click.Parameter, value: bool
 @json_option
 @verbosity_options
 def group(as_json: bool) -> None:
-    """Dask clusters on Hetzner Cloud: rent one with one command, give it back with another."""
+    """Dask clusters on Hetzner Cloud: one command to create a cluster, one to delete it."""
     if as_json:
         raise click.UsageError("--json stands behind a command, or beside --version.")
 
@@ -206,18 +212,12 @@ def _refuse(error: click.ClickException, words: list[str], reporter: Reporter) -
     return failure.exit_code
 
 
-@click.command()
+@click.command(epilog=_COMPLETION_HELP)
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @verbosity_options
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    r"""Print what lets a shell complete commands, options, clusters and nodes.
-
-    \b
-    bash: echo 'eval "$(scherbelberg completion bash)"' >>~/.bashrc
-    zsh:  echo 'eval "$(scherbelberg completion zsh)"' >>~/.zshrc
-    fish: scherbelberg completion fish >~/.config/fish/completions/scherbelberg.fish
-    """
+    """Print a script that lets a shell complete commands, options, clusters and nodes."""
     kind = get_completion_class(shell)
     if kind is None:
         raise BadInput(f"There is no completion for {shell}.")

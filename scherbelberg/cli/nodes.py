@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Commands that reach nodes and the scheduler: ``ssh``, ``scp``, ``put``, ``logs``, ``tunnel``, ``dashboard``."""
+"""Commands that reach nodes and the scheduler: ``ssh``, ``scp``, ``cp``, ``logs``, ``tunnel``, ``dashboard``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scherbelberg.cli.options import (
     json_option,
     node_names,
     node_or_file,
-    place_on_node,
+    nodes_or_file,
     prefix_option,
     verbosity_options,
 )
@@ -53,9 +53,9 @@ _LONGEST_TUNNEL_S = 365 * 86400.0
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @verbosity_options
 def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
-    """Log into a node, or run a command there, in the cluster's environment.
+    """Log into a node, or run COMMAND there in the cluster's environment.
 
-    NODE is scheduler, worker000, worker001, ...; the exit code is the command's. This needs OpenSSH's ssh.
+    NODE is scheduler, worker000, worker001, ... The exit code is that of COMMAND. Requires OpenSSH's ssh.
     """
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
@@ -75,14 +75,14 @@ def ssh(prefix: str, node: str, command: tuple[str, ...]) -> None:
 
 @click.command()
 @prefix_option
-@click.option("-r", "--recursive", is_flag=True, help="Copy folders with all that is in them.")
+@click.option("-r", "--recursive", is_flag=True, help="Copy folders with their contents.")
 @click.argument("sources", nargs=-1, required=True, shell_complete=node_or_file)
 @click.argument("target", shell_complete=node_or_file)
 @verbosity_options
 def scp(prefix: str, recursive: bool, sources: tuple[str, ...], target: str) -> None:
-    """Copy files between this computer and one node: SOURCES or TARGET are NODE:path.
+    """Copy files to or from one node with OpenSSH's scp.
 
-    A path on a node that does not begin with a slash begins in root's home. This needs OpenSSH's scp.
+    SOURCES or TARGET are NODE:PATH. A relative PATH on a node starts in root's home. Without OpenSSH, use cp.
     """
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
@@ -114,9 +114,11 @@ def _only_node(sources: tuple[str, ...], target: str) -> str:
     end = split_place(target)[0]
     names = {name for name in (*there, end) if name is not None}
     if not names:
-        raise BadInput("Neither side is on a node: write one as NODE:path, such as scheduler:results.csv.")
+        raise BadInput("Neither side is on a node. Write one as NODE:PATH, such as scheduler:results.csv.")
     if len(names) > 1 or (end is not None and there != {None}) or (end is None and None in there):
-        raise BadInput("One side is one node, the other this computer: copy between nodes by way of this computer.")
+        raise BadInput(
+            "scp copies between this computer and one node. To copy between nodes, copy to this computer first."
+        )
     return names.pop()
 
 
@@ -132,42 +134,88 @@ def _run_openssh(name: str, arguments: Iterable[str]) -> NoReturn:
     """
     found = shutil.which(name)
     if found is None:
-        raise ScherbelbergError(f"There is no program '{name}' on this computer: install OpenSSH's client.")
+        raise ScherbelbergError(f"There is no program '{name}' on this computer. Install OpenSSH's client.")
     with left_to_child():
         sys.exit(subprocess.run([found, *arguments], check=False).returncode)
 
 
 @click.command()
 @prefix_option
-@click.argument("local", type=click.Path(path_type=Path, exists=True))
-@click.argument("target", metavar="NODE:PATH|all:PATH", shell_complete=place_on_node)
+@click.argument("source", shell_complete=nodes_or_file)
+@click.argument("target", shell_complete=nodes_or_file)
 @verbosity_options
-def put(prefix: str, local: Path, target: str) -> None:
-    """Copy a file or a folder to one node, or to all with all:PATH.
+def cp(prefix: str, source: str, target: str) -> None:
+    """Copy a file or a folder to or from nodes.
 
-    A path that does not begin with a slash begins in root's home; in a folder that is there it gets its own name.
+    SOURCE or TARGET is NODE:PATH. NODE is one node, several separated by commas, or all. A relative PATH starts in
+    root's home. If TARGET is an existing folder, the copy goes into it. From several nodes, TARGET is a folder that
+    gets a subfolder for each node.
     """
     check_prefix(prefix)
-    name, sign, path = target.partition(":")
-    if not sign or not path:
-        raise BadInput(f"'{target}' is no place on a node: write NODE:PATH, or {_ALL}:PATH.")
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
     from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
 
+    names, path, local, is_to_nodes = _read_copy(source, target)
     folder = folder_of(prefix)
-    records = _select_nodes(folder.read(), None if name == _ALL else name)
+    records = _nodes_named(folder.read(), names)
+    places = {record.name: local for record in records}
+    if not is_to_nodes and len(records) > 1:
+        places = _make_folders(local, tuple(places))
 
-    async def send(links: Links) -> None:
-        await together(*(_put_on_node(links, record.name, local, path) for record in records))
+    async def copy(links: Links) -> None:
+        one = _copy_to_node if is_to_nodes else _copy_from_node
+        await together(*(one(links, name, here, path) for name, here in places.items()))
 
-    run(_with_connections(folder, send), on_first="Interrupted: stopping to copy ...")
-    info(f"{local} is on {', '.join(record.name for record in records)}.")
+    run(_with_connections(folder, copy), on_first="Interrupted: stopping the copy ...")
+    nodes = ", ".join(places)
+    info(f"Copied {local} to {nodes}." if is_to_nodes else f"Copied {path} from {nodes} to {local}.")
 
 
-async def _put_on_node(links: Links, name: str, local: Path, path: str) -> None:
+def _read_copy(source: str, target: str) -> tuple[str, str, Path, bool]:
+    """Read between what is copied: nodes, the path there, the path here, and whether it goes to the nodes."""
+    from scherbelberg.nodes.openssh import split_place  # noqa: PLC0415 - heavy
+
+    (origin, source_path), (destination, target_path) = split_place(source), split_place(target)
+    if origin is None and destination is None:
+        raise BadInput(f"Neither side is on a node. Write one as NODE:PATH or {_ALL}:PATH.")
+    if origin is not None and destination is not None:
+        raise BadInput("Both sides are on nodes. Copy to this computer first.")
+    names, path = (destination, target_path) if origin is None else (origin, source_path)
+    if not path:
+        raise BadInput(f"There is no path after '{names}:'. Write NODE:PATH or {_ALL}:PATH.")
+    local = Path(source if origin is None else target)
+    if origin is None and not local.exists():
+        raise BadInput(f"'{local}' does not exist.")
+    return names or "", path, local, origin is None
+
+
+def _nodes_named(manifest: Manifest, names: str) -> tuple[NodeRecord, ...]:
+    if names == _ALL:
+        return manifest.nodes
+    return tuple(_select_nodes(manifest, name)[0] for name in dict.fromkeys(names.split(",")))
+
+
+def _make_folders(local: Path, names: Iterable[str]) -> dict[str, Path]:
+    """Make a folder for each node, so that what comes from one does not replace what comes from another."""
+    places = {name: local / name for name in names}
+    try:
+        for place in places.values():
+            place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"Cannot create folders in {local}: {error}.") from None
+    return places
+
+
+async def _copy_to_node(links: Links, name: str, local: Path, path: str) -> None:
     async with links.visit(name) as remote:
         await remote.reach(within_s=links.manifest.spec.timeouts.reach)
         await remote.put(local, path, within_s=_COPY_S)
+
+
+async def _copy_from_node(links: Links, name: str, local: Path, path: str) -> None:
+    async with links.visit(name) as remote:
+        await remote.reach(within_s=links.manifest.spec.timeouts.reach)
+        await remote.get(path, local, within_s=_COPY_S)
 
 
 @click.command()
@@ -178,28 +226,28 @@ async def _put_on_node(links: Links, name: str, local: Path, path: str) -> None:
     "sources",
     multiple=True,
     type=click.Choice([*SOURCES, _ALL]),
-    help="Which log; can be repeated.  [default: dask, or all of a node whose bootstrap has not ended]",
+    help="Log to show. Repeatable.  [default: dask, or all of a node that is still being set up]",
 )
-@click.option("-f", "--follow", is_flag=True, help="Go on with lines as they come, until Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Keep printing new lines until Ctrl-C.")
 @click.option(
     "-n",
     "--lines",
     type=click.IntRange(0, 999_999_999),
     default=20,
     show_default=True,
-    help="How many of the last lines of each log.",
+    help="Number of lines from the end of each log.",
 )
 @click.argument("node", required=False, shell_complete=node_names)
 @json_option
 @verbosity_options
 def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, node: str | None, as_json: bool) -> None:
-    """Show the logs of NODE, or of all nodes: cloud-init's, the bootstrap's, Dask's.
+    """Show the logs of NODE or of all nodes: cloud-init, bootstrap, Dask.
 
-    With several logs, each line begins with its node's name, with its source, or with both.
+    With several logs, each line starts with its node, its source, or both.
     """
     check_prefix(prefix)
     if follow and as_json:
-        raise BadInput("A log that is followed has no end, and --json prints one document: take one of the two.")
+        raise BadInput("--follow and --json exclude each other.")
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
 
     folder = folder_of(prefix)
@@ -296,9 +344,9 @@ async def _follow_all(links: Links, wanted: _Wanted, lines: int, labels: _Labels
 @json_option
 @verbosity_options
 def tunnel(prefix: str, as_json: bool) -> None:
-    """Lead ports of this computer to a cluster's scheduler and dashboard, until Ctrl-C, which ends it with exit code 0.
+    """Forward local ports to a cluster's scheduler and dashboard until Ctrl-C.
 
-    Prints how Python makes a client, and variables with which Client() needs no arguments.
+    Prints a Client(...) expression, and environment variables for a Client() without arguments.
     """
     reporter = get_reporter()  # asked for here: the way is shown on another thread
     _hold_tunnel(prefix, lambda door: _print_way(door, reporter, as_json=as_json))
@@ -306,10 +354,10 @@ def tunnel(prefix: str, as_json: bool) -> None:
 
 @click.command()
 @prefix_option
-@click.option("--no-browser", is_flag=True, help="Print the address and open nothing.")
+@click.option("--no-browser", is_flag=True, help="Print the address and do not open a browser.")
 @verbosity_options
 def dashboard(prefix: str, no_browser: bool) -> None:
-    """Open a cluster's dashboard in the browser, and keep the way to it open until Ctrl-C."""
+    """Open a cluster's dashboard in the browser, and forward its port until Ctrl-C."""
     reporter = get_reporter()
     _hold_tunnel(prefix, lambda door: _open_dashboard(door, reporter, with_browser=not no_browser))
 

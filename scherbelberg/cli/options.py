@@ -89,18 +89,21 @@ def node_names(context: click.Context, option: click.Parameter, incomplete: str)
     return [CompletionItem(name) for name in _remembered_nodes(context) if name.startswith(incomplete)]
 
 
-def place_on_node(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The same with the colon that comes next; what comes after it is not known here."""
-    del option
-    return [CompletionItem(f"{name}:") for name in ("all", *_remembered_nodes(context)) if name.startswith(incomplete)]
-
-
 def node_or_file(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Nodes with a colon, and files of this computer, which the shell finds."""
     del option
-    nodes = [
-        CompletionItem(f"{name}:") for name in _remembered_nodes(context) if incomplete and name.startswith(incomplete)
-    ]
+    return _places(_remembered_nodes(context), incomplete)
+
+
+def nodes_or_file(context: click.Context, option: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The same, and the word for all nodes."""
+    del option
+    return _places(["all", *_remembered_nodes(context)], incomplete)
+
+
+def _places(names: list[str], incomplete: str) -> list[CompletionItem]:
+    # What comes after the colon is not known here.
+    nodes = [CompletionItem(f"{name}:") for name in names if incomplete and name.startswith(incomplete)]
     return nodes or [CompletionItem(incomplete, type="file")]
 
 
@@ -157,6 +160,7 @@ def _be_verbose(context: click.Context, option: click.Parameter, value: bool) ->
 prefix_option = click.option(
     "-p",
     "--prefix",
+    metavar="NAME",
     default=_DEFAULT_PREFIX,
     show_default=True,
     help="The cluster's name.",
@@ -168,12 +172,12 @@ json_option = output_option(
     is_flag=True,
     is_eager=True,
     callback=_answer_json,
-    help="Print a JSON document instead of tables, also on failure.",
+    help="Print one JSON document instead of tables, also on failure.",
 )
 token_option = click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="A file with the API token; without it HCLOUD_TOKEN or the hcloud CLI's active context is used.",
+    help="File with the API token.  [default: HCLOUD_TOKEN, or the hcloud CLI's active context]",
 )
 #: For commands that make or delete something and tell so while they do.
 progress_option = output_option(
@@ -182,7 +186,7 @@ progress_option = output_option(
     expose_value=False,
     is_eager=True,
     callback=_show_progress,
-    help="How to show progress on stderr: a live table, plain lines, JSON lines, or not.  [default: auto]",
+    help="Progress on stderr: a live table or plain lines (auto), plain lines, JSON lines, or none.  [default: auto]",
 )
 _quiet_option = output_option(
     "-q",
@@ -191,7 +195,7 @@ _quiet_option = output_option(
     expose_value=False,
     is_eager=True,
     callback=_be_quiet,
-    help="No progress and no hints: only results and errors.",
+    help="Print results and errors only, without progress and hints.",
 )
 _verbose_option = output_option(
     "-v",
@@ -200,7 +204,7 @@ _verbose_option = output_option(
     expose_value=False,
     is_eager=True,
     callback=_be_verbose,
-    help="Tell more, such as each request to the cloud.",
+    help="Print more, such as each request to the cloud.",
 )
 
 
@@ -229,35 +233,36 @@ ENVIRONMENT_OPTIONS = (
         "--env",
         metavar="NAME|FILE",
         help="Environment of the nodes: main, science, or a file (explicit list, pixi.lock, conda-lock.yml,"
-        " environment.yml).  [default: what fits the client's versions]",
+        " environment.yml).  [default: one with the client's versions]",
     ),
     environment_option(
-        "--with",
+        "--package",
         "packages",
         multiple=True,
         metavar="PACKAGE",
-        help="Add a conda package to the environment, such as 'xarray>=2025', or one of a Python index: pypi:NAME.",
+        help="Add a conda package, such as 'xarray>=2025', or a Python package from an index: pypi:NAME. Repeatable.",
     ),
     environment_option(
         "--channel",
         "channels",
         multiple=True,
         metavar="NAME|URL",
-        help="Where conda packages are looked for; repeat it, the first counts most.  [default: conda-forge]",
+        help="Channel for conda packages. Repeatable; the first has priority.  [default: conda-forge]",
     ),
-    environment_option("--allow-mismatch", is_flag=True, help="Let the environment differ from the client's versions."),
+    environment_option(
+        "--allow-mismatch", is_flag=True, help="Accept an environment whose versions differ from the client's."
+    ),
     environment_option(
         "--client",
         metavar="PYTHON",
         type=click.Path(path_type=Path, dir_okay=False, exists=True),
-        help="The client: the Python with which the cluster is used.  [default: the active environment's, or this"
-        " program's own]",
+        help="Python that you use the cluster with.  [default: the active environment's, or this program's]",
     ),
     *(
         environment_option(f"--{name}-mirror", metavar="URL", callback=_read_mirror, expose_value=False, help=text)
         for name, text in (
-            ("channel", "What this computer and the nodes ask instead of https://conda.anaconda.org."),
-            ("miniforge", "What nodes ask instead of Miniforge's releases on GitHub."),
+            ("channel", "Mirror of https://conda.anaconda.org for this computer and the nodes."),
+            ("miniforge", "Mirror of Miniforge's GitHub releases for the nodes."),
         )
     ),
 )

@@ -32,32 +32,37 @@ _DEMO_PREFIX = "demo"
 
 @click.group()
 def sandbox() -> None:
-    """An emulated Hetzner Cloud on this computer, with real SSH hosts, to try and test things for nothing."""
+    """Run an emulated Hetzner Cloud with real SSH hosts on this computer, free of charge."""
 
 
 @sandbox.command()
 @click.option(
-    "--time-scale", type=float, default=1.0, show_default=True, help="How slow it is; 0.1 is ten times faster."
+    "--time-scale",
+    type=float,
+    metavar="FACTOR",
+    default=1.0,
+    show_default=True,
+    help="Factor for all delays: 0.1 is ten times faster.",
 )
-@click.option("--realistic", is_flag=True, help="Servers take 20 to 40 seconds to boot, as the real ones do.")
+@click.option("--realistic", is_flag=True, help="Let servers take 20 to 40 seconds to boot, like real ones.")
 @click.option(
     "--hosts",
     type=click.Choice(["process", "scripted", "machine"]),
     default="process",
     show_default=True,
-    help="Servers with real shells and Dask, a hundred that only play their part, or whole machines (root on Linux).",
+    help="Kind of servers: real shells and Dask, scripted answers only, or booted machines (root on Linux).",
 )
 @click.option(
     "--node-python",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The Python of the servers' image, such as VENV/bin/python with Dask in it; else the one that runs this.",
+    help="Python of the servers' image, such as VENV/bin/python with Dask.  [default: this program's]",
 )
 @click.option(
     "--base",
     type=click.Choice(["bookworm", "trixie", "sid"]),
-    help="The release of Debian that machines boot; sid is most like Ubuntu 26.04. Default: that of this computer.",
+    help="Debian release that machines boot; sid is closest to Ubuntu 26.04.  [default: this computer's]",
 )
-@click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="A JSON file: what goes wrong.")
+@click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="JSON file with faults to inject.")
 @verbosity_options
 def start(
     *,
@@ -68,7 +73,7 @@ def start(
     base: Literal["bookworm", "trixie", "sid"] | None,
     faults_file: TextIO | None,
 ) -> None:
-    """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
+    """Start the sandbox in the background. Use it in a shell with: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
     from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
     from scherbelberg.sandbox.words import NO_FAULTS, Options  # noqa: PLC0415
@@ -94,7 +99,7 @@ def start(
 @click.argument("file", type=click.File(encoding="utf-8"))
 @verbosity_options
 def faults(file: TextIO) -> None:
-    """Let things go wrong from now on, as FILE says; '-' reads standard input, and {} ends all faults."""
+    """Inject the faults in FILE from now on; - reads stdin, and {} ends all faults."""
     from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
     from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
 
@@ -107,16 +112,17 @@ def faults(file: TextIO) -> None:
 @click.argument("ahead")
 @verbosity_options
 def clock(ahead: str) -> None:
-    """Let its clock be AHEAD of this computer's, such as 13h, so that deadlines pass; 0 puts it right again.
+    """Set the sandbox's clock AHEAD of this computer's, such as 13h; 0 resets it.
 
-    A create needs 0 first: the clocks of hosts stay, and to them new certificates would not be valid yet.
+    Use it to let deadlines pass. Reset it before the next create: hosts keep this computer's clock and would reject
+    new certificates.
     """
     from scherbelberg.sandbox.daemon import set_clock  # noqa: PLC0415 - heavy
     from scherbelberg.spec.toml import read_duration  # noqa: PLC0415
 
     seconds = read_duration(ahead)
     if seconds is None:
-        raise BadInput("No clock can be ahead by none: write 13h, 90m, 2d, or a number of seconds.")
+        raise BadInput("Invalid duration 'none'. Use 13h, 90m, 2d, or a number of seconds.")
     set_clock(_running(), seconds)
     info(f"The sandbox's clock is {ahead} ahead of this computer's.")
 
@@ -124,7 +130,7 @@ def clock(ahead: str) -> None:
 @sandbox.command()
 @verbosity_options
 def stop() -> None:
-    """Stop it with all its servers, and print the line that leads a shell away from it."""
+    """Stop the sandbox and its servers. Print the line that unsets its variables in a shell."""
     from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
     from scherbelberg.sandbox.daemon import stop as end  # noqa: PLC0415
     from scherbelberg.state.store import Store  # noqa: PLC0415
@@ -142,7 +148,7 @@ def stop() -> None:
 @json_option
 @verbosity_options
 def status(as_json: bool) -> None:
-    """Tell whether it runs; exit code 1 if it does not."""
+    """Show whether the sandbox runs. The exit code is 1 if it does not."""
     from scherbelberg.sandbox.daemon import status as look  # noqa: PLC0415 - heavy
 
     settings = look(_sandbox_folder())
@@ -161,7 +167,7 @@ def _running() -> SandboxSettings:
 
     settings = look(_sandbox_folder())
     if settings is None:
-        raise SandboxFailed("The sandbox does not run; 'scherbelberg sandbox start' starts it.")
+        raise SandboxFailed("The sandbox does not run. Start it with 'scherbelberg sandbox start'.")
     return settings
 
 
@@ -175,14 +181,21 @@ def _variables_of(settings: SandboxSettings) -> dict[str, str]:
 
 
 @click.command()
-@click.option("-w", "--workers", type=int, default=2, show_default=True, help="Number of worker machines.")
-@click.option("--time-scale", type=float, default=1.0, show_default=True, help="How slow the emulated cloud is.")
+@click.option("-w", "--workers", type=int, metavar="N", default=2, show_default=True, help="Number of worker nodes.")
+@click.option(
+    "--time-scale",
+    type=float,
+    metavar="FACTOR",
+    default=1.0,
+    show_default=True,
+    help="Factor for all delays: 0.1 is ten times faster.",
+)
 @progress_option
 @verbosity_options
 def demo(workers: int, time_scale: float) -> None:
-    """Rent, bootstrap, compute and give back, on an emulated cloud on this computer, for nothing.
+    """Create a cluster on an emulated cloud, compute with it, and delete it, free of charge.
 
-    The servers are SSH servers on loopback addresses, and Dask on them is real.
+    The servers are SSH servers on loopback addresses of this computer that run real Dask.
     """
     ClusterSpec(prefix=_DEMO_PREFIX, workers=workers)
     from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy

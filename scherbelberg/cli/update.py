@@ -21,22 +21,30 @@ from scherbelberg.spec.toml import read_duration
 _passphrase_option = click.option(
     "--passphrase-file",
     type=click.Path(path_type=Path, dir_okay=False, allow_dash=True),
-    help="A file whose first line is the passphrase, or -; without it SCHERBELBERG_PASSPHRASE, or a question.",
+    help="File whose first line is the passphrase, or - for stdin.  [default: SCHERBELBERG_PASSPHRASE, or a prompt]",
 )
 
 
 @click.command()
 @click.argument("ttl", required=False)
 @prefix_option
-@click.option("--idle", help="Let it count as forgotten after so much time without work, or none; the deadline stays.")
-@click.option("--shorten", is_flag=True, help="Also where the new deadline is earlier than the present one.")
+@click.option(
+    "--idle-timeout",
+    "idle",
+    metavar="TIME",
+    help="Also expire after this long without work: 30m, 2h, or none. Does not move the deadline.",
+)
+@click.option("--allow-shorter", "shorten", is_flag=True, help="Allow moving the deadline to an earlier time.")
 @token_option
 @json_option
 @verbosity_options
 def extend(
     *, ttl: str | None, prefix: str, idle: str | None, shorten: bool, token_file: Path | None, as_json: bool
 ) -> None:
-    """Move a cluster's deadline to TTL from now on: 12h (the default), 90m, 2d, seconds, or none."""
+    """Set a cluster's deadline to TTL from now.
+
+    TTL is 12h (the default), 90m, 2d, a number of seconds, or none.
+    """
     check_prefix(prefix)
     if ttl is None and idle is None:
         ttl = "12h"
@@ -82,7 +90,10 @@ def extend(
 @json_option
 @verbosity_options
 def protect(prefix: str, token_file: Path | None, as_json: bool) -> None:
-    """Guard a cluster against destroy, nuke and gc, whoever calls them, and its servers also against other programs."""
+    """Protect a cluster from deletion.
+
+    destroy, nuke and gc refuse to delete it, and Hetzner refuses to delete its servers.
+    """
     _set_protection(prefix, token_file, wanted=True, as_json=as_json)
 
 
@@ -110,23 +121,25 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
 
 @click.command()
 @prefix_option
-@click.option("--here", is_flag=True, help="Let SSH in from this computer's public address.")
-@click.option("--cidr", "cidrs", multiple=True, metavar="CIDR", help="Let SSH in from this range of addresses.")
+@click.option("--ssh-from", multiple=True, metavar="CIDR|here", help="Allow SSH from this range. Repeatable.")
 @click.option(
-    "--direct", multiple=True, metavar="CIDR|here|none", help="Let Dask over TLS in from there, or from nowhere."
+    "--expose-scheduler",
+    "direct",
+    multiple=True,
+    metavar="CIDR|here|none",
+    help="Open the scheduler's TLS port to this range, or close it. Repeatable.",
 )
 @token_option
 @json_option
 @verbosity_options
 def firewall(
-    *, prefix: str, here: bool, cidrs: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
+    *, prefix: str, ssh_from: tuple[str, ...], direct: tuple[str, ...], token_file: Path | None, as_json: bool
 ) -> None:
-    """Change from where a living cluster can be reached: what is named is let in, and what was before is not.
+    """Replace the source ranges allowed to reach a running cluster.
 
-    Without --here and --cidr, who is let in over SSH stays as it is; without --direct, so does Dask's own port.
+    Without --ssh-from, the ranges for SSH stay as they are, and without --expose-scheduler those for the scheduler.
     """
     check_prefix(prefix)
-    ssh_from = (*cidrs, *([HERE] if here else []))
     _check_ranges(ssh_from, direct)
     settings = load_settings(token_file)
     from scherbelberg.lifecycle.update import let_in  # noqa: PLC0415 - heavy
@@ -144,7 +157,7 @@ def firewall(
 
 def _check_ranges(ssh_from: tuple[str, ...], direct: tuple[str, ...]) -> None:
     if not ssh_from and not direct:
-        raise BadInput("Say who is to be let in: --here, --cidr CIDR, or --direct CIDR.")
+        raise BadInput("Name the ranges to let in: --ssh-from CIDR|here, --expose-scheduler CIDR|here|none, or both.")
     for text in (*ssh_from, *direct):
         if text != HERE and direct != ("none",):
             check_cidr(text)
@@ -162,9 +175,9 @@ def _resolved_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, 
 @json_option
 @verbosity_options
 def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file: Path | None, as_json: bool) -> None:
-    """Write an encrypted FILE with which another computer can compute on a cluster and destroy it.
+    """Write an encrypted FILE that lets another computer use and destroy a cluster.
 
-    The key of the cluster's authority stays here, so nothing that needs a new certificate can be done there.
+    The key of the certificate authority stays here, so the other computer cannot resume an interrupted create.
     """
     check_prefix(prefix)
     settings = load_settings(token_file)
@@ -193,7 +206,7 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 @json_option
 @verbosity_options
 def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
-    """Take in a FILE that another computer has exported, to compute on its cluster and destroy it from here."""
+    """Import a cluster from a FILE that another computer exported, to use and destroy it from here."""
     passphrase = _read_passphrase(passphrase_file, confirm=False)
     from scherbelberg.lifecycle.share import take_in  # noqa: PLC0415 - heavy
 
@@ -205,10 +218,10 @@ def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
         return
     info(f"Cluster '{identity.prefix}' at {manifest.endpoint} can be used here.")
     if manifest.spec.ssh_from != ANYWHERE:
-        others = " ".join(f"--cidr {one}" for one in manifest.spec.ssh_from)
+        others = " ".join(f"--ssh-from {one}" for one in manifest.spec.ssh_from)
         info(
             f"SSH was let in from {', '.join(manifest.spec.ssh_from)} alone when it was last looked at. To add this"
-            f" computer: scherbelberg firewall -p {identity.prefix} {others} --here"
+            f" computer: scherbelberg firewall -p {identity.prefix} {others} --ssh-from here"
         )
 
 
@@ -218,5 +231,5 @@ def _read_passphrase(file: Path | None, *, confirm: bool) -> str:
     if given := passphrase_in(file):
         return given
     if get_reporter().is_for_programs or not sys.stdin.isatty():
-        raise BadInput("There is no passphrase: name a file with --passphrase-file, or set SCHERBELBERG_PASSPHRASE.")
+        raise BadInput("There is no passphrase. Use --passphrase-file, or set SCHERBELBERG_PASSPHRASE.")
     return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))

@@ -207,7 +207,7 @@ class _Choice:
         self._channel_names = spec.channels or wish.channels or (CHANNEL,)
         self._more = (*wish.specs, *(text for text in spec.packages if not text.startswith(PYPI)))
         own = (text.removeprefix(PYPI) for text in spec.packages if text.startswith(PYPI))
-        own = (read_requirement(text, source="--with") for text in own)
+        own = (read_requirement(text, source="--package") for text in own)
         self._requirements = (*wish.pip, *own)
         self._cache = LockCache(sources.cache / "environments")
         self._is_solved = False

@@ -178,7 +178,7 @@ def environment_of(
     if missing := [package for package in HARD if package not in versions.packages]:
         raise EnvironmentUnavailable(
             f"The environment '{name}' has no {missing[0]}, without which nodes are no cluster: add it to it, for"
-            f" example by --with {missing[0]}."
+            f" example by --package {missing[0]}."
         )
     rows = differences(client.versions, {name: versions})
     accepted = tuple(row[1:] for row in rows if may_differ or row[1] in set(soft))

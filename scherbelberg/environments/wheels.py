@@ -32,7 +32,7 @@ async def resolve_wheels(
     having: Mapping[str, str],
     within_s: float,
     environ: Mapping[str, str] | None = None,
-    source: str = "--with",
+    source: str = "--package",
 ) -> tuple[Wheel, ...]:
     """Find wheels for nodes, and for what these wheels need.
 

@@ -150,6 +150,6 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
     """
     found = await overview(settings, prefix=prefix, is_told=False)
     if not found:
-        raise ClusterNotFound(f"There is nothing of a cluster '{prefix}' in this project.")
+        raise ClusterNotFound(f"There is no cluster '{prefix}' in this project.")
     uids = tuple(kept.holding.uid for kept in found)
     await give_back(settings, prefix, uids, listener=listener, timeouts=Timeouts())

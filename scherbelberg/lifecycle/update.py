@@ -117,7 +117,7 @@ def _require_later(deadline_s: int | None, found: Kept) -> None:
     lasts = "has no deadline" if old_s is None else "lives longer than that anyway"
     more = "" if old_s is None else f", for {words_for(old_s - found.now_s)}"
     raise BadInput(
-        f"Cluster '{found.holding.prefix}' {lasts}{more}; --shorten, or may_shorten in programs, moves its"
+        f"Cluster '{found.holding.prefix}' {lasts}{more}; --allow-shorter, or may_shorten in programs, moves its"
         " deadline to an earlier time."
     )
 
@@ -214,8 +214,8 @@ async def let_in(
         )
         if spec.direct and not manifest.spec.direct:
             raise BadInput(
-                f"Cluster '{prefix}' was made without --direct: its scheduler listens to the private network alone,"
-                " whatever a firewall lets in. Make it anew with --direct."
+                f"Cluster '{prefix}' was made without --expose-scheduler: its scheduler listens to the private"
+                " network alone, whatever a firewall lets in. Make it anew with --expose-scheduler."
             )
         for firewall in found:
             rules = firewall_rules(spec, manifest.ssh_port)

@@ -128,8 +128,8 @@ def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection
     """
     if architectures is None:
         return _candidates(spec, catalog)
-    scheduler = _served("--scheduler", (spec.scheduler,) if spec.scheduler else (), spec, catalog, architectures)
-    worker = _served("--worker", spec.worker, spec, catalog, architectures)
+    scheduler = _served("--scheduler-type", (spec.scheduler,) if spec.scheduler else (), spec, catalog, architectures)
+    worker = _served("--worker-type", spec.worker, spec, catalog, architectures)
     fitting = evolve(
         catalog,
         server_types=tuple(kind for kind in catalog.server_types if kind.architecture in architectures),
@@ -324,7 +324,7 @@ def _too_large(image: Image, kind: ServerType) -> BadInput:
     """The error for an image that fits on no disk, by the largest of them."""
     return BadInput(
         f"Image {image.name or image.id} needs a disk of {image.disk_gb:g} GB, and that of {kind.name} has"
-        f" {kind.disk_gb} GB: name types with larger disks with --scheduler and --worker, or another --image."
+        f" {kind.disk_gb} GB: name types with larger disks with --scheduler-type and --worker-type, or another --image."
     )
 
 
@@ -404,5 +404,5 @@ def _nothing_fits(spec: ClusterSpec, catalog: Catalog, locations: tuple[str, ...
             )
     return BadInput(
         f"No server types for scheduler and workers are sold together in {where}: name them with"
-        " --scheduler and --worker, or another --location."
+        " --scheduler-type and --worker-type, or another --location."
     )

@@ -86,7 +86,7 @@ def _remedy(plan: ClusterPlan, places: Mapping[NodeRole, Place]) -> Remedy:
         if not named and place.architecture == _first(plan, role).architecture:
             are_named = are_named and place.hourly.gross <= DEAREST * _first(plan, role).hourly.gross
         elif kind not in named:
-            fields[role], options = (*named, kind) if role == "worker" else kind, [*options, f"--{role} {kind}"]
+            fields[role], options = (*named, kind) if role == "worker" else kind, [*options, f"--{role}-type {kind}"]
         if spec.location and place.location not in fields.get("location", spec.location):
             fields["location"] = (*fields.get("location", spec.location), place.location)
             options += [f"--location {place.location}"]

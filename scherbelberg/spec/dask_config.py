@@ -35,13 +35,13 @@ def read_dask_config(config: DaskConfig | None) -> str:
         try:
             return json.dumps(dict(config))  # YAML reads JSON
         except (TypeError, ValueError):
-            raise BadInput("Dask's configuration has values in it that YAML does not know.") from None
+            raise BadInput("Dask's configuration contains values that YAML does not support.") from None
     text = config if isinstance(config, str) else _read(Path(config))
     content = read_yaml(text, source="Dask's configuration")
     if content is not None and not isinstance(content, dict):
-        raise BadInput("Dask's configuration is no YAML mapping; to name a file, give its path as a pathlib.Path.")
+        raise BadInput("Dask's configuration is not a YAML mapping. To name a file, pass a pathlib.Path.")
     if not _has_text_keys(content):
-        raise BadInput("Dask's configuration has keys in it that are no texts, which Dask cannot read: quote them.")
+        raise BadInput("Dask's configuration has keys that are not strings. Quote them.")
     return text
 
 

@@ -122,7 +122,7 @@ def _check_names(given: Mapping[str, Any], *, known: tuple[str, ...], call: str)
 
 def _add(asked: dict[str, Any], name: str, value: Any, old: str) -> None:
     if asked.setdefault(name, value) != value:
-        raise BadInput(f"The old argument {old} and '{name}' contradict each other: leave the old one out.")
+        raise BadInput(f"The old argument {old} and '{name}' contradict each other. Remove the old one.")
 
 
 def _warn(text: str) -> None:

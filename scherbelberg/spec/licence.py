@@ -46,7 +46,7 @@ def check_licence(text: str, *, what: str) -> None:
         BadInput: It does.
     """
     if is_licensed(text):
-        raise BadInput(f"{what} is Anaconda's own and needs a licence of many: take conda-forge.")
+        raise BadInput(f"{what} belongs to Anaconda, and many users need a licence for it. Use conda-forge.")
 
 
 def check_licence_of_spec(text: str, *, what: str) -> None:

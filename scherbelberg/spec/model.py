@@ -79,16 +79,16 @@ def _check_prefix(instance: object, attribute: object, value: str) -> None:
 def _check_workers(instance: object, attribute: object, value: int) -> None:
     if not isinstance(value, int) or not 1 <= value <= MOST_WORKERS:
         raise BadInput(
-            f"{value} workers cannot be: ask for 1 to {MOST_WORKERS}, because a Hetzner network holds"
-            f" {MOST_WORKERS + 1} machines and the scheduler is one of them."
+            f"Invalid number of workers: {value}. Use 1 to {MOST_WORKERS} (a Hetzner network holds"
+            f" {MOST_WORKERS + 1} machines, one of which is the scheduler)."
         )
 
 
 def _check_time(instance: object, attribute: Attribute[Any], value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or not 0 < value <= LONGEST_TTL_S):
-        what = {"ttl_s": "A time to live", "idle_s": "An idle time", "wait_s": "A wait"}[attribute.name]
+        what = {"ttl_s": "time to live", "idle_s": "idle timeout", "wait_s": "waiting time"}[attribute.name]
         raise BadInput(
-            f"{what} of {value} s cannot be: use a whole number of seconds above 0, up to ten years, or none."
+            f"Invalid {what}: {value} s. Use a whole number of seconds above 0 and up to ten years, or none."
         )
 
 
@@ -100,7 +100,7 @@ def _read_amount(value: Decimal | str | float | None) -> Decimal | None:
     except InvalidOperation:
         amount = Decimal("NaN")
     if not amount.is_finite() or amount <= 0:
-        raise BadInput(f"An amount of '{value}' cannot be: write a number above 0, such as 2.50.")
+        raise BadInput(f"Invalid amount '{value}'. Use a number above 0, such as 2.50.")
     return amount
 
 
@@ -123,7 +123,7 @@ def check_network_range(text: str) -> str:
     if str(network) != text or not network.is_private:
         raise BadInput(f"The network range '{text}' is not a private IPv4 network such as 10.0.0.0/16.")
     if network.prefixlen > 24:
-        raise BadInput(f"The network range {text} is too small: Hetzner takes /24 at the least, use 10.0.0.0/16.")
+        raise BadInput(f"The network range {text} is too small. Use at least a /24 network, such as 10.0.0.0/16.")
     return text
 
 
@@ -149,7 +149,7 @@ class Ports:
     def __attrs_post_init__(self) -> None:
         ports = (self.scheduler, self.dashboard, self.worker, self.nanny)
         if len(set(ports)) < len(ports) or not all(isinstance(port, int) and 1024 <= port < 2**16 for port in ports):
-            raise BadInput(f"The ports {ports} cannot be: use four different numbers from 1024 to 65535.")
+            raise BadInput(f"Invalid ports {ports}. Use four different numbers from 1024 to 65535.")
 
 
 @frozen(kw_only=True)
@@ -186,32 +186,32 @@ class Timeouts:
     def __attrs_post_init__(self) -> None:
         for name, value in asdict(self).items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise BadInput(f"A deadline {name} of {value!r} cannot be: give a number of seconds.")
+                raise BadInput(f"Invalid timeout {name}: {value!r}. Use a number of seconds.")
 
 
 def _check_processes(instance: object, attribute: object, value: int | str) -> None:
     if value != AUTO and (not isinstance(value, int) or not 1 <= value <= MOST_PROCESSES):
-        raise BadInput(f"{value} worker processes a machine cannot be: ask for 1 to {MOST_PROCESSES}, or '{AUTO}'.")
+        raise BadInput(f"Invalid number of processes: {value}. Use 1 to {MOST_PROCESSES}, or '{AUTO}'.")
 
 
 def _check_threads(instance: object, attribute: object, value: int | None) -> None:
     if value is not None and (not isinstance(value, int) or not 1 <= value <= MOST_THREADS):
-        raise BadInput(f"{value} threads a worker process cannot be: ask for 1 to {MOST_THREADS}.")
+        raise BadInput(f"Invalid number of threads: {value}. Use 1 to {MOST_THREADS}.")
 
 
 def _check_memory(instance: object, attribute: object, value: str | None) -> None:
     if value is not None and not (isinstance(value, str) and _MEMORY.match(value)):
-        raise BadInput(f"The memory limit '{value}' cannot be: write bytes, such as 4GiB or 3500MB, or a share as 0.5.")
+        raise BadInput(f"Invalid memory limit '{value}'. Use bytes, such as 4GiB or 3500MB, or a share, such as 0.5.")
 
 
 def _read_resources(value: Mapping[str, float]) -> dict[str, float]:
     try:
         resources = {str(name): float(amount) for name, amount in dict(value).items()}
     except (TypeError, ValueError):
-        raise BadInput(f"The resources {value!r} cannot be: give names with numbers, such as GPU=2.") from None
+        raise BadInput(f"Invalid resources {value!r}. Use names with numbers, such as GPU=2.") from None
     for name, amount in resources.items():
         if not _RESOURCE.match(name) or not 0 <= amount < math.inf:
-            raise BadInput(f"The resource '{name}={amount:g}' cannot be: give a name with a number, such as GPU=2.")
+            raise BadInput(f"Invalid resource '{name}={amount:g}'. Use a name with a number, such as GPU=2.")
     return resources
 
 
@@ -230,7 +230,7 @@ def check_cidr(text: str) -> str:
     try:
         return str(ipaddress.ip_network(text))
     except ValueError as error:
-        raise BadInput(f"'{text}' is no range of addresses such as 203.0.113.7/32: {error}.") from None
+        raise BadInput(f"'{text}' is not a range of addresses such as 203.0.113.7/32: {error}.") from None
 
 
 def _read_cidrs(value: str | Iterable[str]) -> tuple[str, ...]:
@@ -278,13 +278,13 @@ def _read_names(value: str | Iterable[str] | None) -> tuple[str, ...]:
 
 def _check_env(instance: object, attribute: object, value: str | None) -> None:
     if value is not None and not (isinstance(value, str) and value.strip()):
-        raise BadInput(f"The environment {value!r} cannot be: write main, science, or the path of a file.")
+        raise BadInput(f"Invalid environment {value!r}. Use main, science, or the path of a file.")
 
 
 def _check_packages(instance: object, attribute: object, value: tuple[str, ...]) -> None:
     for text in value:
         if not _PACKAGE.match(text.removeprefix(PYPI)):
-            raise BadInput(f"The package '{text}' cannot be: write NAME, 'NAME >=1.2', or {PYPI}NAME.")
+            raise BadInput(f"Invalid package '{text}'. Use NAME, 'NAME >=1.2', or {PYPI}NAME.")
         check_licence_of_spec(text, what=f"The channel of '{text}'")
 
 
@@ -304,17 +304,17 @@ def check_channel(text: str) -> None:
     """
     if has_secrets(text):
         raise BadInput(
-            "A channel's URL has a password or token in it, which others could read: leave it out there, and put it"
-            " into ~/.netrc or the keyring."
+            "The URL of a channel contains a password or token, which others could read. Put it into ~/.netrc or the"
+            " keyring."
         )
     check_licence(text, what=f"The channel '{text}'")
     if not _CHANNEL.match(text):
-        raise BadInput(f"The channel '{text}' cannot be: write a name such as conda-forge, or an http(s) URL.")
+        raise BadInput(f"Invalid channel '{text}'. Use a name such as conda-forge, or an http(s) URL.")
 
 
 def _check_somebody(instance: object, attribute: object, value: tuple[str, ...]) -> None:
     if not value:
-        raise BadInput("Nobody could reach the nodes over SSH: let in at least one range of addresses.")
+        raise BadInput("Nobody could reach the nodes over SSH. Allow at least one range of addresses.")
 
 
 @frozen(kw_only=True)
@@ -387,12 +387,12 @@ class ClusterSpec:
     def __attrs_post_init__(self) -> None:
         if not (isinstance(self.least_workers, int) and 1 <= self.least_workers <= self.workers):
             raise BadInput(
-                f"At least {self.min_workers} of {self.workers} workers cannot be: accept 1 to {self.workers}."
+                f"Invalid minimum of {self.min_workers} workers out of {self.workers}. Use 1 to {self.workers}."
             )
         if self.wait_s is not None and self.ttl_s is not None and self.wait_s >= self.ttl_s:
             raise BadInput(
-                f"A wait of {self.wait_s} s for machines cannot be within a time to live of {self.ttl_s} s, which"
-                " counts from the beginning: wait for less time, or let the cluster live longer."
+                f"The waiting time of {self.wait_s} s is not shorter than the time to live of {self.ttl_s} s, which"
+                " starts before. Wait for less time, or choose a longer time to live."
             )
         most = MOST_PROCESSES if self.processes == AUTO else int(self.processes)
         taken = [self.ports.scheduler, self.ports.dashboard]

@@ -36,7 +36,7 @@ class Twice(yaml.MarkedYAMLError):
 
     def __init__(self, key: object, first: int, second: int) -> None:
         super().__init__()
-        self.words = f"has '{str(key)[:80]}' twice, in line {first} and in line {second}, and only one can count"
+        self.words = f"has '{str(key)[:80]}' twice, in line {first} and in line {second}"
 
 
 class _Loader(_BASE):  # type: ignore[misc] # which of the two it is, is known when it runs
@@ -83,12 +83,12 @@ def read_yaml(text: str, *, source: str) -> Any:
         loader = _Loader(text)
         return loader.get_single_data()
     except Twice as error:
-        raise BadInput(f"{source} {error.words}: take one of them out.") from None
+        raise BadInput(f"{source} {error.words}. Remove one of them.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        raise BadInput(f"{source} is no YAML{f' (line {mark.line + 1})' if mark else ''}.") from None
+        raise BadInput(f"{source} is not valid YAML{f' (line {mark.line + 1})' if mark else ''}.") from None
     except _NONSENSE:
-        raise BadInput(f"{source} is no YAML: a value in it is not what it says that it is.") from None
+        raise BadInput(f"{source} is not valid YAML: a value does not match its tag.") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -118,5 +118,5 @@ def read_mapping(text: str, *, source: str) -> dict[Any, Any]:
     """
     found = read_yaml(text, source=source)
     if not isinstance(found, dict):
-        raise BadInput(f"{source} is no YAML mapping.")
+        raise BadInput(f"{source} is not a YAML mapping.")
     return found

@@ -30,12 +30,12 @@ def decoded(content: bytes) -> str:
     """
     encoding = next((name for mark, name in _MARKS if content.startswith(mark)), "utf-8")
     if encoding == "utf-8" and content.count(0) * 3 > len(content):
-        raise ValueError("it is no text, or UTF-16 without a mark that says so: save it as UTF-8")
+        raise ValueError("it is not text, or UTF-16 without a byte order mark: save it as UTF-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         name = encoding.removesuffix("-sig").upper()
-        raise ValueError(f"its byte {error.start} is no {name}: save it as UTF-8") from None
+        raise ValueError(f"its byte {error.start} is not valid {name}: save it as UTF-8") from None
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

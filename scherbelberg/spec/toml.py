@@ -77,7 +77,7 @@ def read_duration(text: str) -> int | None:
         return None
     match = _DURATION.match(text)
     if match is None:
-        raise BadInput(f"A time of '{text}' cannot be: write 12h, 90m, 2d, a number of seconds, or none.")
+        raise BadInput(f"Invalid duration '{text}'. Use 12h, 90m, 2d, a number of seconds, or none.")
     return int(match[1]) * _UNITS_S[match[2]]
 
 
@@ -94,13 +94,13 @@ def read_resources(texts: Iterable[str]) -> dict[str, float]:
     for word in " ".join(texts).replace(",", " ").split():
         name, sign, amount = word.partition("=")
         if name in found:
-            raise BadInput(f"The resource '{name}' is given twice, and only one can count.")
+            raise BadInput(f"The resource '{name}' is given twice. Give it once.")
         try:
             found[name] = float(amount)
         except ValueError:
-            raise BadInput(f"The resource '{word}' cannot be: give a name with a number, such as GPU=2.") from None
+            raise BadInput(f"Invalid resource '{word}'. Use a name with a number, such as GPU=2.") from None
         if not name or not sign:
-            raise BadInput(f"The resource '{word}' cannot be: give a name with a number, such as GPU=2.")
+            raise BadInput(f"Invalid resource '{word}'. Use a name with a number, such as GPU=2.")
     return found
 
 

@@ -41,7 +41,7 @@ def check_endpoint(endpoint: str) -> str:
     """
     if not _is_plain_url(endpoint):
         shown = "with an @ in it" if "@" in endpoint else f"'{endpoint}'"  # a password may stand before it
-        raise BadInput(f"The endpoint {shown} is no address of an API; Hetzner's is {HETZNER}.")
+        raise BadInput(f"The endpoint {shown} is not the URL of an API. Hetzner's is {HETZNER}.")
     if urlsplit(endpoint).scheme == "http" and not is_loopback(endpoint):
         raise BadInput(
             f"The endpoint {endpoint} is plain http, which would send your token in the clear; use https"
@@ -64,7 +64,7 @@ def check_mirror(url: str) -> str:
     """
     if not _is_plain_url(url) or has_secrets(url):
         shown = "with a login or a token in it" if has_secrets(url) else f"'{url}'"
-        raise BadInput(f"The mirror {shown} is no http(s) address; credentials for it belong into ~/.netrc.")
+        raise BadInput(f"The mirror {shown} is not an http(s) URL. Put credentials into ~/.netrc.")
     check_licence(url, what=f"The mirror '{url}'")
     return url.rstrip("/")
 

@@ -36,13 +36,13 @@ _MOST_BYTES_OF_ALL = 10**6
 def _check_variables(instance: object, attribute: object, value: Mapping[str, str]) -> None:
     for name, text in value.items():
         if not isinstance(name, str) or not _NAME.match(name):
-            raise BadInput(f"'{name}' is no name of an environment variable: use letters, digits and underscores.")
+            raise BadInput(f"'{name}' is not the name of an environment variable. Use letters, digits and underscores.")
         if _RESERVED.match(name):
-            raise BadInput(f"The environment variable {name} cannot be set on nodes: it decides what Dask itself is.")
+            raise BadInput(f"The environment variable {name} cannot be set on nodes: scherbelberg sets it for Dask.")
         if _SHELL.match(name):
-            raise BadInput(f"The environment variable {name} cannot be set on nodes: their shell keeps it for itself.")
+            raise BadInput(f"The environment variable {name} cannot be set on nodes: the shell reserves it.")
         if not isinstance(text, str) or "\0" in text:
-            raise BadInput(f"The value of the environment variable {name} is no text, or has a zero byte in it.")
+            raise BadInput(f"The value of the environment variable {name} is not a string, or contains a zero byte.")
 
 
 def _check_sizes(value: Mapping[str, str]) -> None:
@@ -51,7 +51,7 @@ def _check_sizes(value: Mapping[str, str]) -> None:
         try:
             sizes[name] = len(f"{name}={text}".encode())
         except UnicodeEncodeError:
-            raise BadInput(f"The value of the environment variable {name} is no text in UTF-8.") from None
+            raise BadInput(f"The value of the environment variable {name} cannot be encoded as UTF-8.") from None
     name = max(sizes, key=sizes.__getitem__, default="")
     if sizes.get(name, 0) > _MOST_BYTES or sum(sizes.values()) > _MOST_BYTES_OF_ALL:
         raise BadInput(

@@ -188,7 +188,7 @@ def _program(where: Place, trial: Trial, home: str) -> Program:
     program = where.create(trial.workers, home=home, patient=trial.ending == "kill")
     if trial.ending in ("cancel", "exit"):
         return evolve(program, words=(), inner=trial.ending, inner_at=trial.at)
-    words = (*program.words, "--keep") if trial.keep else program.words
+    words = (*program.words, "--keep-on-failure") if trial.keep else program.words
     return evolve(program, words=words, at_terminal=trial.ending == "sigint twice at a terminal")
 
 

@@ -82,7 +82,7 @@ def test_damaged_and_missing_state(shell: Shell, tmp_path: Path) -> None:
         assert (code, "keys are not on this computer" in complaints) == (11, True)
     shell.monkeypatch.setattr("sys.stdin", io.StringIO())
     code, _, complaints = shell("nuke", "-p", "kaputt")
-    assert (code, "was not made on this computer; a script deletes it with --yes" in complaints) == (2, True)
+    assert (code, "was not created on this computer. Use --yes" in complaints) == (2, True)
     shell.monkeypatch.setattr("sys.stdin", Terminal("kaputtt\n"))
     code, _, complaints = shell("nuke", "-p", "kaputt")
     assert (code, "'kaputtt' is not 'kaputt': nothing was deleted" in complaints) == (2, True)
@@ -108,20 +108,20 @@ def test_destroy_with_a_damaged_manifest(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (("create", "--workers", "0"), 2, "0 workers cannot be: ask for 1 to 99"),
-        (("create", "--workers", "100"), 2, "100 workers cannot be: ask for 1 to 99"),
+        (("create", "--workers", "0"), 2, "Invalid number of workers: 0. Use 1 to 99"),
+        (("create", "--workers", "100"), 2, "Invalid number of workers: 100. Use 1 to 99"),
         (("create", "--workers", "some"), 2, "'some' is not a valid integer"),
         (("create", "-p", "größe"), 2, "for example 'groesse'"),
         (("show", "-p", "My Cluster"), 2, "for example 'my-cluster'"),
-        (("create", "--worker", "cx32"), 2, "There is no server type 'cx32'; did you mean 'cx33'?"),
-        (("create", "--scheduler", "mainframe"), 2, "There is no server type 'mainframe'"),
+        (("create", "--worker-type", "cx32"), 2, "There is no server type 'cx32'; did you mean 'cx33'?"),
+        (("create", "--scheduler-type", "mainframe"), 2, "There is no server type 'mainframe'"),
         (("create", "--location", "fsn2"), 2, "There is no location 'fsn2'; did you mean 'fsn1'?"),
         (("create", "--image", "ubuntu-20.04"), 2, "There is no image 'ubuntu-20.04' for x86; did you mean 'ubuntu-2"),
-        (("create", "--worker", "cx33", "--location", "ash"), 2, "Server type cx33 is not sold in ash"),
+        (("create", "--worker-type", "cx33", "--location", "ash"), 2, "Server type cx33 is not sold in ash"),
         (("create", "--no-such"), 2, "No such option '--no-such'"),
         (("show", "-p", "nobody"), 10, "There is no cluster 'nobody' in this project of SANDBOX"),
         (("destroy", "-p", "nobody"), 10, "There is no cluster 'nobody'"),
-        (("nuke", "-p", "nobody"), 10, "There is nothing of a cluster 'nobody'"),
+        (("nuke", "-p", "nobody"), 10, "There is no cluster 'nobody' in this project."),
         (("ssh", "-p", "nobody", "scheduler"), 10, "There is no cluster 'nobody'"),
         (("ls", "--token-file", "/nowhere/token"), 2, "The token file /nowhere/token cannot be read"),
     ],
@@ -143,7 +143,7 @@ def test_bad_input(shell: Shell, words: tuple[str, ...], code: int, sentence: st
         ("HCLOUD_TOKEN", "wrong" * 12, 3, "check the token from HCLOUD_TOKEN"),
         ("HCLOUD_TOKEN", "two words", 2, "is not a token"),
         ("HCLOUD_ENDPOINT", "http://example.org/v1", 2, "is plain http, which would send your token in the clear"),
-        ("HCLOUD_ENDPOINT", "localhost", 2, "is no address of an API"),
+        ("HCLOUD_ENDPOINT", "localhost", 2, "is not the URL of an API"),
         ("SCHERBELBERG_SSH_PORT", "ssh", 2, "which is no port"),
         ("SCHERBELBERG_NETWORK", "10.0.0.0/8/8", 2, "is not an IPv4 network"),
     ],

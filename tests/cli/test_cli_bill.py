@@ -107,7 +107,7 @@ def test_command(shell: Shell) -> None:
     ]
     assert shell("bill", "--month", "2027-01")[1] == "Nothing is charged for this month.\n"
     code, _, complaints = shell("bill", "--month", "2026-13")
-    assert (code, "A month of '2026-13' cannot be: write it as 2026-11." in complaints) == (2, True)
+    assert (code, "Invalid month '2026-13'. Use a month such as 2026-11." in complaints) == (2, True)
 
 
 def test_lines() -> None:

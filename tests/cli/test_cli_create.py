@@ -44,8 +44,8 @@ def rules(settings: Settings) -> dict[str, list[str]]:
 
 def test_plan(shell: Shell) -> None:
     """A plan says what would be made and what it costs, and nothing is made nor remembered."""
-    words = ("create", "-p", "idea", "--plan", "-w", "2", "--worker", "cx33", "--location", "fsn1", "--ttl", "90m")
-    code, output, complaints = shell(*words, "--processes", "2", "--direct", "here")
+    words = ("create", "-p", "idea", "--plan", "-w", "2", "--worker-type", "cx33", "--location", "fsn1", "--ttl", "90m")
+    code, output, complaints = shell(*words, "--processes", "2", "--expose-scheduler", "here")
     assert code == 0, complaints
     assert output.startswith("Cluster idea would be made in fsn1; nothing was made")
     rows = [line.split() for line in output.splitlines()]
@@ -61,7 +61,7 @@ def test_plan(shell: Shell) -> None:
     assert Decimal(document["at_most"]["gross"]) == 2 * Decimal(hourly["gross"])
     assert [node["workers"] for node in nodes] == [[], ["worker000"], ["worker001"]]
     assert document["instead"]["worker"] == []
-    code, output, _ = shell(*words, "--location", "nbg1", "--worker", "cx23", "--max-hourly", "0.06")
+    code, output, _ = shell(*words, "--location", "nbg1", "--worker-type", "cx23", "--max-hourly", "0.06")
     assert code == 0
     instead = output.partition("Where there is none left for a worker (EUR/h gross): ")[2]
     assert re.sub(r" \([0-9.]+\)", "", instead.splitlines()[0]) == "cx33 in nbg1, cx23 in fsn1, cx23 in nbg1."
@@ -98,20 +98,20 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(shell: Shell, tmp_pa
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--processes", "many"), "'many' worker processes a machine cannot be: give a number, or 'auto'."),
+        (("--processes", "many"), "Invalid number of processes 'many'. Use a number, or 'auto'."),
         (("--processes", "0"), "0 worker processes a machine cannot be"),
-        (("--threads", "0"), "0 threads a worker process cannot be"),
+        (("--threads", "0"), "Invalid number of threads: 0"),
         (("--memory-limit", "lots"), "The memory limit 'lots' cannot be"),
         (("--resources", "GPU"), "The resource 'GPU' cannot be"),
-        (("--ttl", "soon"), "A time of 'soon' cannot be"),
-        (("--max-total", "much"), "An amount of 'much' cannot be: write a number above 0, such as 2.50."),
+        (("--ttl", "soon"), "Invalid duration 'soon'"),
+        (("--max-total", "much"), "Invalid amount 'much'. Use a number above 0, such as 2.50."),
         (("--max-total", "0.01"), "could cost 0.4113 EUR gross, more than --max-total 0.01"),
-        (("--ttl", "0"), "A time to live of 0 s cannot be"),
-        (("--ssh-from", "home"), "'home' is no range of addresses"),
-        (("--ssh-from", "203.0.113.7/8"), "is no range of addresses such as 203.0.113.7/32"),
-        (("--direct", "there"), "'there' is no range of addresses"),
-        (("--env-var", "KEY"), "--env-var KEY says no value: write KEY=VALUE."),
-        (("--env-var", "1=2"), "'1' is no name of an environment variable"),
+        (("--ttl", "0"), "Invalid time to live: 0 s"),
+        (("--ssh-from", "home"), "'home' is not a range of addresses"),
+        (("--ssh-from", "203.0.113.7/8"), "is not a range of addresses such as 203.0.113.7/32"),
+        (("--expose-scheduler", "there"), "'there' is not a range of addresses"),
+        (("--env-var", "KEY"), "--env-var KEY has no value. Use KEY=VALUE."),
+        (("--env-var", "1=2"), "'1' is not the name of an environment variable"),
         (("--env-var", "PATH=/x"), "The environment variable PATH cannot be set on nodes"),
         (("--secret", "NO_SUCH_VARIABLE"), "There is no environment variable NO_SUCH_VARIABLE here"),
         (("--secret", "KEY=@/nowhere/secret"), "/nowhere/secret cannot be read"),
@@ -143,7 +143,7 @@ def test_secret_on_the_command_line(shell: Shell) -> None:
     """A secret's value is refused where everybody can see it, and not repeated."""
     code, _, complaints = shell("create", "--secret", "KEY=hunter2")
     assert code == 2
-    assert "A secret has no place on a command line: write --secret KEY or --secret KEY=@FILE." in complaints
+    assert "Do not write a secret on the command line. Use --secret KEY or --secret KEY=@FILE." in complaints
     assert "hunter2" not in complaints
 
 
@@ -179,7 +179,16 @@ def test_all_wishes_come_true(shell: Shell, tmp_path: Path) -> None:
     shell.monkeypatch.setenv("FROM_HERE", "hidden here")
     code, output, complaints = shell(
         *("create", "-p", "wish", "-w", "1", "--processes", "2", "--threads", "3", "--memory-limit", "300MB"),
-        *("--resources", "GPU=2", "--resources", "disk=5 net=7", "--ssh-from", "here", "--direct", "203.0.113.7"),
+        *(
+            "--resources",
+            "GPU=2",
+            "--resources",
+            "disk=5 net=7",
+            "--ssh-from",
+            "here",
+            "--expose-scheduler",
+            "203.0.113.7",
+        ),
         *("--env-var", "COLOUR=light blue", "--secret", "FROM_HERE", "--secret", f"FROM_FILE=@{secret}"),
         *("--dask-config", str(config), "--json"),
     )
@@ -211,7 +220,7 @@ def test_no_capacity(sandbox: SandboxThread, shell: Shell) -> None:
     sandbox.set_faults(Faults(sold_out=(SoldOut(server_type="cx23"), SoldOut(disguise="deprecated_type"))))
     # Two places for the scheduler alone, so that there is a table whoever is refused first.
     places = ("--location", "hel1", "--location", "fsn1")
-    words = ("create", "-w", "2", "--scheduler", "cx43", "--worker", "cx23", "--worker", "cx33", *places)
+    words = ("create", "-w", "2", "--scheduler-type", "cx43", "--worker-type", "cx23", "--worker-type", "cx33", *places)
     code, output, complaints = shell(*words, "--json", "--progress", "none")
     assert code == 5
     tried = json.loads(output)["error"]["tried"]
@@ -225,14 +234,14 @@ def test_no_capacity(sandbox: SandboxThread, shell: Shell) -> None:
 
 
 def test_kept_after_a_failure(sandbox: SandboxThread, shell: Shell) -> None:
-    """With --keep a failure leaves what was made, says exactly what that is, and create goes on with it."""
+    """With --keep-on-failure a failure leaves what was made, says exactly what that is, and create goes on with it."""
     sandbox.set_faults(Faults(requests=(RequestFault(method="PUT", path="/networks/*"),)))
-    words = ("create", "-p", "kept", "-w", "1", "--keep")
+    words = ("create", "-p", "kept", "-w", "1", "--keep-on-failure")
     code, _, complaints = shell(*words)
     assert code == 3
     there = held(shell.settings)
     assert "networks/kept" in there
-    assert "is kept, as --keep says; you pay for it" in complaints
+    assert "is kept, as --keep-on-failure says; you pay for it" in complaints
     for row in there:
         kind, _, name = row.partition("/")
         assert f"  {kind.removesuffix('s').replace('_', ' ')} {name}" in complaints
@@ -252,7 +261,7 @@ def test_kept_where_no_node_answers(sandbox: SandboxThread, shell: Shell, tmp_pa
     wishes = tmp_path / "wishes.toml"
     wishes.write_text("[timeouts]\nreach = 0.5\n", encoding="utf-8")
     sandbox.set_faults(Faults(dead=("*",)))
-    code, _, complaints = shell("create", "-p", "kept", "-w", "1", "--keep", "--spec", str(wishes))
+    code, _, complaints = shell("create", "-p", "kept", "-w", "1", "--keep-on-failure", "--spec", str(wishes))
     assert code == 13, complaints
     (path,) = shell.settings.home.glob("clusters/kept-*/manifest.json")
     nodes = json.loads(path.read_text(encoding="utf-8"))["nodes"]
@@ -267,7 +276,7 @@ def test_kept_when_the_token_is_revoked(sandbox: SandboxThread, shell: Shell) ->
     revoked = RequestFault(method="POST", path="/firewalls", status=401, code="unauthorized")
     blind = RequestFault(number=2, method="GET", path="/networks", status=401, code="unauthorized", times=None)
     sandbox.set_faults(Faults(requests=(revoked, blind)))
-    code, output, complaints = shell("create", "-p", "kept", "-w", "1", "--keep", "--json")
+    code, output, complaints = shell("create", "-p", "kept", "-w", "1", "--keep-on-failure", "--json")
     assert (code, json.loads(output)["left_over"]) == (3, ["cluster kept"])
     assert "what exactly cannot be said now" in complaints
     sandbox.set_faults(Faults())

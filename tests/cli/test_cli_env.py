@@ -121,7 +121,7 @@ def test_lock(shell: Shell, fitting: Path, fake: Mirror, tmp_path: Path, monkeyp
     lock = read_lock(output, source="stdout")
     assert (code, lock.profile, lock.versions.packages) == (0, "solved", HAD)
     file = tmp_path / "Mein.lock"
-    code, output, complaints = shell("env", "lock", "--client", str(fitting), "--with", "more", "-o", str(file))
+    code, output, complaints = shell("env", "lock", "--client", str(fitting), "--package", "more", "-o", str(file))
     assert (code, output) == (0, "")
     assert f"use it with 'scherbelberg create --env {file}'" in complaints.replace("\n", " ")
     fake.forget()
@@ -157,7 +157,7 @@ def test_not_in_channel(shell: Shell, fake: Mirror, tmp_path: Path) -> None:
 def test_solvers_words(shell: Shell, fake: Mirror, fitting: Path) -> None:
     """Why nothing goes together is shown in the solver's words."""
     words = ("env", "lock", "--client", str(fitting), "--channel-mirror", fake.url)
-    code, _, complaints = shell(*words, "--with", "ancient")
+    code, _, complaints = shell(*words, "--package", "ancient")
     assert code == 15
     assert "ancient" in complaints
     assert "numpy" in complaints
@@ -242,7 +242,7 @@ def test_mirrors_of_create(
     cloud = Shell(settings, monkeypatch, capfd)
     for name in ("VIRTUAL_ENV", "CONDA_PREFIX"):
         monkeypatch.delenv(name, raising=False)
-    code, output, complaints = cloud("create", "--with", "more", "--channel-mirror", fake.url)
+    code, output, complaints = cloud("create", "--package", "more", "--channel-mirror", fake.url)
     assert (code, output) == (15, "")
     assert "The channel has no" in complaints
     assert fake.seen != []

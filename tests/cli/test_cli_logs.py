@@ -63,7 +63,7 @@ def test_sources(offline: Shell) -> None:
     assert [len(log["lines"]) for log in document["logs"]] == [0, 1, 1]
     assert unpromised("logs", document) == []
     code, output, _ = offline("logs", "-p", "nodes", "-f", "--json")
-    assert (code, "take one of the two" in read("error", output)["error"]["message"]) == (2, True)
+    assert (code, "--follow and --json exclude each other" in read("error", output)["error"]["message"]) == (2, True)
 
 
 def test_node_that_is_not_made(offline: Shell) -> None:

@@ -130,16 +130,20 @@ def test_scp(offline: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        (("scp", "a", "b"), 2, "Neither side is on a node: write one as NODE:path"),
-        (("scp", "worker000:a", "scheduler:b"), 2, "copy between nodes by way of this computer"),
-        (("scp", "worker000:a", "b", "c"), 2, "copy between nodes by way of this computer"),
-        (("scp", "worker000:a", "scheduler:b", "c"), 2, "copy between nodes by way of this computer"),
+        (("scp", "a", "b"), 2, "Neither side is on a node. Write one as NODE:PATH"),
+        (("scp", "worker000:a", "scheduler:b"), 2, "copy to this computer first"),
+        (("scp", "worker000:a", "b", "c"), 2, "copy to this computer first"),
+        (("scp", "worker000:a", "scheduler:b", "c"), 2, "copy to this computer first"),
         (("scp", "worker007:a", "b"), 10, "has no node 'worker007'; it has: scheduler, worker000"),
-        (("put", __file__, "worker007:a"), 10, "has no node 'worker007'"),
-        (("put", __file__, "worker000"), 2, "'worker000' is no place on a node: write NODE:PATH, or all:PATH."),
-        (("put", __file__, "worker000:"), 2, "is no place on a node"),
-        (("put", "/nowhere", "worker000:a"), 2, "'/nowhere' does not exist"),
-        (("put", __file__, "worker000:/nowhere/at/all"), 13, "/nowhere/at/all"),
+        (("cp", __file__, "worker007:a"), 10, "has no node 'worker007'"),
+        (("cp", __file__, "worker000,worker007:a"), 10, "has no node 'worker007'"),
+        (("cp", __file__, "worker000"), 2, "Neither side is on a node. Write one as NODE:PATH or all:PATH."),
+        (("cp", __file__, "worker000:"), 2, "There is no path after 'worker000:'"),
+        (("cp", "worker000:a", "scheduler:b"), 2, "Both sides are on nodes. Copy to this computer first"),
+        (("cp", "/nowhere", "worker000:a"), 2, "'/nowhere' does not exist"),
+        (("cp", __file__, "worker000:/nowhere/at/all"), 13, "/nowhere/at/all"),
+        (("cp", "worker000:/nowhere/at/all", "a"), 13, "/nowhere/at/all"),
+        (("cp", "all:a", __file__), 2, f"Cannot create folders in {__file__}: "),
         (("logs", "worker007"), 10, "has no node 'worker007'"),
         (("logs", "-n", "-1"), 2, "-1 is not in the range"),
         (("logs", "-s", "kernel"), 2, "'kernel' is not one of"),
@@ -155,18 +159,32 @@ def test_refused(offline: Shell, words: tuple[str, ...], code: int, sentence: st
     assert sentence in complaints
 
 
-def test_put(offline: Shell, tmp_path: Path) -> None:
+def test_cp(offline: Shell, tmp_path: Path) -> None:
     """A folder goes to all nodes at once, and a file to one."""
     source = tmp_path / "füller"
     (source / "sub").mkdir(parents=True)
     (source / "sub" / "a.txt").write_text("A", encoding="utf-8")
-    code, _, complaints = offline("put", "-p", "nodes", str(source), "all:füller")
-    assert (code, complaints) == (0, f"{source} is on scheduler, worker000.\n")
+    code, _, complaints = offline("cp", "-p", "nodes", str(source), "all:füller")
+    assert (code, complaints) == (0, f"Copied {source} to scheduler, worker000.\n")
     for name in ("scheduler", "worker000"):
         code, output, complaints = offline("ssh", "-p", "nodes", name, "cat", "füller/sub/a.txt")
         assert (code, output) == (0, "A"), complaints
-    assert offline("put", "-p", "nodes", str(source / "sub" / "a.txt"), "worker000:only-here")[0] == 0
+    assert offline("cp", "-p", "nodes", str(source / "sub" / "a.txt"), "worker000:only-here")[0] == 0
     assert offline("ssh", "-p", "nodes", "scheduler", "cat only-here")[0] == 1
+
+
+def test_cp_from_nodes(offline: Shell, tmp_path: Path) -> None:
+    """From one node a copy gets its own name, and from several there is a folder for each."""
+    here = tmp_path / "here.txt"
+    here.write_text("twice", encoding="utf-8")
+    assert offline("cp", "-p", "nodes", str(here), "scheduler,worker000,scheduler:back.txt")[0] == 0
+    code, output, complaints = offline("cp", "-p", "nodes", "worker000:back.txt", str(tmp_path / "one.txt"))
+    assert (code, output) == (0, "")
+    assert complaints == f"Copied back.txt from worker000 to {tmp_path / 'one.txt'}.\n"
+    assert (tmp_path / "one.txt").read_text(encoding="utf-8") == "twice"
+    assert offline("cp", "-p", "nodes", "all:back.txt", str(tmp_path / "new" / "folder"))[0] == 0
+    for name in ("scheduler", "worker000"):
+        assert (tmp_path / "new" / "folder" / name / "back.txt").read_text(encoding="utf-8") == "twice"
 
 
 # --- logs ---
@@ -309,30 +327,30 @@ def test_firewall(shell: Shell) -> None:
     """Who is let in changes in the cloud and in what this computer remembers; what is not named stays."""
     here, office = ["127.0.0.1/32"], ["198.51.100.0/24"]
     assert _rules(shell.settings) == [["0.0.0.0/0", "::/0"], ["203.0.113.7/32"]]
-    code, output, complaints = shell("firewall", "-p", "nodes", "--here", "--cidr", "198.51.100.0/24")
+    code, output, complaints = shell("firewall", "-p", "nodes", "--ssh-from", "198.51.100.0/24", "--ssh-from", "here")
     assert code == 0, complaints
     assert output.splitlines()[0] == "SSH is let in from 198.51.100.0/24, 127.0.0.1/32."
     assert _rules(shell.settings) == [office + here, ["203.0.113.7/32"]]
-    code, output, _ = shell("firewall", "-p", "nodes", "--direct", "here", "--json")
+    code, output, _ = shell("firewall", "-p", "nodes", "--expose-scheduler", "here", "--json")
     expected = {"schema": 1, "prefix": "nodes", "ssh_from": office + here, "direct": here}
     assert (code, json.loads(output)) == (0, expected)
     assert _rules(shell.settings) == [office + here, here]
-    assert shell("firewall", "-p", "nodes", "--direct", "none")[0] == 0
+    assert shell("firewall", "-p", "nodes", "--expose-scheduler", "none")[0] == 0
     assert _rules(shell.settings) == [office + here]
     (manifest,) = shell.settings.home.glob("clusters/*/manifest.json")
     spec = json.loads(manifest.read_text(encoding="utf-8"))["spec"]
     assert (spec["ssh_from"], spec["direct"]) == (office + here, [])
-    code, _, complaints = shell("firewall", "-p", "nodes", "--direct", "here")
-    assert (code, "was made without --direct" in complaints) == (2, True)
+    code, _, complaints = shell("firewall", "-p", "nodes", "--expose-scheduler", "here")
+    assert (code, "was made without --expose-scheduler" in complaints) == (2, True)
 
 
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
-        ((), 2, "Say who is to be let in: --here, --cidr CIDR, or --direct CIDR."),
-        (("--cidr", "anybody"), 2, "'anybody' is no range of addresses"),
-        (("--direct", "none", "--direct", "here"), 2, "'none' is no range of addresses"),
-        (("--here", "-p", "nobody"), 10, "There is no cluster 'nobody'"),
+        ((), 2, "Name the ranges to let in: --ssh-from CIDR|here, --expose-scheduler CIDR|here|none, or both."),
+        (("--ssh-from", "anybody"), 2, "'anybody' is not a range of addresses"),
+        (("--expose-scheduler", "none", "--expose-scheduler", "here"), 2, "'none' is not a range of addresses"),
+        (("--ssh-from", "here", "-p", "nobody"), 10, "There is no cluster 'nobody'"),
     ],
 )
 def test_firewall_refused(shell: Shell, words: tuple[str, ...], code: int, sentence: str) -> None:
@@ -360,7 +378,7 @@ def test_imported(around: tuple[SandboxThread, Settings], tmp_path: Path, shell:
     assert code == 0, complaints
     keys = output.splitlines()
     assert (len(set(keys)), len([line for line in keys if " exported-" in line])) == (len(keys), 2)
-    assert shell("put", "-p", "nodes", __file__, "scheduler:put")[0] == 0
+    assert shell("cp", "-p", "nodes", __file__, "scheduler:copy")[0] == 0
     code, output, complaints = shell("logs", "-p", "nodes", "-n", "1000")
     assert (code, "Start worker at:" in output) == (0, True), complaints
     with program(there, "tunnel", "-p", "nodes", HCLOUD_TOKEN="") as process:

@@ -152,9 +152,9 @@ def test_failed_give_back(sandbox: SandboxThread, shell: Shell) -> None:
 
 
 def test_keep_is_for_failures(sandbox: SandboxThread, settings: Settings) -> None:
-    """A signal gives everything back also with --keep: who leaves does not want to go on paying."""
+    """A signal gives everything back also with --keep-on-failure: who leaves does not want to go on paying."""
     sandbox.set_faults(STANDSTILL["tls start"])
-    with program(settings, "create", "-p", "short", "-w", "1", "--keep") as process:
+    with program(settings, "create", "-p", "short", "-w", "1", "--keep-on-failure") as process:
         assert process.stderr is not None
         assert any("tls start" in line for line in process.stderr)
         process.send_signal(signal.SIGINT)

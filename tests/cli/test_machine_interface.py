@@ -154,7 +154,7 @@ def test_left_over(shell: Shell, sandbox: SandboxThread) -> None:
         (("createe",), 2, "usage"),
         (("sandbox", "begin"), 2, "usage"),
         (("create", "--workers", "0"), 2, "bad_input"),
-        (("create", "--worker", "cx32"), 2, "bad_input"),
+        (("create", "--worker-type", "cx32"), 2, "bad_input"),
         (("catalog", "fsn"), 2, "bad_input"),
         (("ls", "--token-file", "/nowhere/token"), 2, "bad_input"),
         (("doctor", "--token"), 2, "usage"),

@@ -142,7 +142,7 @@ def test_tunnel(shell: Shell) -> None:
         rest, _ = ended(process)
     document = read("tunnel", "".join(lines) + rest)
     assert (process.returncode, unpromised("tunnel", document)) == (0, [])
-    ranges = read("firewall", shell("firewall", "-p", "tour", "--cidr", "127.0.0.0/8", "--json", "-q")[1])
+    ranges = read("firewall", shell("firewall", "-p", "tour", "--ssh-from", "127.0.0.0/8", "--json", "-q")[1])
     assert (ranges["ssh_from"], unpromised("firewall", ranges)) == (["127.0.0.0/8"], [])
 
 

@@ -72,13 +72,13 @@ def test_little() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("a: [\n", r"is no YAML \(line 2\)"),
-        ("- a\n", "is no YAML mapping"),
-        ("!!python/object/apply:print ['x']\n", r"is no YAML \(line 1\)"),
+        ("a: [\n", r"is not valid YAML \(line 2\)"),
+        ("- a\n", "is not a YAML mapping"),
+        ("!!python/object/apply:print ['x']\n", r"is not valid YAML \(line 1\)"),
         ("variables: {A: b}\n", "sets variables"),
         ("dependancies: [a]\n", "has 'dependancies' in it"),
         ("channels: conda-forge\n", "has under 'channels' what is no list"),
-        ("channels: [defaults]\n", "wants a channel that cannot be: The channel 'defaults' is Anaconda's own"),
+        ("channels: [defaults]\n", "wants a channel that cannot be: The channel 'defaults' belongs to Anaconda"),
         ("channels: ['https://repo.anaconda.com/pkgs/main']\n", "wants a channel that cannot be: .* 'https://repo"),
         ("dependencies: [1]\n", "has '1' under 'dependencies'"),
         ("dependencies: [a, {npm: [b]}]\n", "has 'npm:' under 'dependencies'"),

@@ -295,7 +295,7 @@ async def test_index_without_hashes(served: Callable[[SimpleIndex], SimpleIndex]
 @pytest.mark.parametrize("text", ["-r more.txt", "plain @ https://127.0.0.1/plain-1.0-py3-none-any.whl", "plain\n-e ."])
 async def test_no_requirement(text: str, around: dict[str, str]) -> None:
     """Options, addresses and lines in lines are refused before a program starts."""
-    with pytest.raises(BadInput, match=r"^--with asks for"):
+    with pytest.raises(BadInput, match=r"^--package asks for"):
         await _resolve(text, around=around | {"PATH": ""})
 
 

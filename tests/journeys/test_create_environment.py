@@ -138,7 +138,7 @@ def test_all_that_is_special(world: World, index: SimpleIndex, monkeypatch: pyte
     for name, value in {"NETRC": netrc, "UV_DEFAULT_INDEX": index.url(), "UV_CACHE_DIR": world.folder / "uv"}.items():
         monkeypatch.setenv(name, str(value))
     channels = ("--channel", "conda-forge", "--channel", f"{world.mirror.url}/private/conda-forge")
-    words = ("-w", "1", "--with", "ours", "--with", "pypi:plain", *channels)
+    words = ("-w", "1", "--package", "ours", "--package", "pypi:plain", *channels)
     said = rf"toolz +{re.escape(version('toolz'))} +{re.escape(other)}\s"
 
     code, output, complaints = world.shell("create", "--plan", *words)

@@ -83,7 +83,7 @@ def test_what_may_differ(shell: Shell, other: Path) -> None:
     """A comparison and a plan describe the environment, its files, and what of it was allowed to differ."""
     words = ("--env", str(other), "--allow-mismatch", "--json")
     compared = read("env-diff", shell("env", "diff", *words)[1])
-    planned = read("plan", shell("create", "--plan", "--worker", "cx23", "--scheduler", "cx23", *words)[1])
+    planned = read("plan", shell("create", "--plan", "--worker-type", "cx23", "--scheduler-type", "cx23", *words)[1])
     for document in (compared, planned["environment"]):
         _check_environment(document, sys.executable)
     assert unpromised("env-diff", compared) == unpromised("plan", planned) == []

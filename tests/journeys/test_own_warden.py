@@ -21,7 +21,7 @@ _HOUR = 3600
 
 def test_from_its_scheduler(sandbox: SandboxThread, shell: Shell) -> None:
     """A cluster gives itself back by the script's own call, with a token that is in no process, log or manifest."""
-    code, output, complaints = shell("create", "-p", "own", "-w", "1", "--warden", "--ttl", "2h", "-v")
+    code, output, complaints = shell("create", "-p", "own", "-w", "1", "--self-destruct", "--ttl", "2h", "-v")
     assert code == 0, complaints
     assert "whoever becomes root on that machine can use it" in complaints
     token = sandbox.settings.token

@@ -72,7 +72,7 @@ def test_snapshot(shell: Shell, sandbox: SandboxThread) -> None:
     made = act(api, server, "create_image").body
     api.done(made["action"])
     image = str(made["image"]["id"])
-    message = _refusal(shell, "--image", image, "--worker", "cx23")
+    message = _refusal(shell, "--image", image, "--worker-type", "cx23")
     assert f"Image {image} needs a disk of 80 GB, and that of cx23 has 40 GB" in message
     document = json.loads(shell("create", "--plan", "--json", "--image", image)[1])
     assert "cx23" not in {node["server_type"] for node in document["nodes"]}

@@ -238,12 +238,12 @@ def test_extend(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
     assert labels_in(cloud) == {name: labels | {"deadline": str(deadline)} for name, labels in before.items()}
     assert folder.read().identity.deadline_s == deadline
     code, _, complaints = shell("extend", "-p", "more")
-    assert (code, "lives longer than that anyway, for 1 d 23 h; --shorten" in complaints) == (2, True), complaints
-    assert shell("extend", "30m", "-p", "more", "--shorten")[0] == 0
+    assert (code, "lives longer than that anyway, for 1 d 23 h; --allow-shorter" in complaints) == (2, True), complaints
+    assert shell("extend", "30m", "-p", "more", "--allow-shorter")[0] == 0
     assert shell("extend", "none", "-p", "more")[1] == "Cluster 'more' of anna_at_laptop has no deadline any more.\n"
     assert {labels["deadline"] for labels in labels_in(cloud).values()} == {"none"}
     code, _, complaints = shell("extend", "9d", "-p", "more")
-    assert (code, "has no deadline; --shorten" in complaints) == (2, True)
+    assert (code, "has no deadline; --allow-shorter" in complaints) == (2, True)
     assert read("extend", shell("extend", "none", "-p", "more", "--json")[1])["left_s"] is None
     assert shell("extend", "0", "-p", "more")[0] == 2
     assert shell("extend", "-p", "nobody")[0] == 10
@@ -255,7 +255,7 @@ def test_extend_idle(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
     record = evolve(manifest("calm", who.uid, endpoint=shell.settings.access.endpoint), identity=who)
     folder = Store(shell.settings.home).claim(record, credentials())
     before = labels_in(cloud)
-    code, output, complaints = shell("extend", "--idle", "2h", "-p", "calm", "--json")
+    code, output, complaints = shell("extend", "--idle-timeout", "2h", "-p", "calm", "--json")
     document = read("extend", output)
     assert code == 0, complaints
     assert unpromised("extend", document) == []
@@ -264,15 +264,15 @@ def test_extend_idle(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
     assert labels_in(cloud) == {name: labels | {"idle": str(2 * _HOUR)} for name, labels in before.items()}
     assert folder.read().identity == evolve(who, idle_s=2 * _HOUR)
     assert json.loads(shell("ls", "--json")[1])["clusters"][0]["idle_limit_s"] == 2 * _HOUR
-    said = shell("extend", "2d", "--idle", "10m", "-p", "calm")[1]
+    said = shell("extend", "2d", "--idle-timeout", "10m", "-p", "calm")[1]
     assert said.endswith(" may live for 2d from now on and counts as forgotten when it was idle for 10m.\n")
     assert folder.read().identity.idle_s == 600
-    said = shell("extend", "--idle", "none", "-p", "calm")[1]
+    said = shell("extend", "--idle-timeout", "none", "-p", "calm")[1]
     assert said == "Cluster 'calm' of anna_at_laptop never counts as forgotten for being idle.\n"
     assert folder.read().identity.idle_s is None
     assert json.loads(shell("ls", "--json")[1])["clusters"][0]["idle_limit_s"] is None
-    assert shell("extend", "--idle", "0", "-p", "calm")[0] == 2
-    assert shell("extend", "--idle", "soon", "-p", "calm")[0] == 2
+    assert shell("extend", "--idle-timeout", "0", "-p", "calm")[0] == 2
+    assert shell("extend", "--idle-timeout", "soon", "-p", "calm")[0] == 2
 
 
 def test_overdue_is_extended(sandbox: SandboxThread, shell: Shell, cloud: Api) -> None:
@@ -296,7 +296,7 @@ def test_what_a_command_changes_is_not_pointed_at(sandbox: SandboxThread, shell:
         assert code == 0, complaints
         return [prefix for prefix in ("one", "two") if f"'{prefix}' of anna_at_laptop (overdue" in complaints]
 
-    assert told("extend", "--idle", "2h") == ["one", "two"]
+    assert told("extend", "--idle-timeout", "2h") == ["one", "two"]
     assert told("protect") == ["two"]
     assert told("unprotect") == ["two"]
     assert told("extend", "30m") == ["two"]

@@ -45,7 +45,7 @@ def verdict(shell: Shell) -> tuple[str, float | None]:
 
 def test_idle(there: Shell, stage: SandboxThread, tmp_path: Path) -> None:
     """As long as there is a task, a cluster is not idle; afterwards it soon is, and is collected where its keys are."""
-    code, _, complaints = there("create", "-p", "lazy", "-w", "1", "--idle", "1")
+    code, _, complaints = there("create", "-p", "lazy", "-w", "1", "--idle-timeout", "1")
     assert code == 0, complaints
     api = Api(stage.settings)
     kinds = ("servers", "networks", "firewalls", "ssh_keys")
@@ -77,7 +77,7 @@ def _wait_for(name: str) -> int:
 
 def test_who_does_not_answer_is_not_idle(there: Shell, stage: SandboxThread) -> None:
     """A cluster whose scheduler cannot be asked is let alone; of one that is overdue it is said whether it is used."""
-    assert there("create", "-p", "mute", "-w", "1", "--idle", "1")[0] == 0
+    assert there("create", "-p", "mute", "-w", "1", "--idle-timeout", "1")[0] == 0
     stage.set_faults(Faults(hosts=(HostFault(server="mute-scheduler", how="wrong_key"),)))
     assert verdict(there) == ("alive", None)
     stage.set_faults(NO_FAULTS)

@@ -187,5 +187,5 @@ def test_usual_wait(wishes: dict[str, int | None], seconds: int) -> None:
 
 def test_wait_within_the_time_to_live() -> None:
     """Who would wait for longer than the cluster is to live is told so before anything is rented."""
-    with pytest.raises(BadInput, match=r"A wait of 3600 s .* within a time to live of 3600 s"):
+    with pytest.raises(BadInput, match=r"waiting time of 3600 s .* time to live of 3600 s"):
         ClusterSpec(prefix="late", wait_s=3600, ttl_s=3600)

@@ -218,7 +218,7 @@ def test_firewall(two: Two, shell: Callable[[Settings], Shell]) -> None:
     code, _, told = shell(two.there)("import", "--passphrase-file", str(secret), str(two.export()))
     assert code == 0
     assert "SSH was let in from 127.0.0.1/32 alone when it was last looked at." in told
-    assert told.endswith("scherbelberg firewall -p shared --cidr 127.0.0.1/32 --here\n")
+    assert told.endswith("scherbelberg firewall -p shared --ssh-from 127.0.0.1/32 --ssh-from here\n")
     asyncio.run(let_in(two.there, "shared", ssh_from=("127.0.0.1/32", "198.51.100.0/24")))
     asyncio.run(let_in(two.here, "shared", direct=("192.0.2.0/24",)))
     assert _let_in_now(two.here) == [["127.0.0.1/32", "198.51.100.0/24"], ["192.0.2.0/24"]]
@@ -289,7 +289,7 @@ def test_passphrase_from_elsewhere(two: Two, shell: Callable[[Settings], Shell])
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        ((), "There is no passphrase: name a file with --passphrase-file, or set SCHERBELBERG_PASSPHRASE."),
+        ((), "There is no passphrase. Use --passphrase-file, or set SCHERBELBERG_PASSPHRASE."),
         (("--json",), "There is no passphrase"),
         (("--passphrase-file", "/nowhere/at/all"), "The passphrase in /nowhere/at/all cannot be read"),
     ],

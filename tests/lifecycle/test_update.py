@@ -300,7 +300,7 @@ def _change(settings: Settings, *ssh_from: str) -> ClusterSpec:
 def test_changes(settings: Settings) -> None:
     """What cannot be is refused, what was changed is remembered, and a firewall that is gone is named."""
     sync.Cluster.from_new(prefix="gate", workers=1, settings=settings).close()
-    with pytest.raises(BadInput, match="'home' is no range"):
+    with pytest.raises(BadInput, match="'home' is not a range"):
         _change(settings, "home")
     with pytest.raises(BadInput, match="Nobody could reach the nodes"):
         _change(settings)

@@ -121,7 +121,7 @@ def test_ssh_from(rented: Rented, stranger: str) -> None:
         return open_among(rented.address("worker000"), range(22, 23), source=source) == {22}
 
     assert (sees(""), sees(stranger)) == (True, True)
-    rented.shell("firewall", "-p", "gate", "--cidr", f"{GATEWAY}/32", "--direct", "none")
+    rented.shell("firewall", "-p", "gate", "--ssh-from", f"{GATEWAY}/32", "--expose-scheduler", "none")
     Waiter().wait(lambda: not sees(stranger), what="the firewall")
     assert sees("")
     Waiter().wait(lambda: open_ports(rented.address("scheduler")) == {22}, what="the firewall")

@@ -78,9 +78,9 @@ def test_keys(rented: Rented, third: Third) -> None:
 def test_let_in(rented: Rented, third: Third) -> None:
     """Shut out by the maker's firewall it finds no port; with its own token it lets itself in, and nobody out."""
     scheduler = rented.address("scheduler")
-    rented.shell("firewall", "--cidr", f"{GATEWAY}/32")
+    rented.shell("firewall", "--ssh-from", f"{GATEWAY}/32")
     Waiter().wait(lambda: not third.reaches(scheduler), what="the firewall")
-    third.shell("firewall", "--cidr", f"{GATEWAY}/32", "--cidr", f"{ADDRESS}/32")
+    third.shell("firewall", "--ssh-from", f"{GATEWAY}/32", "--ssh-from", f"{ADDRESS}/32")
     Waiter().wait(lambda: third.reaches(scheduler), what="the new rule")
     assert third.python("-c", _WORK).split() == ["328350", "328350", "2", "2"]
     assert open_among(scheduler, range(22, 23)) == {22}

@@ -183,25 +183,25 @@ def test_processors_of_the_environment() -> None:
             ClusterSpec(worker=("cax11",), env="my.lock"),
             "x86",
             (
-                "The environment 'my.lock' is for x86 processors, and --worker cax11 has arm processors: leave --worker"
-                " out, name a type that has the former, or give an environment for the latter."
+                "The environment 'my.lock' is for x86 processors, and --worker-type cax11 has arm processors: leave"
+                " --worker-type out, name a type that has the former, or give an environment for the latter."
             ),
         ),
         (
             ClusterSpec(scheduler="cx23", env="my.lock"),
             "arm",
             (
-                "The environment 'my.lock' is for arm processors, and --scheduler cx23 has x86 processors: leave"
-                " --scheduler out, name a type that has the former, or give an environment for the latter."
+                "The environment 'my.lock' is for arm processors, and --scheduler-type cx23 has x86 processors: leave"
+                " --scheduler-type out, name a type that has the former, or give an environment for the latter."
             ),
         ),
         (
             ClusterSpec(location="fsn1", env="my.lock"),
             "arm",
             (
-                "No server types for scheduler and workers are sold together in fsn1: name them with --scheduler and"
-                " --worker, or another --location. The environment 'my.lock' is for arm processors alone: with one for"
-                " others as well there would be machines."
+                "No server types for scheduler and workers are sold together in fsn1: name them with"
+                " --scheduler-type and --worker-type, or another --location. The environment 'my.lock' is for arm"
+                " processors alone: with one for others as well there would be machines."
             ),
         ),
         (
@@ -327,7 +327,7 @@ def test_decided_places() -> None:
             ClusterSpec(scheduler="ccx63", worker="cx33"),
             (
                 "No server types for scheduler and workers are sold together in network zone eu-central: name them with"
-                " --scheduler and --worker, or another --location."
+                " --scheduler-type and --worker-type, or another --location."
             ),
         ),
     ],

@@ -24,7 +24,7 @@ def test_create_while_the_clock_is_ahead(sandbox: SandboxThread, shell: Shell) -
     assert (code, "This computer's clock is 1 h" in error["message"]) == (2, True), error
     sandbox.set_clock(0)
     assert shell("create", "-p", "later", "-w", "1")[0] == 0
-    assert "A create needs 0 first" in " ".join(shell("sandbox", "clock", "--help")[1].split())
+    assert "Reset it before the next create" in " ".join(shell("sandbox", "clock", "--help")[1].split())
     text = PAGE.read_text(encoding="utf-8")
     assert "a `create` is refused while the cloud's is an hour ahead" in text
     assert "`scherbelberg sandbox clock 0` comes first" in text

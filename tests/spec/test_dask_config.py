@@ -33,13 +33,13 @@ def test_nothing(config: Any) -> None:
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ("dask.yaml", "give its path as a pathlib.Path"),
-        ("- hush\n", "no YAML mapping"),
-        ("a: 1\nb: [hush\n", "is no YAML .line"),
-        ("!!python/object:os.system {hush: 1}", "is no YAML"),
-        ("1: hush\n", "keys in it that are no texts"),
-        ("distributed: {worker: {true: hush}}", "quote them"),
-        ({"a": {1, 2}}, "values in it that YAML does not know"),
+        ("dask.yaml", "pass a pathlib.Path"),
+        ("- hush\n", "not a YAML mapping"),
+        ("a: 1\nb: [hush\n", "is not valid YAML .line"),
+        ("!!python/object:os.system {hush: 1}", "is not valid YAML"),
+        ("1: hush\n", "keys that are not strings"),
+        ("distributed: {worker: {true: hush}}", "Quote them"),
+        ({"a": {1, 2}}, "values that YAML does not support"),
         (Path("no such file"), "no such file cannot be read"),
     ],
 )

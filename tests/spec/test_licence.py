@@ -87,7 +87,9 @@ def test_locks(write: object, url: str, tmp_path: Path) -> None:
     path.write_text(write("https://conda.anaconda.org/conda-forge"), encoding="utf-8")
     assert read_any_lock(path, platform="linux-64").versions.python == "3.13.9"
     path.write_text(write(url), encoding="utf-8")
-    with pytest.raises(BadInput, match=r"^a\.lock.* is Anaconda's own and needs a licence of many: take conda-forge"):
+    with pytest.raises(
+        BadInput, match=r"^a\.lock.* belongs to Anaconda, and many users need a licence for it\. Use conda-forge"
+    ):
         read_any_lock(path, platform="linux-64")
 
 
@@ -96,7 +98,7 @@ def test_wheels(tmp_path: Path) -> None:
     wheel = f"# pip a==1 @ https://repo.anaconda.com/a-1-py3-none-any.whl --hash=sha256:{_SHA}\n"
     path = tmp_path / "a.lock"
     path.write_text(_list("https://conda.anaconda.org/conda-forge") + wheel, encoding="utf-8")
-    with pytest.raises(BadInput, match="is Anaconda's own"):
+    with pytest.raises(BadInput, match="belongs to Anaconda"):
         read_any_lock(path, platform="linux-64")
 
 
@@ -112,9 +114,9 @@ _SPECS = (
 @pytest.mark.parametrize("spec", _SPECS)
 def test_specs(spec: str) -> None:
     """A package that names its channel is refused in a file and on a command line."""
-    with pytest.raises(BadInput, match=r"is Anaconda's own and needs a licence of many"):
+    with pytest.raises(BadInput, match=r"belongs to Anaconda, and many users need a licence for it"):
         read_wish(f'dependencies: ["{spec}"]\n', source="it")
-    with pytest.raises(BadInput, match=r"is Anaconda's own and needs a licence of many"):
+    with pytest.raises(BadInput, match=r"belongs to Anaconda, and many users need a licence for it"):
         ClusterSpec(prefix="a", workers=1, packages=(spec,))
     assert read_wish("dependencies: ['conda-forge::numpy']\n", source="it").specs == ("conda-forge::numpy",)
 

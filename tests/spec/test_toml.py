@@ -138,7 +138,7 @@ def test_every_field_has_a_kind() -> None:
         ('allow_mismatch = "yes"', "allow_mismatch in wishes.toml is 'yes', and must be true or false."),
         ("allow_mismatch = 1", "allow_mismatch in wishes.toml is 1, and must be true or false."),
         ("max_total = true", "max_total in wishes.toml is True, and must be an amount of money."),
-        ('ttl_s = "soon"', "A time of 'soon' cannot be"),
+        ('ttl_s = "soon"', "Invalid duration 'soon'"),
     ],
 )
 def test_mistakes_in_a_file(text: str, sentence: str) -> None:
@@ -175,7 +175,7 @@ def test_durations(text: str, seconds: int | None) -> None:
 @pytest.mark.parametrize("text", ["", "h", "-1h", "1.5h", "1h30m", "None", "1w", "12h\n", "\u0663h"])
 def test_no_durations(text: str) -> None:
     """Anything else is refused with what can be written."""
-    with pytest.raises(BadInput, match="write 12h, 90m, 2d"):
+    with pytest.raises(BadInput, match="Use 12h, 90m, 2d"):
         read_duration(text)
 
 
@@ -189,7 +189,7 @@ def test_resources() -> None:
 @pytest.mark.parametrize("word", ["GPU", "GPU=", "=2", "GPU=two"])
 def test_no_resources(word: str) -> None:
     """A word that is no name with a number is named."""
-    with pytest.raises(BadInput, match=f"The resource '{word}' cannot be"):
+    with pytest.raises(BadInput, match=f"Invalid resource '{word}'"):
         read_resources([word])
 
 

@@ -72,7 +72,7 @@ def test_no_endpoint(endpoint: str) -> None:
     with pytest.raises(BadInput) as caught:
         check_endpoint(endpoint)
     assert caught.value.message == (
-        f"The endpoint '{endpoint}' is no address of an API; Hetzner's is https://api.hetzner.cloud/v1."
+        f"The endpoint '{endpoint}' is not the URL of an API. Hetzner's is https://api.hetzner.cloud/v1."
     )
 
 
@@ -90,7 +90,7 @@ def test_no_endpoint(endpoint: str) -> None:
 )
 def test_endpoint_that_readers_differ_over(endpoint: str) -> None:
     """What one library takes for the host and another for a user's name is refused: the token may go to neither."""
-    with pytest.raises(BadInput, match="is no address of an API"):
+    with pytest.raises(BadInput, match="is not the URL of an API"):
         check_endpoint(endpoint)
 
 
@@ -112,7 +112,7 @@ def test_good_mirror(url: str, expected: str) -> None:
 )
 def test_bad_mirror(url: str) -> None:
     """What is no http(s) address is none of a mirror."""
-    with pytest.raises(BadInput, match="is no http"):
+    with pytest.raises(BadInput, match="is not an http"):
         check_mirror(url)
 
 
@@ -129,5 +129,5 @@ def test_mirror_with_a_password() -> None:
     with pytest.raises(BadInput) as caught:
         check_mirror("https://anna:s3cret@mirror.example")
     assert caught.value.message == (
-        "The mirror with a login or a token in it is no http(s) address; credentials for it belong into ~/.netrc."
+        "The mirror with a login or a token in it is not an http(s) URL. Put credentials into ~/.netrc."
     )
