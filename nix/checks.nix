@@ -27,11 +27,12 @@ let
       ../pyproject.toml
       ../scherbelberg
       ../tests
+      ../tools
     ];
   };
   python = python313.withPackages (ps: [ ps.scherbelberg ] ++ import ./tests.nix ps);
 
-  scripts = "scherbelberg/share/*.sh nix/*.sh .ci/run .ci/constraints .ci/debian";
+  scripts = "scherbelberg/share/*.sh nix/*.sh .ci/run .ci/debian tools/constraints";
 
   check =
     name: tools: script:
@@ -55,9 +56,9 @@ in
   # Its own build runs the tests, against what it installed.
   tests = python313.pkgs.scherbelberg;
 
-  mypy = check "mypy" [ python ] "mypy --cache-dir=/dev/null scherbelberg";
+  mypy = check "mypy" [ python ] "mypy --cache-dir=/dev/null scherbelberg tools";
   nixfmt = check "nixfmt" [ nixfmt ] "nixfmt --check flake.nix nix/*.nix nix/template/*.nix";
-  pins = check "pins" [ python ] "python nix/pins.py";
+  pins = check "pins" [ python ] "python tools/derive.py --check";
   ruff = check "ruff" [ ruff ] "ruff check --no-cache && ruff format --no-cache --check";
   shellcheck = check "shellcheck" [ shellcheck ] "shellcheck ${scripts}";
   shfmt = check "shfmt" [ shfmt ] "shfmt -i 2 -ci -s -d ${scripts}";

@@ -19,7 +19,7 @@ let
     if lib.hasInfix "/${package}-${pin.version}-" lock then
       pin
     else
-      throw "nix/pins.json is stale: it has ${package} ${pin.version}, and ${name} has another one; run 'python nix/pins.py --write' in a clone.";
+      throw "nix/pins.json is stale: it has ${package} ${pin.version}, and ${name} has another one; run 'python tools/nix_pins.py' in a clone.";
 
   build =
     pname: pin:

@@ -65,7 +65,6 @@ PURE = {
     "cloud.pricing",
     "cloud.resources",
     "concurrency.exhaustion",
-    "environments.agreement",
     "environments.environment_file",
     "environments.fit",
     "environments.lock",
@@ -112,7 +111,7 @@ LIBRARIES = {
     "hcloud": {"cloud.transport"},
     "platformdirs": {"settings"},
     "psutil": {"concurrency.processes", "sandbox"},
-    "packaging": {"environments.agreement", "environments.foreign_locks", "environments.pylock"},
+    "packaging": {"environments.foreign_locks", "environments.pylock"},
     "rattler": {"environments.channels", "environments.foreign_locks"},
     "requests": {"cloud.transport"},
     "rich": {"cli"},
@@ -271,8 +270,8 @@ def test_values_are_frozen() -> None:
 
 
 def everything() -> dict[str, ast.Module]:
-    """All Python files of product and tests, by their paths."""
-    return sources(PACKAGE) | sources("tests")
+    """All Python files of product, tests and tools, by their paths."""
+    return sources(PACKAGE) | sources("tests") | sources("tools")
 
 
 def test_licence() -> None:
@@ -286,7 +285,7 @@ def test_licence() -> None:
     assert [path for path, lines in begins.items() if lines != _SPDX] == []
 
 
-@pytest.mark.parametrize("folder", [PACKAGE, "tests"])
+@pytest.mark.parametrize("folder", [PACKAGE, "tests", "tools"])
 def test_length(folder: str) -> None:
     """No file is longer than one wants to read."""
     lengths = {path: len((ROOT / path).read_text(encoding="utf-8").splitlines()) for path in sources(folder)}

@@ -95,34 +95,12 @@ def diff(*, client: Path | None, platforms: tuple[str, ...], as_json: bool, **wi
     type=_FILE,
     help="File to write; a JSON file with its metadata is written next to it.  [default: stdout]",
 )
-@click.option("--update", is_flag=True, help="Make the shipped environments anew, in a clone of the repository.")
-@click.option(
-    "--from",
-    "collected",
-    type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="With --update: a folder with records, instead of a channel.",
-)
 @verbosity_options
-def lock(
-    *,
-    client: Path | None,
-    platforms: tuple[str, ...],
-    output: Path | None,
-    update: bool,
-    collected: Path | None,
-    **wishes: Any,
-) -> None:
+def lock(*, client: Path | None, platforms: tuple[str, ...], output: Path | None, **wishes: Any) -> None:
     """Write the environment that create would install as an explicit lock file with hashes.
 
     Use the file with create --env FILE, or with conda and mamba.
     """
-    if update:
-        if output or client or any(wishes[name] for name in ("env", "packages", "allow_mismatch")):
-            raise BadInput("--update makes the shipped environments, from --channel or --from: it takes nothing else.")
-        _update(wishes["channels"], collected)
-        return
-    if collected is not None:
-        raise BadInput("--from goes with --update.")
     if len(platforms) > 1:
         raise BadInput("A lock is for one platform. Use one --platform.")
     chosen = _chosen(wishes, client, platforms)
@@ -145,46 +123,23 @@ def _write(lock: EnvLock, output: Path | None) -> None:
     info(f"Wrote {output} and {output.with_suffix('.json').name}: use it with 'scherbelberg create --env {output}'.")
 
 
-def _update(channels: tuple[str, ...], collected: Path | None) -> None:
-    from scherbelberg.environments.choose import channels_of  # noqa: PLC0415
-    from scherbelberg.environments.fit import CHANNEL  # noqa: PLC0415 - heavy
-    from scherbelberg.environments.refreshing import read_collected, refresh  # noqa: PLC0415
-    from scherbelberg.environments.shipped import pin_anew, ship  # noqa: PLC0415
-
-    if collected is not None:
-        locks = read_collected(collected)
-    else:
-        locks = run(refresh(channels_of(channels or (CHANNEL,), sources())))
-    for one in locks:
-        ship(one)
-        info(f"{one.name}: {len(one.packages)} packages, digest {one.digest[:12]}")
-    pin_anew()
-
-
 @env.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @_platform_option("Platform to check in FILES with several platforms. Repeatable.")
-@click.option("--constraints", type=_FILE, help="A file of constraints that shall agree with the shipped environments.")
-@click.option("--write", is_flag=True, help="First bring the digests in pins.toml up to date.")
 @json_option
 @verbosity_options
-def check(
-    *, files: tuple[Path, ...], platforms: tuple[str, ...], constraints: Path | None, write: bool, as_json: bool
-) -> None:
-    """Check lock FILES, or the shipped locks with their pins and this package's extras.
+def check(*, files: tuple[Path, ...], platforms: tuple[str, ...], as_json: bool) -> None:
+    """Check lock FILES, or the shipped locks with their pins.
 
     The exit code is 15 if something is wrong.
     """
     from scherbelberg.environments.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
     from scherbelberg.environments.foreign_locks import read_any_lock  # noqa: PLC0415
-    from scherbelberg.environments.shipped import pin_anew  # noqa: PLC0415
 
-    if write:
-        pin_anew()
     if files:
         found = [check_lock(read_any_lock(path, platform=one)) for path in files for one in platforms]
     else:
-        found = [check_shipped(None if constraints is None else _text(constraints))]
+        found = [check_shipped()]
     verdict = Verdict(
         wrong=tuple(line for one in found for line in one.wrong),
         noted=tuple(line for one in found for line in one.noted),
@@ -197,12 +152,6 @@ def check(
     if verdict.wrong:
         raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({counted(len(verdict.wrong), 'finding')} in all).")
     info("Everything is in order.")
-
-
-def _text(path: Path) -> str:
-    from scherbelberg.spec.text_files import read_text  # noqa: PLC0415 - needed by few
-
-    return read_text(path, what=str(path))
 
 
 def _chosen(wishes: dict[str, Any], client: Path | None, platforms: tuple[str, ...]) -> Environment:

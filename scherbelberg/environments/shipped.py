@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from scherbelberg.environments.lock import EnvLock, lock_name, read_lock, write_lock, write_records
+from scherbelberg.environments.lock import EnvLock, lock_name, read_lock
 from scherbelberg.errors import BadInput
-from scherbelberg.spec.toml import write_toml
 
 PINS = "pins.toml"
+#: The folder of locks, below that of all files.
+LOCKS = "env"
 #: What runs on nodes, in the order in which it is digested.
 SCRIPT_FILES = (
     "bootstrap.sh",
@@ -44,15 +44,8 @@ SCRIPT_FILES = (
 
 
 _PACKAGE = files("scherbelberg")
-_LOCKS = "env"
 #: Written by nix/package.nix.
 _REVISION = "revision"
-_LICENCE = """# SPDX-FileCopyrightText: The scherbelberg authors
-# SPDX-License-Identifier: BSD-3-Clause
-"""
-_HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own.
-# 'scherbelberg env check --write' brings the digests up to date.
-"""
 
 
 @frozen(kw_only=True)
@@ -120,9 +113,13 @@ def script_digest(files: Mapping[str, bytes]) -> str:
     return hashlib.sha256(b"".join(files[name] for name in SCRIPT_FILES)).hexdigest()
 
 
-def shipped_files() -> dict[str, bytes]:
-    """Read all that nodes get, by its path below ``share/``, with slashes."""
-    return dict(_walk(_share(), ""))
+def shipped_files(share: Traversable | None = None) -> dict[str, bytes]:
+    """Read all that nodes get, by its path below ``share/``, with slashes.
+
+    Args:
+        share: The folder; this package's where none is named.
+    """
+    return dict(_walk(share or _share(), ""))
 
 
 def tool_version() -> str:
@@ -136,22 +133,29 @@ def flake_revision() -> str | None:
     return written.read_text(encoding="utf-8").strip() if written.is_file() else None
 
 
-def shipped_pins() -> Pins:
+def shipped_pins(share: Traversable | None = None) -> Pins:
     """Read the pins.
+
+    Args:
+        share: The folder; this package's where none is named.
 
     Raises:
         BadInput: They are damaged.
     """
-    return read_pins((_share() / PINS).read_text(encoding="utf-8"))
+    return read_pins(((share or _share()) / PINS).read_text(encoding="utf-8"))
 
 
-def shipped_locks() -> dict[str, EnvLock]:
+def shipped_locks(share: Traversable | None = None) -> dict[str, EnvLock]:
     """Read all shipped locks, by name.
+
+    Args:
+        share: The folder; this package's where none is named.
 
     Raises:
         BadInput: One is damaged.
     """
-    texts = {entry.name: entry.read_text(encoding="utf-8") for entry in (_share() / _LOCKS).iterdir()}
+    folder = (share or _share()) / LOCKS
+    texts = {entry.name: entry.read_text(encoding="utf-8") for entry in folder.iterdir()}
     names = sorted(name.removesuffix(".lock") for name in texts if name.endswith(".lock"))
     return {name: _read(name, texts[f"{name}.lock"], texts.get(f"{name}.json")) for name in names}
 
@@ -168,7 +172,7 @@ def shipped_lock(profile: str, python_minor: str, platform: str) -> EnvLock | No
         BadInput: It is damaged.
     """
     name = lock_name(profile, python_minor, platform)
-    folder = _share() / _LOCKS
+    folder = _share() / LOCKS
     if not (folder / f"{name}.lock").is_file():
         return None
     text, records = ((folder / f"{name}.{ending}").read_text(encoding="utf-8") for ending in ("lock", "json"))
@@ -186,7 +190,7 @@ def _share() -> Traversable:
 def _walk(folder: Traversable, below: str) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for entry in folder.iterdir():
-        if entry.name in {"__pycache__", _LOCKS}:
+        if entry.name in {"__pycache__", LOCKS}:
             continue  # pip compiles every Python file that it installs; of the locks, a node gets its own
         path = f"{below}{entry.name}"
         if entry.is_dir():
@@ -196,42 +200,14 @@ def _walk(folder: Traversable, below: str) -> list[tuple[str, bytes]]:
     return found
 
 
-def ship(lock: EnvLock) -> None:
-    """Put a lock and its records among the shipped ones; `pin_anew` follows.
+def current_pins(share: Traversable | None = None) -> Pins:
+    """The pins as they would have to be: with the digests that scripts and locks have now.
 
     Args:
-        lock: The lock.
+        share: The folder; this package's where none is named.
 
     Raises:
-        BadInput: The package's folder cannot be written, as in most installations.
+        BadInput: A file is damaged.
     """
-    _write(f"{_LOCKS}/{lock.name}.lock", _LICENCE + write_lock(lock))
-    _write(f"{_LOCKS}/{lock.name}.json", write_records(lock))
-
-
-def pin_anew() -> Pins:
-    """Write the digests of scripts and locks, as they are now, into the pins.
-
-    Raises:
-        BadInput: The package's folder cannot be written.
-    """
-    pins = current_pins()
-    _write(PINS, _LICENCE + _HEAD + write_toml(pins.tables))
-    return pins
-
-
-def current_pins() -> Pins:
-    """The pins as they would have to be: with the digests that scripts and locks have now."""
-    digests = {name: lock.digest for name, lock in shipped_locks().items()}
-    return evolve(shipped_pins(), script=script_digest(shipped_files()), locks=digests)
-
-
-def _write(name: str, text: str) -> None:
-    path = _share() / name
-    if not isinstance(path, Path):
-        raise BadInput(f"{name} is in an archive and cannot be written: work in a clone of the repository.")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text, encoding="utf-8", newline="\n")
-    except OSError as error:
-        raise BadInput(f"{path} cannot be written: {error}.") from None
+    digests = {name: lock.digest for name, lock in shipped_locks(share).items()}
+    return evolve(shipped_pins(share), script=script_digest(shipped_files(share)), locks=digests)

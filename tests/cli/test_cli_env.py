@@ -138,8 +138,6 @@ def test_lock_cannot_be(shell: Shell, fitting: Path, fake: Mirror, tmp_path: Pat
     words = ("env", "lock", "--client", str(fitting), "--channel-mirror", fake.url)
     code, _, complaints = shell(*words, "--platform", "linux-64", "--platform", "linux-aarch64")
     assert (code, "give one --platform" in complaints) == (2, True)
-    code, _, complaints = shell(*words, "--from", str(tmp_path))
-    assert (code, "--from goes with --update" in complaints) == (2, True)
     code, _, complaints = shell(*words, "-o", str(tmp_path / "no" / "file.lock"))
     assert (code, "cannot be written" in complaints) == (2, True)
     code, _, complaints = shell(*words[:-1], "https://anna:s3cret@a.b")
@@ -185,28 +183,17 @@ def test_active_environment(
         assert f"of {sys.executable}" in complaints.replace("\n", " ")
 
 
-def test_check(shell: Shell, share: Path, tmp_path: Path) -> None:
-    """All that is pinned is in order; what is not is told line by line and ends in an error."""
-    constraints = Path(__file__).parents[2] / "constraints.txt"
-    code, output, complaints = shell("env", "check", "--constraints", str(constraints))
-    assert (code, output.count("\n")) == (0, 1)
-    assert output.startswith("wrapt of science on Python 3.13 is 2.2.2 on linux-64")
-    wrong = tmp_path / "constraints.txt"
-    wrong.write_text("dask==1.0\n", encoding="utf-8")
-    code, output, complaints = shell("env", "check", "--constraints", str(wrong), "--json")
-    assert code == 15
-    assert len(json.loads(output)["wrong"]) == 8
-    assert "8 findings in all" in complaints
-
-
-def test_check_and_write(shell: Shell, share: Path) -> None:
-    """Stale digests are told, and brought up to date on demand."""
+def test_check(shell: Shell, share: Path) -> None:
+    """What is shipped is in order; what is not is told line by line and ends in an error."""
+    code, output, complaints = shell("env", "check")
+    assert (code, output) == (0, "")
+    assert "Everything is in order." in complaints
     (share / "bootstrap.sh").write_text("#!/bin/bash\n", encoding="utf-8")
-    code, _, complaints = shell("env", "check")
+    code, output, complaints = shell("env", "check", "--json")
     assert code == 15
-    assert "run 'scherbelberg env check --write'" in complaints.replace("\n", " ")
-    assert shell("env", "check", "--write")[0] == 0
-    assert shell("env", "check")[0] == 0
+    (line,) = json.loads(output)["wrong"]
+    assert line.startswith("pins.toml has other digests than scripts and locks")
+    assert "1 finding in all" in complaints
 
 
 def test_check_a_file_for_any_platform(shell: Shell, share: Path, tmp_path: Path) -> None:
@@ -217,22 +204,6 @@ def test_check_a_file_for_any_platform(shell: Shell, share: Path, tmp_path: Path
     (tmp_path / "main-py313-linux-aarch64.json").unlink()
     code, output, _ = shell("env", "check", str(tmp_path / "main-py313-linux-aarch64.lock"))
     assert (code, "without a record of what they need" in output) == (0, True)
-
-
-def test_update(shell: Shell, share: Path, tmp_path: Path) -> None:
-    """Shipped locks are made anew from collected records, and pinned; what is the same stays the same."""
-    lock = _main()
-    rows = [
-        {"url": one.url, "sha256": one.sha256, "size": one.size, "depends": one.depends, "constrains": one.constrains}
-        for one in lock.packages
-    ]
-    document = {"profile": "main", "platform": "linux-64", "specs": lock.specs, "packages": rows}
-    (tmp_path / "main-py313-linux-64.json").write_text(json.dumps(document), encoding="utf-8")
-    before = {path: path.read_bytes() for path in share.rglob("*") if path.is_file()}
-    code, _, complaints = shell("env", "lock", "--update", "--from", str(tmp_path))
-    assert code == 0
-    assert f"main-py313-linux-64: {len(lock.packages)} packages, digest {lock.digest[:12]}" in complaints
-    assert {path: path.read_bytes() for path in share.rglob("*") if path.is_file()} == before
 
 
 def test_mirrors_of_create(

@@ -18,9 +18,9 @@ from scherbelberg.environments.shipped import shipped_pins, tool_version
 
 SHARE = "scherbelberg/share"
 PINS = "nix/pins.json"
-CHECK = "if that is wanted, run 'scherbelberg env check --write' in a clone; if not, 'git checkout scherbelberg/share'"
-LOCK_ANEW = "if that is wanted, run 'scherbelberg env lock --update' in a clone"
-STALE = "run 'python nix/pins.py --write' in a clone"
+CHECK = "if that is wanted, run 'python tools/derive.py' in a clone; if not, 'git checkout scherbelberg/share'"
+LOCK_ANEW = "if that is wanted, run 'python tools/refresh_locks.py' in a clone"
+STALE = "run 'python tools/nix_pins.py' in a clone"
 
 
 def content(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Whether what is pinned in several places agrees: locks with each other, extras and constraints with locks. Pure."""
+"""Whether what is pinned in several places agrees: locks with each other, and constraints with locks. Pure."""
 
 from __future__ import annotations
 
@@ -43,16 +43,13 @@ def between_platforms(locks: Iterable[EnvLock]) -> tuple[tuple[str, ...], tuple[
     return tuple(wrong), tuple(noted)
 
 
-def with_requirements(
-    requirements: Iterable[str], locks: Mapping[str, EnvLock], *, source: str, extra: str = ""
-) -> tuple[str, ...]:
+def with_requirements(requirements: Iterable[str], locks: Mapping[str, EnvLock], *, source: str) -> tuple[str, ...]:
     """Compare pinned requirements with the locks of the same Python.
 
     Args:
         requirements: Such as ``dask==2026.7.1; python_version == "3.12"``; those that pin nothing count for nothing.
-        locks: By name; those of one extra or of all.
+        locks: By name.
         source: Where the requirements stand.
-        extra: For which extra their markers are read.
 
     Returns:
         What differs, of what is compared.
@@ -61,7 +58,7 @@ def with_requirements(
     differing: list[str] = []
     for name, lock in locks.items():
         versions = lock.versions
-        around = {"python_version": versions.python_minor, "python_full_version": versions.python, "extra": extra}
+        around = {"python_version": versions.python_minor, "python_full_version": versions.python, "extra": ""}
         around |= {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix"}
         for one in parsed:
             wanted = versions.packages.get(one.name)
@@ -90,24 +87,3 @@ def pinned_lines(text: str) -> tuple[str, ...]:
     """
     lines = (line.split(" #")[0].rstrip("\\ ").strip() for line in text.splitlines())
     return tuple(line for line in lines if line and not line.startswith(("#", "--")))
-
-
-def missing_pins(requirements: Iterable[str], locks: Mapping[str, EnvLock], *, extra: str) -> tuple[str, ...]:
-    """List compared packages of locks that an extra does not pin for their Python.
-
-    Args:
-        requirements: The package's.
-        locks: The locks of that extra, by name.
-        extra: Its name.
-    """
-    parsed = [found for text in requirements if (found := _parsed(text)) is not None and found.marker is not None]
-    missing = []
-    for lock in locks.values():
-        around = {"python_version": lock.versions.python_minor, "extra": extra}
-        pinned = {one.name for one in parsed if one.marker is not None and one.marker.evaluate(around)}
-        missing += [
-            f"the extra {extra} does not pin {one} for Python {lock.versions.python_minor}"
-            for one in lock.versions.packages
-            if one not in pinned
-        ]
-    return tuple(dict.fromkeys(missing))

@@ -7,46 +7,32 @@ from __future__ import annotations
 import copy
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import nix_pins
 import pytest
-from flakes import ROOT
+from architecture import ROOT
+from changed_locks import with_version
+from clones import clone
+from nix_pins import LOCK, RECENT, complaints, main, wheels
+from refresh_locks import ship
+from repository import locks_in
 from simple_index import SimpleIndex, wheel
 
-from scherbelberg.environments.lock import CONDA_NAMES
 from scherbelberg.environments.versions import REQUIRED
+
+__all__ = ["clone"]
 
 PINS = json.loads((ROOT / "nix" / "pins.json").read_text(encoding="utf-8"))
 Pins = dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def program() -> ModuleType:
-    """The program, without running it."""
-    module = ModuleType("pins")
-    path = ROOT / "nix" / "pins.py"
-    module.__dict__["__file__"] = str(path)
-    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
-    return module
-
-
-def test_pins_agree() -> None:
-    """Locks, extras, constraints and Nix have the same versions, and the hashes are those of constraints.txt."""
-    done = subprocess.run(
-        [sys.executable, ROOT / "nix" / "pins.py"], capture_output=True, encoding="utf-8", check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-
-
-def test_what_is_pinned(program: ModuleType) -> None:
+def test_what_is_pinned() -> None:
     """Pinned is what must be equal on client and nodes, and what must be recent; each for all platforms."""
-    assert {name: CONDA_NAMES.get(name, name) for name in REQUIRED} == program.LOCKED
-    assert set(PINS) == {*REQUIRED, "asyncssh", "hcloud", "py-rattler"}
+    assert complaints(PINS, ROOT) == []
+    assert set(PINS) == {*REQUIRED, *RECENT}
     for name, pin in PINS.items():
         assert set(pin["wheels"]) in ({"any"}, {"x86_64-linux", "aarch64-linux", "aarch64-darwin"}), name
 
@@ -60,26 +46,36 @@ def test_what_is_pinned(program: ModuleType) -> None:
         (lambda pins: pins["tornado"]["wheels"]["aarch64-linux"].update(hash="sha256-AA=="), "a hash of tornado"),
     ],
 )
-def test_stale(program: ModuleType, change: Callable[[Pins], object], complaint: str) -> None:
+def test_stale(change: Callable[[Pins], object], complaint: str) -> None:
     """Whatever does not agree is told."""
     changed = copy.deepcopy(PINS)
     change(changed)
-    assert program.complaints(changed)[0].startswith(complaint)
+    assert complaints(changed)[0].startswith(complaint)
 
 
-def test_extra_is_compared(program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks that pyproject.toml does not follow are told, too."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    (tmp_path / "pyproject.toml").write_text(text.replace('"toolz==', '"toolz==0.'), encoding="utf-8")
-    for name in ("constraints.txt", "scherbelberg"):
-        (tmp_path / name).symlink_to(ROOT / name)
-    monkeypatch.setitem(program.__dict__, "ROOT", tmp_path)
-    assert program.complaints(PINS) == [
-        f"it has toolz {PINS['toolz']['version']}, and pyproject.toml's extra main has another one"
+def test_one_version_for_nix(clone: Path) -> None:
+    """Locks of nixpkgs' Python that have different versions are told, and constraints that lack what must be recent."""
+    (clone / "constraints.txt").write_text("hcloud==2.27.0\n", encoding="utf-8")
+    assert complaints(PINS, clone) == ["constraints.txt has no asyncssh, py-rattler"]
+    ship(with_version(locks_in(clone)["science-py313-linux-aarch64"], "toolz", "1.0.0"), clone)
+    assert complaints(PINS, clone) == [
+        f"science-py313-linux-aarch64 and {LOCK} have other versions, of which Nix can have but one"
     ]
 
 
-def test_wheels_are_described(program: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written has the wanted versions, and is checked like all that is pinned."""
+    path = clone / "nix" / "pins.json"
+    path.write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(nix_pins, "wheels", lambda name, version: PINS[name]["wheels"])
+    main(clone)
+    assert path.read_bytes() == (ROOT / "nix" / "pins.json").read_bytes()
+    monkeypatch.setattr(nix_pins, "wheels", lambda name, version: {"any": {"hash": "sha256-AA=="}})
+    with pytest.raises(SystemExit, match=r"nix/pins\.json is still wrong: a hash of asyncssh"):
+        main(clone)
+
+
+def test_wheels_are_described(monkeypatch: pytest.MonkeyPatch) -> None:
     """From whatever index pip uses, the best wheel for each platform is taken and described as fetchPypi wants it."""
     tags = [
         "cp313-cp313-manylinux_2_28_x86_64",
@@ -93,7 +89,7 @@ def test_wheels_are_described(program: ModuleType, monkeypatch: pytest.MonkeyPat
     for name, value in {"INDEX_URL": index.url(), "EXTRA_INDEX_URL": "", "CONFIG_FILE": os.devnull}.items():
         monkeypatch.setenv(f"PIP_{name}", value)
     try:
-        found, plain = program.wheels("py-small", "1.5"), program.wheels("plain", "2")
+        found, plain = wheels("py-small", "1.5"), wheels("plain", "2")
     finally:
         index.close()
     pattern = "{pname}-{version}-{python}-{abi}-{platform}.whl"
@@ -104,5 +100,5 @@ def test_wheels_are_described(program: ModuleType, monkeypatch: pytest.MonkeyPat
         "aarch64-darwin": f"py_small-1.5-{tags[2]}.whl",
     }
     assert {pin["dist"] for pin in found.values()} == {"cp313", "cp310", "cp39"}
-    assert all(program._hex(pin["hash"]) == index.sha256(names[system]) for system, pin in found.items())
+    assert all(nix_pins._hex(pin["hash"]) == index.sha256(names[system]) for system, pin in found.items())
     assert (list(plain), plain["any"]["platform"]) == (["any"], "any")

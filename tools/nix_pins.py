@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Checks ``nix/pins.json`` against locks, extras and constraints; ``--write`` makes it anew, with pip.
+"""Writes ``nix/pins.json``, the wheels that Nix takes from PyPI; pip asks whatever index it uses.
 
-Needs nothing but Python and, for writing, its pip: it runs inside of Nix, too.
+``derive.py`` checks it.
 """
 
 from __future__ import annotations
@@ -15,25 +15,17 @@ import re
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-PINS = ROOT / "nix" / "pins.json"
-LOCKS = ROOT / "scherbelberg" / "share" / "env"
+from repository import ROOT, locks_in, read, write
+
+from scherbelberg.environments.versions import REQUIRED
+
+#: nixpkgs has one version of a package, so all locks of its Python have to agree.
 LOCK = "main-py313-linux-64"
-ADVICE = "run 'python nix/pins.py --write' in a clone"
-#: What must be as the lock has it, and conda's name for it.
-LOCKED = {
-    "cloudpickle": "cloudpickle",
-    "dask": "dask-core",
-    "distributed": "distributed",
-    "msgpack": "msgpack-python",
-    "toolz": "toolz",
-    "tornado": "tornado",
-}
-#: What must be recent: as constraints.txt has it.
+_PYTHON = "3.13"
+#: What must be recent: as constraints.txt has it. What must match comes from the lock.
 RECENT = ("asyncssh", "hcloud", "py-rattler")
 #: Nix' word for a platform to those of wheels, best first; pip knows the older ones of macOS by itself.
 _LINUX = [f"manylinux_2_{minor}" for minor in range(34, 4, -1)] + ["manylinux2014", "manylinux2010", "manylinux1"]
@@ -42,63 +34,72 @@ PLATFORMS = {
     "aarch64-linux": [f"{tag}_aarch64" for tag in _LINUX],
     "aarch64-darwin": ["macosx_14_0_arm64"],
 }
+Constraints = dict[str, dict[str, set[str]]]
 
 
-def locked_versions(lock: str = LOCK) -> dict[str, str]:
-    """Versions that a lock has.
+def locked_versions(root: Path) -> dict[str, dict[str, str]]:
+    """Versions of what must match, by name of a lock.
 
     Args:
-        lock: Its name.
+        root: The clone.
     """
-    text = (LOCKS / f"{lock}.lock").read_text(encoding="utf-8")
-    found = dict(re.findall(r"^https://\S+/([a-z0-9_.-]+)-([^-/\s]+)-[^-/\s]+#", text, flags=re.MULTILINE))
-    return {name: found[conda] for name, conda in LOCKED.items()}
+    return {
+        name: {package: version for package, version in lock.versions.packages.items() if package in REQUIRED}
+        for name, lock in locks_in(root).items()
+        if lock.versions.python_minor == _PYTHON
+    }
 
 
-def constrained() -> dict[str, dict[str, set[str]]]:
-    """Name to version to hashes, as constraints.txt has them."""
-    found: dict[str, dict[str, set[str]]] = {}
-    text = (ROOT / "constraints.txt").read_text(encoding="utf-8")
+def constrained(root: Path) -> Constraints:
+    """Name to version to hashes, as constraints.txt has them.
+
+    Args:
+        root: The clone.
+    """
+    found: Constraints = {}
+    text = read(root / "constraints.txt")
     for name, version, rest in re.findall(r"^([a-z0-9-]+)==(\S+)(.*\n(?:    .*\n)*)", text, flags=re.MULTILINE):
         found.setdefault(name, {})[version] = set(re.findall(r"sha256:([0-9a-f]{64})", rest))
     return found
 
 
-def wanted_versions() -> dict[str, str]:
-    """The version of each package that is to be pinned."""
-    constraints = constrained()
-    return dict(sorted((locked_versions() | {name: next(iter(constraints[name])) for name in RECENT}).items()))
+def wanted_versions(root: Path) -> dict[str, str]:
+    """The version of each package that is to be pinned.
+
+    Args:
+        root: The clone.
+    """
+    constraints = constrained(root)
+    recent = {name: next(iter(constraints[name])) for name in RECENT}
+    return dict(sorted((locked_versions(root)[LOCK] | recent).items()))
 
 
-def complaints(pins: dict[str, Any]) -> list[str]:
+def complaints(pins: dict[str, Any], root: Path = ROOT) -> list[str]:
     """Say what is wrong with pins.
 
     Args:
         pins: The content of pins.json.
+        root: The clone.
     """
-    wanted, constraints = wanted_versions(), constrained()
-    for path in sorted(LOCKS.glob("*-py313-*.lock")):
-        if locked_versions(path.stem) != locked_versions():
-            return [f"{path.stem} and {LOCK} have other versions, of which Nix can have but one"]
+    constraints, locked = constrained(root), locked_versions(root)
+    for name, versions in locked.items():
+        if versions != locked[LOCK]:
+            return [f"{name} and {LOCK} have other versions, of which Nix can have but one"]
+    if missing := [name for name in RECENT if name not in constraints]:
+        return [f"constraints.txt has no {', '.join(missing)}"]
+    wanted = wanted_versions(root)
     if set(pins) != set(wanted):
         return [f"it pins {', '.join(pins)} and should pin {', '.join(wanted)}"]
     wrong = [
-        f"it has {name} {pins[name]['version']}, and {LOCK if name in LOCKED else 'constraints.txt'} has {version}"
+        f"it has {name} {pins[name]['version']}, and {LOCK if name in REQUIRED else 'constraints.txt'} has {version}"
         for name, version in wanted.items()
         if pins[name]["version"] != version
-    ]
-    extra = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    pinned = {line.partition(";")[0] for line in extra["main"]}
-    wrong += [
-        f"it has {name} {pins[name]['version']}, and pyproject.toml's extra main has another one"
-        for name in LOCKED
-        if f"{name}=={pins[name]['version']}" not in pinned
     ]
     return wrong + [
         f"a hash of {name} {pin['version']} for {where} is not among those in constraints.txt"
         for name, pin in pins.items()
         for where, wheel in pin["wheels"].items()
-        if _hex(wheel["hash"]) not in constraints[name].get(pin["version"], set())
+        if _hex(wheel["hash"]) not in constraints.get(name, {}).get(pin["version"], set())
     ]
 
 
@@ -146,15 +147,16 @@ def wheels(name: str, version: str) -> dict[str, dict[str, str]]:
     return {"any": first} if first["platform"] == "any" else found
 
 
-def main() -> None:
-    """Check, or write."""
-    if sys.argv[1:] == ["--write"]:
-        pins = {
-            name: {"version": version, "wheels": wheels(name, version)} for name, version in wanted_versions().items()
-        }
-        PINS.write_text(json.dumps(pins, indent=2) + "\n", encoding="utf-8", newline="\n")
-    if wrong := complaints(json.loads(PINS.read_text(encoding="utf-8"))):
-        sys.exit(f"nix/pins.json is stale: {wrong[0]} ({len(wrong)} findings); {ADVICE}.")
+def main(root: Path = ROOT) -> None:
+    """Write the pins.
+
+    Args:
+        root: The clone.
+    """
+    pins = {name: {"version": one, "wheels": wheels(name, one)} for name, one in wanted_versions(root).items()}
+    write(root / "nix" / "pins.json", json.dumps(pins, indent=2) + "\n")
+    if wrong := complaints(pins, root):
+        sys.exit(f"nix/pins.json is still wrong: {wrong[0]} ({len(wrong)} in all).")
 
 
 if __name__ == "__main__":
