@@ -22,11 +22,11 @@ from scherbelberg.interpreter import own_versions
 from scherbelberg.keys import Certified, make_authority, sign_request
 from scherbelberg.payload import FOLDER, RemoteFile, command, pack, payload, unpack_command
 from scherbelberg.sandbox.addresses import claim, free_port
+from scherbelberg.sandbox.faults import HostFault
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
-from scherbelberg.sandbox.words import HostFault
 from scherbelberg.shipped import shipped_files
 from scherbelberg.waiting import pause, until
 
@@ -217,7 +217,7 @@ async def acting(
         port=port,
         places=lambda number: {1: private[number]} if number < len(private) else {},
         pause=lambda seconds: pause(seconds * _SCALE),
-        diagnose=lambda _: wrong,
+        find_faults=lambda _: wrong,
         scenario=scenario,
     )
     authority, actors = make_authority(uid=UID, now_s=time.time()), []

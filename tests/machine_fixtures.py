@@ -30,8 +30,8 @@ from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
 from scherbelberg.sandbox.hosts.machines.commands import PROGRAMS
 from scherbelberg.sandbox.hosts.machines.links import GATEWAY, interfaces, namespaces
 from scherbelberg.sandbox.hosts.machines.machine import Machine
+from scherbelberg.sandbox.options import BaseRelease, Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import BaseRelease, Options
 from scherbelberg.settings import Settings
 from scherbelberg.sync import Cluster
 

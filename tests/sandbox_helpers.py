@@ -17,8 +17,7 @@ import requests
 from attrs import frozen
 
 from scherbelberg.sandbox.hosts.system import marked
-from scherbelberg.sandbox.server import sandbox_id
-from scherbelberg.sandbox.words import SandboxSettings
+from scherbelberg.sandbox.server import SandboxSettings, sandbox_id
 from scherbelberg.waiting import until
 
 Json = dict[str, Any]

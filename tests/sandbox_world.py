@@ -16,17 +16,18 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from scherbelberg.sandbox.addresses import claim
 from scherbelberg.sandbox.api.http import Door
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.api.routes import all_routes
 from scherbelberg.sandbox.api.routing import Context, Router
+from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.model import Kind
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.faults import NO_FAULTS, FaultInjector, Faults
 from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.traffic import Bucket, Mishaps
-from scherbelberg.sandbox.words import NO_FAULTS, Delays, Faults
+from scherbelberg.sandbox.options import Delays
 from scherbelberg.waiting import pause
 
 Json = dict[str, Any]
@@ -144,13 +145,13 @@ class World:
             territory=self._territory,
             faults=lambda: self.faults,
         )
-        mishaps = Mishaps(NO_FAULTS)
+        injector = FaultInjector(NO_FAULTS)
         self._door = Door(
             Router(all_routes(context)),
             token="w",
             read_token="r",
             clock=self.project.clock,
-            mishaps=lambda: mishaps,
+            injector=lambda: injector,
             witness=self.witness,
         )
 
@@ -171,7 +172,7 @@ class World:
         try:
             answer = self._door.answer(request)
             status, body = answer.status, answer.body
-        except Refused as refused:
+        except ApiError as refused:
             error = {"code": refused.code, "message": refused.message, "details": refused.details}
             status, body = refused.status, {"error": error}
         text = json.dumps(body or {})

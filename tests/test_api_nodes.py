@@ -18,8 +18,8 @@ from surroundings import SHORT, settings_for
 from scherbelberg import Cluster, sync
 from scherbelberg.errors import BadInput, NodeNotFound, NodeUnreachable, TransferFailed, WaitTimeout
 from scherbelberg.keys import make_ssh_pair
+from scherbelberg.sandbox.faults import Faults, HostFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 60

@@ -24,8 +24,8 @@ from scherbelberg.holdings import holdings
 from scherbelberg.keeping import give_back
 from scherbelberg.ledger import Entry, entry
 from scherbelberg.processes import own_name
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Folder
 

@@ -24,8 +24,8 @@ from scherbelberg.catalog import Json, read_resource
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import CloudUnreachable, NameTaken, QuotaReached, TokenRefused
 from scherbelberg.keys import make_ssh_pair
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.waiting import until
 

@@ -30,8 +30,8 @@ from scherbelberg.errors import (
 )
 from scherbelberg.interpreter import own_client
 from scherbelberg.links import find_node
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 from scherbelberg.threadloop import private_loop

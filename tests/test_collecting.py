@@ -22,8 +22,8 @@ from scherbelberg.collecting import collect, sift
 from scherbelberg.deadlines import Verdict
 from scherbelberg.errors import StateDamaged
 from scherbelberg.events import Event, ignore
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Folder, Store
 

@@ -19,8 +19,8 @@ from scherbelberg import Cluster, ClusterSpec, daskclient, sync
 from scherbelberg.daskdoor import Door
 from scherbelberg.environment import Versions
 from scherbelberg.errors import NodeUnreachable
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.threadloop import private_loop
 from scherbelberg.waiting import together

@@ -17,8 +17,8 @@ from surroundings import folders, held
 
 from scherbelberg.access import HETZNER, Access
 from scherbelberg.cloud import Hetzner
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.store import Folder
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -19,8 +19,8 @@ from scherbelberg.errors import CloudError, LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.holdings import selector
 from scherbelberg.keeping import give_back, opened
+from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults
 from scherbelberg.settings import Settings
 from scherbelberg.waiting import until
 

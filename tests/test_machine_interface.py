@@ -21,8 +21,8 @@ from scherbelberg.cli.bill import bill_lines
 from scherbelberg.cli.main import group
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import LeftOver, ScherbelbergError, _restored
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.shipped import shipped_pins, tool_version
 from scherbelberg.tried import Tried

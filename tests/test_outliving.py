@@ -34,8 +34,8 @@ from scherbelberg.outliving import (
     where_to_look,
     write_outliving,
 )
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 

@@ -17,8 +17,8 @@ from surroundings import folders, held
 
 from scherbelberg import Cluster
 from scherbelberg.errors import ClusterProtected
+from scherbelberg.sandbox.faults import ActionFault, Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 

@@ -16,8 +16,8 @@ from scherbelberg import Cluster, Event, daskclient, roster
 from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import CloudError, ClusterBroken, NodeUnreachable, WaitTimeout
 from scherbelberg.events import Phase
+from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -27,7 +27,7 @@ from sandbox_helpers import (
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox import daemon, state
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.options import Options
 from scherbelberg.waiting import until
 
 SCALE = 0.02
@@ -112,7 +112,7 @@ def test_recycled_pid_is_left_alone(place: Path) -> None:
 CLIENT = """
 import pathlib, sys
 from scherbelberg.sandbox import daemon
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.options import Options
 with daemon.running(pathlib.Path(sys.argv[1]), Options(time_scale=0.02)):
     print("up", flush=True)
     sys.stdin.read()
@@ -154,7 +154,7 @@ def test_failed_start_tells_why(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SandboxFailed, match="need bash"):
         daemon.start(place)
     monkeypatch.undo()
-    monkeypatch.setattr(daemon, "write", lambda _options: "no JSON")
+    monkeypatch.setattr(daemon, "write_json", lambda _options: "no JSON")
     with pytest.raises(SandboxFailed, match="did not start: This is no JSON"):
         daemon.start(place)
     assert not place.exists()

@@ -17,10 +17,10 @@ from sandbox_helpers import cloud_config, new_key, public
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.addresses import claim, free_private
 from scherbelberg.sandbox.api.selectors import read_selector
+from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
 from scherbelberg.sandbox.hosts.standins import main as standin
 from scherbelberg.sandbox.hosts.system import check_platform, platform_refusal
-from scherbelberg.sandbox.refusals import Refused
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_selectors(words: str, expected: bool) -> None:
 @pytest.mark.parametrize("words", ["=", "a=b=c", "a in", "a in b", "(a)", "a,,b", "a=b c", "!", "!a=b"])
 def test_bad_selectors(words: str) -> None:
     """What is no selector is refused."""
-    with pytest.raises(Refused):
+    with pytest.raises(ApiError):
         read_selector(words)
 
 

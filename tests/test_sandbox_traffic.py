@@ -21,10 +21,11 @@ from sandbox_helpers import (
 )
 
 from scherbelberg.sandbox.addresses import claim
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.daemon import set_clock
+from scherbelberg.sandbox.faults import Faults, RequestFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.traffic import Bucket
-from scherbelberg.sandbox.words import Faults, Options, RequestFault
 
 
 def test_fault_error(emulated: SandboxThread, api: Api) -> None:

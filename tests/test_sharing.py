@@ -29,8 +29,8 @@ from scherbelberg import sharing, sync
 from scherbelberg.errors import BadInput, ClusterExists, StateDamaged, StateMissing
 from scherbelberg.gate import let_in
 from scherbelberg.record import AUTHORITY, CLIENT_KEY, MANIFEST, SSH_KEY
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.sealing import SHORTEST, seal, unseal
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store

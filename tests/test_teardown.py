@@ -23,8 +23,8 @@ from scherbelberg.errors import ClusterNotFound, LeftOver
 from scherbelberg.events import ignore
 from scherbelberg.holdings import selector
 from scherbelberg.keeping import give_back, give_back_all
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.teardown import delete_all
 

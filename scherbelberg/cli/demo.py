@@ -39,7 +39,7 @@ def demo(workers: int, time_scale: float) -> None:
     """
     ClusterSpec(prefix=_PREFIX, workers=workers)
     from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.words import Options  # noqa: PLC0415
+    from scherbelberg.sandbox.options import Options  # noqa: PLC0415
 
     # A termination becomes an exception here, so that everything below is unwound whenever it comes.
     with raised(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:

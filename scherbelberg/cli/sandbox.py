@@ -58,8 +58,8 @@ def start(
 ) -> None:
     """Start it in the background and print the lines that lead a shell to it: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
-    from scherbelberg.sandbox.words import NO_FAULTS, Options  # noqa: PLC0415
+    from scherbelberg.sandbox.faults import NO_FAULTS  # noqa: PLC0415
+    from scherbelberg.sandbox.options import Options, read_faults  # noqa: PLC0415
 
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
     if hosts == "machine":
@@ -84,7 +84,7 @@ def start(
 def faults(file: TextIO) -> None:
     """Let things go wrong from now on, as FILE says; '-' reads standard input, and {} ends all faults."""
     from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
+    from scherbelberg.sandbox.options import read_faults  # noqa: PLC0415
 
     wrong = read_faults(file.read())
     set_faults(_running(), wrong)

@@ -22,11 +22,11 @@ import psutil
 
 import scherbelberg
 from scherbelberg.errors import SandboxFailed, WaitTimeout
-from scherbelberg.sandbox.documents import write, write_ahead
+from scherbelberg.sandbox.faults import Faults
 from scherbelberg.sandbox.hosts.system import check_platform, end_marked
-from scherbelberg.sandbox.server import sandbox_id
+from scherbelberg.sandbox.options import USUAL, Options, write_ahead, write_json
+from scherbelberg.sandbox.server import SandboxSettings, sandbox_id
 from scherbelberg.sandbox.state import LOG, State, log_tail, read_state
-from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
 from scherbelberg.waiting import Deadline, until
 
 __all__ = ["READY", "running", "set_clock", "set_faults", "start", "status", "stop"]
@@ -106,7 +106,7 @@ def set_faults(settings: SandboxSettings, faults: Faults) -> None:
     Raises:
         SandboxFailed: It did not answer.
     """
-    _put(settings, "faults", write(faults))
+    _put(settings, "faults", write_json(faults))
 
 
 def set_clock(settings: SandboxSettings, ahead_s: float) -> None:
@@ -189,7 +189,7 @@ def _make_room(folder: Path) -> None:
 
 
 def _spawn(folder: Path, options: Options, *, stdin: int) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--options", write(options)]
+    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--options", write_json(options)]
     words.append("--until-eof" if stdin == subprocess.PIPE else "--detach")
     with os.fdopen(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
         # A session of its own: Ctrl-C at the terminal is for the client, which needs the sandbox to clean up.

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from attrs import field, frozen
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
@@ -28,14 +29,13 @@ from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.faults import FaultInjector, Faults, HostFault, HostFaults
 from scherbelberg.sandbox.hosts.drivers import Driver
-from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.layout import environment_of, own_environment
 from scherbelberg.sandbox.hosts.process import ProcessHosts
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
-from scherbelberg.sandbox.traffic import Mishaps
-from scherbelberg.sandbox.words import USUAL, Faults, HostFault, Options, SandboxSettings
+from scherbelberg.sandbox.options import USUAL, Options
 from scherbelberg.waiting import pause
 
 __all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
@@ -45,6 +45,25 @@ _NETWORK = "10.0.0.0/16"
 _SSH_PORT = 22
 _START_S = 30.0
 _STOP_S = 60.0
+
+
+@frozen(kw_only=True)
+class SandboxSettings:
+    """What a client needs in order to use a sandbox.
+
+    Args:
+        endpoint: URL of the API, without a slash at its end.
+        token: The project's API token.
+        read_token: Another one, which may only read.
+        ssh_port: TCP port on which every host's SSH server listens.
+        network_range: Range in which private networks must lie.
+    """
+
+    endpoint: str
+    token: str = field(repr=False)
+    read_token: str = field(repr=False)
+    ssh_port: int
+    network_range: str
 
 
 def sandbox_id(folder: Path) -> str:
@@ -73,7 +92,7 @@ class Sandbox:
         self._options = options
         options.check(options.faults)
         self._witness = witness
-        self._mishaps = Mishaps(options.faults)
+        self._injector = FaultInjector(options.faults)
         self._door: Door | None = None
         self._territory: Territory | None = None
         self._hosts: Driver | None = None
@@ -88,21 +107,21 @@ class Sandbox:
     @property
     def faults(self) -> Faults:
         """What goes wrong on purpose."""
-        return self._mishaps.faults
+        return self._injector.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self._replace_faults(faults)
 
     def _replace_faults(self, faults: Faults) -> None:
-        self._mishaps = Mishaps(self._options.check(faults))
+        self._injector = FaultInjector(self._options.check(faults))
 
-    def _diagnose(self, name: str) -> tuple[HostFault, ...]:
+    def _find_faults(self, name: str) -> tuple[HostFault, ...]:
         return self.faults.of_host(name)
 
     def _has_interface(self, number: int) -> bool:
         server = self.project.servers.get(number)
-        return server is not None and not Health(server.name, self._diagnose).ails("no_interface")
+        return server is not None and not HostFaults(server.name, self._find_faults).has("no_interface")
 
     def _places(self, number: int) -> dict[int, str]:
         return self.project.private_places(number) if self._has_interface(number) else {}
@@ -144,7 +163,7 @@ class Sandbox:
             token=token,
             read_token=read_token,
             clock=self.project.clock,
-            mishaps=lambda: self._mishaps,
+            injector=lambda: self._injector,
             witness=self._witness,
         )
         self._server = HTTPServer(make_application(self._door, replace=self._replace_faults))
@@ -166,14 +185,14 @@ class Sandbox:
             baked = own_environment() if given is None else await asyncio.to_thread(environment_of, given)
             self.project.label_images(baked.labels)
             return ProcessHosts(
-                folder, sandbox_id=sandbox_id(self._folder), port=port, baked=baked, diagnose=self._diagnose
+                folder, sandbox_id=sandbox_id(self._folder), port=port, baked=baked, find_faults=self._find_faults
             )
         self.project.label_images(own_environment().labels)
         return ScriptedHosts(
             folder,
             port=port,
             places=self._places,
-            diagnose=self._diagnose,
+            find_faults=self._find_faults,
             pause=lambda seconds: pause(seconds * self._options.time_scale),
         )
 
@@ -186,7 +205,7 @@ class Sandbox:
             folder,
             places=self._interfaces,
             rules=self.project.rules,
-            diagnose=self._diagnose,
+            find_faults=self._find_faults,
             release=self._options.base,
         )
         try:
@@ -205,7 +224,7 @@ class Sandbox:
             self.project,
             time_scale=self._options.time_scale,
             delays=self._options.delays,
-            faults=lambda: self._mishaps.faults,
+            faults=lambda: self._injector.faults,
         )
         wiring = Wiring(work, territory)
         self._machines = Machines(work, driver, wiring)
@@ -215,7 +234,7 @@ class Sandbox:
             machines=self._machines,
             wiring=wiring,
             territory=territory,
-            faults=lambda: self._mishaps.faults,
+            faults=lambda: self._injector.faults,
         )
         return Router(all_routes(context))
 

@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.hosts.system import alive, write_private
-from scherbelberg.sandbox.words import SandboxSettings
+from scherbelberg.sandbox.server import SandboxSettings
 
 _NAME = "sandbox.json"
 LOG = "sandbox.log"

@@ -12,8 +12,8 @@ from description import Witness
 from tornado.httputil import HTTPServerRequest
 
 from scherbelberg.sandbox.api.http import Door
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.traffic import Bucket
 
 Side = Literal["before", "after"]
 

@@ -21,7 +21,7 @@ from campaign_trials import Place, given_back, is_ready
 from surroundings import folders
 
 from scherbelberg.exitcodes import ExitCode
-from scherbelberg.sandbox.words import NO_FAULTS
+from scherbelberg.sandbox.faults import NO_FAULTS
 
 #: What breaks at some moment: its reader leaves, its disk is full, its folder is deleted, answers lack a field.
 Break = Literal["reader leaves", "disk full", "folder gone", "field missing", "field null"]

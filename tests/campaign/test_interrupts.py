@@ -22,8 +22,8 @@ from surroundings import KINDS, environment_for, folders, held
 from scherbelberg import sync
 from scherbelberg.errors import ClusterBroken, ClusterExists
 from scherbelberg.history import History
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 from scherbelberg.waiting import Deadline

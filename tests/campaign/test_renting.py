@@ -21,8 +21,9 @@ from scherbelberg.history import History
 from scherbelberg.keeping import give_back
 from scherbelberg.record import Manifest
 from scherbelberg.remaining import read
+from scherbelberg.sandbox.faults import ActionFault, Disguise, Faults, HostFault, RequestFault, SoldOut
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Disguise, Faults, HostFault, Options, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 from scherbelberg.tried import Tried

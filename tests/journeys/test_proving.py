@@ -24,8 +24,8 @@ from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, Wait
 from scherbelberg.fitting import Environment, image_environment
 from scherbelberg.interpreter import read_client
 from scherbelberg.proving import prove
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.store import Store
 from scherbelberg.threadloop import private_loop

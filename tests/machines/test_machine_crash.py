@@ -14,8 +14,8 @@ from sandbox_helpers import Api, Waiter, rent
 
 from scherbelberg.sandbox.daemon import start, status, stop
 from scherbelberg.sandbox.hosts.machines import groups, links
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.state import read_state
-from scherbelberg.sandbox.words import Options
 
 pytest_plugins = ("machine_fixtures",)
 

@@ -19,10 +19,11 @@ from port_scan import open_among
 from sandbox_helpers import Api, Machine, Waiter, rent, run
 
 from scherbelberg.errors import SandboxFailed
+from scherbelberg.sandbox.faults import Faults, HostFault
 from scherbelberg.sandbox.hosts.machines import links
 from scherbelberg.sandbox.hosts.machines.filtering import ruleset
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.waiting import until
 
 pytest_plugins = ("machine_fixtures",)

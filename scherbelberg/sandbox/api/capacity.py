@@ -7,9 +7,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 
 from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid_combination, over_limit
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import Refused, over_limit, unsupported
-from scherbelberg.sandbox.words import Disguise, Faults
+from scherbelberg.sandbox.faults import Disguise, Faults
 
 
 def require_quota(project: Project, faults: Faults, *, addresses: int) -> None:
@@ -21,7 +21,7 @@ def require_quota(project: Project, faults: Faults, *, addresses: int) -> None:
         addresses: Number of primary IPs that come with it.
 
     Raises:
-        Refused: The account may not have it.
+        ApiError: The account may not have it.
     """
     if faults.servers is not None and len(project.servers) >= faults.servers:
         raise over_limit("server_limit", "server_limit exceeded")
@@ -33,20 +33,20 @@ def require_stock(faults: Faults, server_type: ServerType, location: Location) -
     """Refuse what is sold out, in one of Hetzner's ways.
 
     Raises:
-        Refused: It is.
+        ApiError: It is.
     """
     for row in faults.sold_out:
         if fnmatchcase(server_type.name, row.server_type) and fnmatchcase(location.name, row.location):
             raise _disguised(row.disguise, server_type)
 
 
-def _disguised(disguise: Disguise, server_type: ServerType) -> Refused:
+def _disguised(disguise: Disguise, server_type: ServerType) -> ApiError:
     match disguise:
         case "placement":
-            return Refused(412, "resource_unavailable", "error during placement")
+            return ApiError(412, "resource_unavailable", "error during placement")
         case "location_disabled":
-            return Refused(412, "resource_unavailable", "server location disabled")
+            return ApiError(412, "resource_unavailable", "server location disabled")
         case "unsupported_location":
-            return unsupported("unsupported location for server type")
+            return invalid_combination("unsupported location for server type")
         case "deprecated_type":
-            return unsupported(f"server type {server_type.id} is deprecated")
+            return invalid_combination(f"server type {server_type.id} is deprecated")

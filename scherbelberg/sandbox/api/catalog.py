@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from scherbelberg.sandbox.api.listing import page_of
 from scherbelberg.sandbox.api.routing import Answer, Context, Json, Request, Route, actions_page, answer_action
-from scherbelberg.sandbox.refusals import Refused, missing
+from scherbelberg.sandbox.cloud.errors import ApiError, missing
 
 _ACTION_IDS = 25
 _CHANGELOG = {"announcement": "https://docs.hetzner.cloud/changelog"}
@@ -42,15 +42,15 @@ def _fixed(plural: str, singular: str, rows: list[Json], *, sorts: tuple[str, ..
 
 
 def _datacenters(_request: Request) -> Answer:
-    raise Refused(410, "deprecated_api_endpoint", "datacenters were removed", _CHANGELOG)
+    raise ApiError(410, "deprecated_api_endpoint", "datacenters were removed", _CHANGELOG)
 
 
 def _actions(context: Context, request: Request) -> Answer:
     words = request.query.words.get("id", ())
     if not words:
         message = "listing arbitrary actions was removed, use the id parameter"
-        raise Refused(410, "deprecated_api_endpoint", message, _CHANGELOG)
+        raise ApiError(410, "deprecated_api_endpoint", message, _CHANGELOG)
     if len(words) > _ACTION_IDS or not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
-        raise Refused(422, "invalid_input", f"id takes at most {_ACTION_IDS} numbers")
+        raise ApiError(422, "invalid_input", f"id takes at most {_ACTION_IDS} numbers")
     known = context.project.actions
     return actions_page(request, [known[int(word)] for word in dict.fromkeys(words) if int(word) in known])

@@ -19,12 +19,12 @@ from tornado.web import Application, RequestHandler
 
 from scherbelberg.errors import BadInput
 from scherbelberg.sandbox.api.listing import Query
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.api.routing import Answer, Request, Router
-from scherbelberg.sandbox.clock import Clock
-from scherbelberg.sandbox.documents import read_ahead, read_faults, write, write_ahead
-from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.traffic import Bucket, Mishaps, refusal
-from scherbelberg.sandbox.words import Faults
+from scherbelberg.sandbox.cloud.clock import Clock
+from scherbelberg.sandbox.cloud.errors import ApiError
+from scherbelberg.sandbox.faults import FaultInjector, Faults, RequestFault
+from scherbelberg.sandbox.options import read_ahead, read_faults, write_ahead, write_json
 from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Door:
         token: The project's.
         read_token: Another one of it, which may only read.
         clock: The cloud's.
-        mishaps: Returns the faults in force.
+        injector: Returns the faults in force.
         witness: Sees every request that was understood and its answer.
     """
 
@@ -53,13 +53,13 @@ class Door:
         token: str,
         read_token: str,
         clock: Clock,
-        mishaps: Callable[[], Mishaps],
+        injector: Callable[[], FaultInjector],
         witness: Witness,
     ) -> None:
         self.requests: list[tuple[str, str]] = []
         self.bucket = Bucket()
         self.clock = clock
-        self.mishaps = mishaps
+        self.injector = injector
         self.witness = witness
         self._router = router
         self._tokens = {token: True, read_token: False}
@@ -68,13 +68,13 @@ class Door:
         """Do what a request asks for.
 
         Raises:
-            Refused: It is not done.
+            ApiError: It is not done.
         """
         may_write = self.authenticate(request.headers.get("Authorization", ""))
         if not self.bucket.take():
-            raise Refused(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached")
+            raise ApiError(429, "rate_limit_exceeded", "limit of 3600 requests per hour reached")
         if request.method != "GET" and not may_write:
-            raise Refused(403, "token_readonly", "the token is only allowed to perform GET requests")
+            raise ApiError(403, "token_readonly", "the token is only allowed to perform GET requests")
         act = self._router.find(str(request.method), path_of(request))
         query = Query(words=parse_qs(request.query, keep_blank_values=True))
         return act(Request(query=query, body=_read_body(request)))
@@ -89,7 +89,7 @@ class Door:
             Whether it may write.
 
         Raises:
-            Refused: There is none, or another.
+            ApiError: There is none, or another.
         """
         scheme, _, token = header.partition(" ")
         for known, may_write in self._tokens.items():
@@ -97,7 +97,7 @@ class Door:
             same = hmac.compare_digest(token.strip().encode(errors="replace"), known.encode())
             if same and scheme.lower() == "bearer":
                 return may_write
-        raise Refused(401, "unauthorized", "unable to authenticate")
+        raise ApiError(401, "unauthorized", "unable to authenticate")
 
 
 def path_of(request: HTTPServerRequest) -> str:
@@ -111,7 +111,7 @@ def _read_body(request: HTTPServerRequest) -> object:
     try:
         return json.loads(request.body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
-        raise Refused(400, "json_error", "invalid JSON in request body") from None
+        raise ApiError(400, "json_error", "invalid JSON in request body") from None
 
 
 def _refuse_constant(word: str) -> None:
@@ -132,13 +132,13 @@ class _Handler(RequestHandler):
         door = self._door
         if self.request.path.startswith(_PREFIX):
             door.requests.append((str(self.request.method), self.request.path))
-        fault = door.mishaps().next(str(self.request.method), path_of(self.request))
+        fault = door.injector().next(str(self.request.method), path_of(self.request))
         slow_s = fault.slow_s if fault and fault.how == "slow" else 0.0
-        await pause(door.mishaps().faults.slow_s + slow_s)
+        await pause(door.injector().faults.slow_s + slow_s)
         if fault and fault.how == "drop_before":
             self._hang_up()
             return
-        answer = _show_error(refusal(fault)) if fault and fault.how == "error" else self._work()
+        answer = _show_error(_told_to_fail(fault)) if fault and fault.how == "error" else self._work()
         if fault and fault.how == "drop_after":
             self._hang_up()
             return
@@ -151,11 +151,11 @@ class _Handler(RequestHandler):
     def _work(self) -> Answer:
         try:
             answer = self._door.answer(self.request)
-        except Refused as error:
+        except ApiError as error:
             answer = _show_error(error)
         except Exception:  # noqa: BLE001 - as at Hetzner: our fault is an answer, too
             _log.exception("%s %s failed", self.request.method, self.request.path)
-            return _show_error(Refused(500, "server_error", "the sandbox failed, see its log"))
+            return _show_error(ApiError(500, "server_error", "the sandbox failed, see its log"))
         self._door.witness(self.request, answer.status, answer.body)
         return answer
 
@@ -195,7 +195,11 @@ class _Handler(RequestHandler):
         """Bodies are never streamed."""
 
 
-def _show_error(error: Refused) -> Answer:
+def _told_to_fail(fault: RequestFault) -> ApiError:
+    return ApiError(fault.status, fault.code, f"the sandbox was told to fail this request with {fault.code}")
+
+
+def _show_error(error: ApiError) -> Answer:
     body = {"code": error.code, "message": error.message, "details": error.details}
     return Answer(error.status, {"error": body})
 
@@ -220,9 +224,9 @@ class _OwnHandler(RequestHandler):
         """Let in who has the token."""
         try:
             self._door.authenticate(self.request.headers.get("Authorization", ""))
-        except Refused as refused:
-            self.set_status(refused.status)
-            self.finish(refused.message)
+        except ApiError as error:
+            self.set_status(error.status)
+            self.finish(error.message)
 
     def put(self) -> None:
         """Take a document."""
@@ -241,7 +245,7 @@ class _FaultsHandler(_OwnHandler):
 
     def get(self) -> None:
         """Tell what goes wrong."""
-        self.finish(write(self._door.mishaps().faults))
+        self.finish(write_json(self._door.injector().faults))
 
     def _take(self, text: str) -> None:
         self._replace(read_faults(text))

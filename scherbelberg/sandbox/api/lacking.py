@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route
-from scherbelberg.sandbox.refusals import Refused
+from scherbelberg.sandbox.cloud.errors import ApiError
 
 _METHODS = ("GET", "POST", "PUT", "DELETE")
 #: Kinds of resources, with all that lies below them.
@@ -56,5 +56,5 @@ def routes(context: Context) -> Iterable[Route]:
     yield "GET", r"/servers/(\d+)/metrics", refuse_for_server
 
 
-def _lacking() -> Refused:
-    return Refused(501, "not_implemented", "the sandbox does not have this part of Hetzner Cloud")
+def _lacking() -> ApiError:
+    return ApiError(501, "not_implemented", "the sandbox does not have this part of Hetzner Cloud")

@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from scherbelberg.sandbox.api.selectors import read_selector
-from scherbelberg.sandbox.refusals import invalid
+from scherbelberg.sandbox.cloud.errors import invalid
 
 Json = dict[str, Any]
 _PER_PAGE, _PER_PAGE_LIMIT = 25, 50
@@ -37,7 +37,7 @@ class Query:
         """A positive number.
 
         Raises:
-            Refused: It is none, or too large.
+            ApiError: It is none, or too large.
         """
         word = self.last(name)
         if word is None:

@@ -25,9 +25,9 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import Json, head, show_action
+from scherbelberg.sandbox.cloud.errors import ApiError, in_use, invalid, invalid_combination, missing
 from scherbelberg.sandbox.cloud.model import Network, Server, Subnet
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import Refused, in_use, invalid, missing, unsupported
 
 _MIN_NETWORK_BITS = 24
 _MIN_SUBNET_BITS = 30
@@ -143,7 +143,7 @@ class _Networks:
         network = self._find(number)
         row = checks.read_fields(request.body, self._subnet, required=("type", "network_zone"))
         if len(network.subnets) >= _SUBNETS:
-            raise unsupported(f"a network has at most {_SUBNETS} subnets")
+            raise invalid_combination(f"a network has at most {_SUBNETS} subnets")
         return self._done("add_subnet", network, partial(network.subnets.append, _make_subnet(network, row)))
 
     def delete_subnet(self, request: Request, number: int) -> Answer:
@@ -162,7 +162,7 @@ class _Networks:
         network = self._find(number)
         row = checks.read_fields(request.body, _ROUTE, required=tuple(_ROUTE))
         if len(network.routes) >= _ROUTES:
-            raise unsupported(f"a network has at most {_ROUTES} routes")
+            raise invalid_combination(f"a network has at most {_ROUTES} routes")
         return self._done("add_route", network, partial(network.routes.append, _make_route(network, row)))
 
     def delete_route(self, request: Request, number: int) -> Answer:
@@ -266,7 +266,7 @@ def _make_subnet(network: Network, row: Json) -> Subnet:
     if not ip_range.subnet_of(network.ip_range) or ip_range.prefixlen > _MIN_SUBNET_BITS:
         raise invalid("subnets", f"subnet must be within the network and at least /{_MIN_SUBNET_BITS}")
     if _taken(network, ip_range):
-        raise unsupported("subnet overlaps with other subnet or route")
+        raise invalid_combination("subnet overlaps with other subnet or route")
     return Subnet(ip_range=ip_range, network_zone=row["network_zone"], type=row["type"])
 
 
@@ -275,4 +275,4 @@ def _free_subnet(network: Network) -> IPv4Network:
     for candidate in network.ip_range.subnets(new_prefix=bits):
         if not _taken(network, candidate):
             return candidate
-    raise Refused(422, "no_subnet_available", "no subnet available")
+    raise ApiError(422, "no_subnet_available", "no subnet available")

@@ -12,10 +12,10 @@ from attrs import frozen
 
 from scherbelberg.sandbox.api.placement_groups import require_room as require_place
 from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination
 from scherbelberg.sandbox.cloud.model import Image, Network, PlacementGroup, PrimaryIp, SshKey
 from scherbelberg.sandbox.cloud.project import Project, choose, choose_row
 from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
-from scherbelberg.sandbox.refusals import Refused, invalid, unsupported
 
 Json = dict[str, Any]
 #: Most networks that one server may be in.
@@ -45,7 +45,7 @@ def look_up(project: Project, values: Json) -> Wanted:
         values: The checked fields of the order.
 
     Raises:
-        Refused: Something is missing, or does not fit.
+        ApiError: Something is missing, or does not fit.
     """
     server_type = find_type(project, values["server_type"])
     group = _group(project, values.get("placement_group"))
@@ -73,13 +73,13 @@ def find_type(project: Project, key: int | str, *, retired_code: str = "invalid_
         retired_code: Code of the error for a type that is no longer sold.
 
     Raises:
-        Refused: There is none.
+        ApiError: There is none.
     """
     found: ServerType | None = choose_row(project.catalogue.server_types, key)
     if found is None:
         raise invalid("server_type", f"server type {key} not found")
     if found.retired:
-        raise Refused(422, retired_code, f"server type {found.id} is deprecated")
+        raise ApiError(422, retired_code, f"server type {found.id} is deprecated")
     return found
 
 
@@ -92,9 +92,9 @@ def _location(
     if found is None:
         raise invalid("location", f"location {wanted} not found")
     if found.name not in server_type.locations:
-        raise unsupported("unsupported location for server type")
+        raise invalid_combination("unsupported location for server type")
     if any(name != found.name for name in given):
-        raise Refused(422, "primary_ip_datacenter_mismatch", "primary IP is in another location")
+        raise ApiError(422, "primary_ip_datacenter_mismatch", "primary IP is in another location")
     return found
 
 
@@ -106,9 +106,9 @@ def _primary_ip(project: Project, public: Json, kind: str) -> PrimaryIp | None:
     if primary is None or not public.get(f"enable_{kind}", True):
         raise invalid(f"public_net.{kind}", f"primary IP {number} not found, or {kind} is not enabled")
     if primary.assignee is not None:
-        raise Refused(409, "primary_ip_assigned", "primary IP is already assigned to a server")
+        raise ApiError(409, "primary_ip_assigned", "primary IP is already assigned to a server")
     if primary.type != kind:
-        raise Refused(422, "primary_ip_version_mismatch", "primary IP has the wrong IP version")
+        raise ApiError(422, "primary_ip_version_mismatch", "primary IP has the wrong IP version")
     return primary
 
 
@@ -118,12 +118,14 @@ def _image(project: Project, key: int | str, server_type: ServerType) -> Image:
         raise invalid("image", f"image {key} not found")
     fitting = [image for image in images if image.architecture == server_type.architecture]
     if not fitting:
-        raise unsupported(f"image architecture does not fit server type architecture {server_type.architecture}")
+        raise invalid_combination(
+            f"image architecture does not fit server type architecture {server_type.architecture}"
+        )
     image = fitting[0]
     if image.status != "available":
-        raise unsupported("image is not available yet")
+        raise invalid_combination("image is not available yet")
     if image.disk_gb > server_type.disk:
-        raise unsupported(f"image needs a disk of {image.disk_gb} GB, server type has {server_type.disk} GB")
+        raise invalid_combination(f"image needs a disk of {image.disk_gb} GB, server type has {server_type.disk} GB")
     return image
 
 
@@ -166,7 +168,7 @@ def require_apart(networks: list[Network]) -> None:
     """Refuse to attach a server to networks that have addresses in common.
 
     Raises:
-        Refused: They have.
+        ApiError: They have.
     """
     if any(one.ip_range.overlaps(other.ip_range) for one, other in combinations(networks, 2)):
-        raise Refused(422, "networks_overlap", "networks overlap")
+        raise ApiError(422, "networks_overlap", "networks overlap")

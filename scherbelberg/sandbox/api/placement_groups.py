@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, shared_routes
 from scherbelberg.sandbox.api.views import Json, show_placement_group
+from scherbelberg.sandbox.cloud.errors import in_use, over_limit, placement_error
 from scherbelberg.sandbox.cloud.model import PlacementGroup
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import in_use, over_limit, placement_error
 
 #: Most groups of a project, and most servers of a group that spreads them.
 GROUPS = 50
@@ -59,7 +59,7 @@ def require_room(project: Project, group: PlacementGroup) -> None:
     """Refuse one more server in a group that is full.
 
     Raises:
-        Refused: It is.
+        ApiError: It is.
     """
     if len(project.spread(group)) >= SERVERS:
         raise placement_error(f"a spread placement group has at most {SERVERS} servers")

@@ -23,9 +23,9 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import Json, show_action, show_primary_ip
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination, missing
 from scherbelberg.sandbox.cloud.model import PrimaryIp, Server
 from scherbelberg.sandbox.cloud.project import choose_row
-from scherbelberg.sandbox.refusals import Refused, invalid, missing, unsupported
 
 
 def routes(context: Context) -> Iterable[Route]:
@@ -52,7 +52,7 @@ def _keep(primary: PrimaryIp, values: Json) -> None:
 
 def _require_protectable(primary: PrimaryIp, wanted: bool) -> None:
     if wanted and primary.auto_delete:
-        raise unsupported("only a primary IP whose auto_delete is false can be protected")
+        raise invalid_combination("only a primary IP whose auto_delete is false can be protected")
 
 
 class _PrimaryIps:
@@ -99,7 +99,7 @@ class _PrimaryIps:
 
     def _location(self, values: Json, server: Server | None) -> Any:
         if (server is None) is not ("location" in values) or (server and values.get("assignee_type") == "unassigned"):
-            raise unsupported("either location or assignee_id is required, and not both")
+            raise invalid_combination("either location or assignee_id is required, and not both")
         if server is not None:
             return server.location
         location = choose_row(self._project.catalogue.locations, values["location"])
@@ -112,7 +112,7 @@ class _PrimaryIps:
         primary = self._find(number)
         require_unprotected(primary)
         if primary.assignee is not None:
-            raise Refused(422, "must_be_unassigned", "primary IP must be unassigned first")
+            raise ApiError(422, "must_be_unassigned", "primary IP must be unassigned first")
         self._wiring.drop_address(primary)
         return Answer(204)
 
@@ -122,10 +122,10 @@ class _PrimaryIps:
         known = {"assignee_id": checks.number, "assignee_type": checks.one_of("server")}
         values = checks.read_fields(request.body, known, required=("assignee_id",))
         if primary.assignee is not None:
-            raise Refused(422, "primary_ip_already_assigned", "primary IP is already assigned")
+            raise ApiError(422, "primary_ip_already_assigned", "primary IP is already assigned")
         server = self._free_server(values["assignee_id"], primary.type)
         if server.location.name != primary.location.name:
-            raise unsupported("server and primary IP are not in the same location")
+            raise invalid_combination("server and primary IP are not in the same location")
         return self._done("assign_primary_ip", primary, server, do=partial(self._connect, primary, server))
 
     def unassign(self, _request: Request, number: int) -> Answer:
@@ -133,7 +133,7 @@ class _PrimaryIps:
         primary = self._find(number)
         server = self._project.servers.get(primary.assignee or 0)
         if server is None:
-            raise Refused(422, "primary_ip_not_assigned", "primary IP is not assigned")
+            raise ApiError(422, "primary_ip_not_assigned", "primary IP is not assigned")
         _require_off(require_unlocked(server))
         disconnect = partial(self._connect, primary, None, former=server)
         return self._done("unassign_primary_ip", primary, server, do=disconnect)
@@ -174,7 +174,7 @@ class _PrimaryIps:
             raise missing("server", number)
         _require_off(require_unlocked(server))
         if (server.ipv4 if kind == "ipv4" else server.ipv6) is not None:
-            raise Refused(422, f"server_has_{kind}", f"server has a primary {kind} already")
+            raise ApiError(422, f"server_has_{kind}", f"server has a primary {kind} already")
         return server
 
     def _find(self, number: int) -> PrimaryIp:
@@ -188,7 +188,7 @@ def _address(value: Any) -> IPv4Address | IPv6Address:
 
 def _require_off(server: Server) -> None:
     if server.status != "off":
-        raise Refused(422, "server_not_stopped", "server must be off")
+        raise ApiError(422, "server_not_stopped", "server must be off")
 
 
 def _number_or_none(value: Any) -> int | None:

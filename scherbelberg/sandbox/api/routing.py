@@ -14,13 +14,13 @@ from scherbelberg.sandbox.addresses import Territory
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.listing import Query, page_of
 from scherbelberg.sandbox.api.views import show_action
+from scherbelberg.sandbox.cloud.errors import ApiError, locked, missing, protected
 from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.model import Action, Kind, Resource, Server
 from scherbelberg.sandbox.cloud.project import SINGULAR, Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Work
-from scherbelberg.sandbox.refusals import Refused, locked, missing, protected
-from scherbelberg.sandbox.words import Faults
+from scherbelberg.sandbox.faults import Faults
 
 Json = dict[str, Any]
 _ACTION_SORTS = ("id", "command", "status", "started", "finished")
@@ -97,7 +97,7 @@ class Router:
             path: Below ``/v1``.
 
         Raises:
-            Refused: Nothing does.
+            ApiError: Nothing does.
         """
         others = False
         for known, pattern, handler in self._table:
@@ -107,8 +107,8 @@ class Router:
                 return lambda request: handler(request, *numbers)
             others = others or match is not None
         if others:
-            raise Refused(405, "method_not_allowed", f"{method} is not allowed here")
-        raise Refused(404, "not_found", "API endpoint not found")
+            raise ApiError(405, "method_not_allowed", f"{method} is not allowed here")
+        raise ApiError(404, "not_found", "API endpoint not found")
 
 
 @frozen(kw_only=True)
@@ -212,7 +212,7 @@ def answer_action(project: Project, number: int, kind: str | None = None, owner:
         owner: Number of what it must concern, or None for any.
 
     Raises:
-        Refused: There is none.
+        ApiError: There is none.
     """
     action = project.actions.get(number)
     concerned = action.resources if action else ()
@@ -243,7 +243,7 @@ def change_protection(
         resource = context.project.get(kind, number)
         values = checks.read_fields(request.body, dict.fromkeys(fields, checks.boolean), required=required)
         if len(set(values.values())) > 1:
-            raise Refused(422, "invalid_input", f"{' and '.join(fields)} must be equal")
+            raise ApiError(422, "invalid_input", f"{' and '.join(fields)} must be equal")
         wanted = next(iter(values.values()), resource.protected)
         check(resource, wanted)
 
@@ -260,7 +260,7 @@ def require_unprotected(resource: Resource) -> None:
     """Refuse to delete what is protected.
 
     Raises:
-        Refused: It is.
+        ApiError: It is.
     """
     if resource.protected:
         raise protected()
@@ -270,7 +270,7 @@ def require_unlocked(server: Server) -> Server:
     """Refuse what must wait until a server's actions have ended.
 
     Raises:
-        Refused: They have not.
+        ApiError: They have not.
     """
     if server.running or server.status == "deleting":
         raise locked()

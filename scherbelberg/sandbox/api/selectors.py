@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from scherbelberg.sandbox.api.checks import label_key, label_value
-from scherbelberg.sandbox.refusals import invalid
+from scherbelberg.sandbox.cloud.errors import invalid
 
 Matches = Callable[[Mapping[str, str]], bool]
 
@@ -27,7 +27,7 @@ def read_selector(words: str) -> Matches:
         A test for a resource's labels.
 
     Raises:
-        Refused: The selector cannot be read.
+        ApiError: The selector cannot be read.
     """
     if not words.strip():
         return lambda _labels: True

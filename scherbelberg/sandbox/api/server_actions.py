@@ -24,9 +24,9 @@ from scherbelberg.sandbox.api.routing import (
     require_unlocked,
 )
 from scherbelberg.sandbox.api.views import show_action, show_image
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid_combination, missing, over_limit
 from scherbelberg.sandbox.cloud.model import Action, Image, Server
 from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
-from scherbelberg.sandbox.refusals import Refused, missing, over_limit, unsupported
 
 _ATTACH = {
     "network": checks.number,
@@ -85,7 +85,7 @@ class _Actions:
         """Switch a server on that something can reach."""
         server = self._unlocked(number)
         if not (server.private or server.ipv4 or server.ipv6):
-            raise unsupported("a server needs a public address or a network")
+            raise invalid_combination("a server needs a public address or a network")
         return _answer(self._machines.start(server))
 
     def attach(self, request: Request, number: int) -> Answer:
@@ -95,7 +95,7 @@ class _Actions:
         if values["network"] not in self._project.networks:
             raise missing("network", values["network"])
         if any(place.network == values["network"] for place in server.private):
-            raise Refused(422, "server_already_attached", "server is already attached to network")
+            raise ApiError(422, "server_already_attached", "server is already attached to network")
         network = self._project.networks[values["network"]]
         require_apart([network, *(self._project.networks[at.network] for at in server.private)])
         require_room(self._project, network)
@@ -144,11 +144,11 @@ class _Actions:
         _require_off(server)
         wanted = find_type(self._project, values["server_type"], retired_code="invalid_server_type")
         if wanted.architecture != server.server_type.architecture:
-            raise Refused(422, "invalid_server_type", "server type has another architecture")
+            raise ApiError(422, "invalid_server_type", "server type has another architecture")
         if wanted.disk < server.disk_gb or wanted.name == server.server_type.name:
-            raise Refused(422, "invalid_server_type", "server type has a smaller disk, or is what the server has")
+            raise ApiError(422, "invalid_server_type", "server type has a smaller disk, or is what the server has")
         if server.location.name not in wanted.locations:
-            raise unsupported("unsupported location for server type")
+            raise invalid_combination("unsupported location for server type")
         require_stock(self._faults(), wanted, server.location)
         return _answer(self._machines.change_type(server, wanted, upgrade_disk=values["upgrade_disk"]))
 
@@ -162,7 +162,7 @@ class _Actions:
             raise missing("placement group", values["placement_group"])
         _require_off(server)
         if server.placement_group is not None:
-            raise unsupported("server is in a placement group already")
+            raise invalid_combination("server is in a placement group already")
         require_place(self._project, group)
         concerned: tuple[Any, ...] = (("server", server), ("placement_group", group))
         join = partial(setattr, server, "placement_group", group.id)
@@ -172,7 +172,7 @@ class _Actions:
         """Take a server out of its placement group."""
         server = self._unlocked(number)
         if server.placement_group is None:
-            raise unsupported("server is in no placement group")
+            raise invalid_combination("server is in no placement group")
         leave = partial(setattr, server, "placement_group", None)
         return _answer(self._work.instant("remove_from_placement_group", ("server", server), do=leave))
 
@@ -180,7 +180,7 @@ class _Actions:
         self._project.get("servers", number)
         server = require_unlocked(self._project.servers[number])
         if server.status == "initializing":
-            raise Refused(409, "conflict", "the server's creation failed, it can only be deleted")
+            raise ApiError(409, "conflict", "the server's creation failed, it can only be deleted")
         return server
 
 
@@ -190,4 +190,4 @@ def _answer(action: Action) -> Answer:
 
 def _require_off(server: Server) -> None:
     if server.status != "off":
-        raise Refused(422, "server_not_stopped", "server must be off")
+        raise ApiError(422, "server_not_stopped", "server must be off")

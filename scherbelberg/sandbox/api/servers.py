@@ -22,11 +22,11 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import show_action, show_server
+from scherbelberg.sandbox.cloud.errors import invalid_combination
 from scherbelberg.sandbox.cloud.model import PrimaryIp, Server
 from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.refusals import unsupported
 
 _USER_DATA_BYTES = 32 * 1024
 
@@ -93,7 +93,7 @@ def _order(context: Context, request: Request) -> Answer:
     public = values.get("public_net", {})
     with_ipv4, with_ipv6 = (bool(public.get(f"enable_{kind}", True)) for kind in ("ipv4", "ipv6"))
     if not (wanted.networks or with_ipv4 or with_ipv6):
-        raise unsupported("a server needs a public address or a network")
+        raise invalid_combination("a server needs a public address or a network")
     project.require_unique("servers", values["name"])
     faults = context.faults()
     fresh = sum((with_ipv4 and wanted.ipv4 is None, with_ipv6 and wanted.ipv6 is None))

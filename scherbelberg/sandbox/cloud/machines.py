@@ -12,12 +12,12 @@ from ipaddress import IPv4Address
 
 from scherbelberg.errors import ScherbelbergError
 from scherbelberg.sandbox.cloud.catalogue import ServerType
+from scherbelberg.sandbox.cloud.errors import locked
 from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.wiring import Wiring
 from scherbelberg.sandbox.cloud.work import Step, Work
 from scherbelberg.sandbox.hosts.drivers import Driver, HostPlan
-from scherbelberg.sandbox.refusals import locked
 
 _log = logging.getLogger(__name__)
 #: What a fresh system takes of a disk, compressed, in GB.
@@ -163,7 +163,7 @@ class Machines:
         """Refuse what must wait until a server's actions have ended, but not for those that never will.
 
         Raises:
-            Refused: Some have not.
+            ApiError: Some have not.
         """
         if not all(self._work.is_stuck(action) for action in server.running):
             raise locked()

@@ -10,8 +10,9 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Network
 from typing import Any, TypeVar, cast
 
-from scherbelberg.sandbox.clock import Clock
 from scherbelberg.sandbox.cloud.catalogue import Catalogue, read_catalogue
+from scherbelberg.sandbox.cloud.clock import Clock
+from scherbelberg.sandbox.cloud.errors import missing, taken
 from scherbelberg.sandbox.cloud.line_up import IMAGES
 from scherbelberg.sandbox.cloud.model import (
     Action,
@@ -25,7 +26,6 @@ from scherbelberg.sandbox.cloud.model import (
     Server,
     SshKey,
 )
-from scherbelberg.sandbox.refusals import missing, taken
 
 R = TypeVar("R", bound=Resource)
 
@@ -77,7 +77,7 @@ class Project:
         """Find a resource by its number.
 
         Raises:
-            Refused: There is none.
+            ApiError: There is none.
         """
         found = self.table(kind).get(number)
         if found is None:
@@ -93,7 +93,7 @@ class Project:
             besides: The resource that may have it.
 
         Raises:
-            Refused: Another one has it.
+            ApiError: Another one has it.
         """
         if any(other.name == name and other is not besides for other in self.table(kind).values()):
             raise taken("name", f"{SINGULAR[kind]} name is already used")

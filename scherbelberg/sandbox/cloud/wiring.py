@@ -10,10 +10,10 @@ from typing import Literal
 
 from scherbelberg.sandbox.addresses import RESERVED, Territory, free_private
 from scherbelberg.sandbox.cloud.catalogue import Location
+from scherbelberg.sandbox.cloud.errors import ApiError, over_limit
 from scherbelberg.sandbox.cloud.model import Action, Firewall, Network, PrimaryIp, PrivateAddress, Server
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.work import Step, Work
-from scherbelberg.sandbox.refusals import Refused, over_limit
 
 #: Most members of a network.
 MEMBERS = 100
@@ -56,7 +56,7 @@ class Wiring:
             auto_delete: Whether it goes with its server.
 
         Raises:
-            Refused: The account may not have more.
+            ApiError: The account may not have more.
         """
         limit = self._work.faults().primary_ips
         if limit is not None and len(self._project.primary_ips) >= limit:
@@ -117,7 +117,7 @@ class Wiring:
         async def join() -> None:
             await self._work.pause(self._work.delays.attach_s)
             if network.id not in self._project.networks:
-                raise Refused(404, "not_found", "the network is gone")
+                raise ApiError(404, "not_found", "the network is gone")
             del server.joining[network.id]
             server.private.append(PrivateAddress(network=network.id, ip=ip))
 
@@ -227,7 +227,7 @@ def require_room(project: Project, network: Network) -> None:
     """Refuse one more member of a network that is full.
 
     Raises:
-        Refused: It is.
+        ApiError: It is.
     """
     joining = sum(network.id in server.joining for server in project.servers.values())
     if len(project.members(network)) + joining >= MEMBERS:
@@ -252,20 +252,20 @@ def choose_address(
         within: The subnet that it is to lie in, or None for any.
 
     Raises:
-        Refused: There is none, or not this one.
+        ApiError: There is none, or not this one.
     """
     zone = location.network_zone
     ranges = [one.ip_range for one in network.subnets if one.network_zone == zone and within in (None, one.ip_range)]
     if not ranges:
-        raise Refused(422, "no_subnet_available", f"no such subnet in network zone {zone}")
+        raise ApiError(422, "no_subnet_available", f"no such subnet in network zone {zone}")
     used = project.private_addresses()
     if wanted is not None:
         if wanted in used | {RESERVED, network.gateway} or not any(_is_host(wanted, subnet) for subnet in ranges):
-            raise Refused(422, "ip_not_available", f"IP {wanted} is not available")
+            raise ApiError(422, "ip_not_available", f"IP {wanted} is not available")
         return wanted
     free = next(filter(None, (free_private(subnet, used) for subnet in ranges)), None)
     if free is None:
-        raise Refused(422, "no_subnet_available", f"no free address in network zone {zone}")
+        raise ApiError(422, "no_subnet_available", f"no free address in network zone {zone}")
     return free
 
 

@@ -10,10 +10,11 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.cloud.model import Action, Resource
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.words import ActionFault, Delays, Faults
+from scherbelberg.sandbox.faults import ActionFault, Faults
+from scherbelberg.sandbox.options import Delays
 from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
@@ -115,8 +116,8 @@ class Work:
             return _on_purpose(action, fault)
         try:
             await work()
-        except Refused as refused:
-            return refused.code, refused.message
+        except ApiError as error:
+            return error.code, error.message
         except Exception as error:  # noqa: BLE001 - as at Hetzner, a failure of ours is an action that failed
             _log.exception("action %s failed", action.command)
             return "action_failed", f"{type(error).__name__}: {error}"

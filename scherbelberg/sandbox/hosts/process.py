@@ -10,18 +10,17 @@ import re
 import shutil
 from pathlib import Path
 
+from scherbelberg.sandbox.faults import FindHostFaults, HostFaultKind, HostFaults, no_host_faults
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process, Where, serve
 from scherbelberg.sandbox.hosts.folders import FolderHosts
-from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.layout import Baked, host_environment, make_root, make_standins, prepare_boot, shell
 from scherbelberg.sandbox.hosts.sshd import Sshd
 from scherbelberg.sandbox.hosts.system import end_marked
-from scherbelberg.sandbox.words import Ailment
 
 #: How the script tells of the start of a phase.
 _STARTS = re.compile(rb"^@phase (\w+) start", re.MULTILINE)
-_SIGNALS: dict[Ailment, str] = {"fails": "KILL", "hangs": "STOP"}
+_SIGNALS: dict[HostFaultKind, str] = {"fails": "KILL", "hangs": "STOP"}
 
 
 class ProcessHost:
@@ -30,17 +29,17 @@ class ProcessHost:
     Args:
         root: Its folder.
         mark: In the environment of all its processes.
-        health: What is wrong with it.
+        faults: What is wrong with it.
         port: Where it takes SSH.
         standins: Folder with programs that this computer may lack.
         baked: What its image holds.
     """
 
-    def __init__(self, root: Path, *, mark: str, health: Health, port: int, standins: Path, baked: Baked) -> None:
+    def __init__(self, root: Path, *, mark: str, faults: HostFaults, port: int, standins: Path, baked: Baked) -> None:
         self._root = root
         self._baked = baked
         self._mark = mark
-        self._health = health
+        self._faults = faults
         self._death: asyncio.Task[None] | None = None
         self._port = port
         self._standins = standins
@@ -60,7 +59,7 @@ class ProcessHost:
                 address_ipv6=address_ipv6,
                 port=self._port,
                 serve=self._serve,
-                health=self._health,
+                faults=self._faults,
             )
             sshd.hold()
             self._sshd = sshd
@@ -102,7 +101,7 @@ class ProcessHost:
     def _interfere(self, output: bytes) -> str | None:
         """What becomes of a script that has just told of a phase's start."""
         for phase in _STARTS.findall(output):
-            trouble = self._health.trouble(phase.decode())
+            trouble = self._faults.in_phase(phase.decode())
             if trouble == "dies":
                 # A task of its own: the session that runs the script is ended by it.
                 self._death = asyncio.create_task(self.halt())
@@ -119,18 +118,18 @@ class ProcessHosts(FolderHosts[ProcessHost]):
         sandbox_id: First part of each host's mark.
         port: Where all hosts take SSH.
         baked: What their system image holds.
-        diagnose: Tells what is wrong with hosts.
+        find_faults: Tells what is wrong with hosts.
     """
 
     def __init__(
-        self, folder: Path, *, sandbox_id: str, port: int, baked: Baked, diagnose: Diagnose = all_well
+        self, folder: Path, *, sandbox_id: str, port: int, baked: Baked, find_faults: FindHostFaults = no_host_faults
     ) -> None:
         shell()  # without bash, say so now
         super().__init__(folder)
         self._id = sandbox_id
         self._port = port
         self._baked = baked
-        self._diagnose = diagnose
+        self._find_faults = find_faults
         make_standins(self._standins)
 
     @property
@@ -144,7 +143,7 @@ class ProcessHosts(FolderHosts[ProcessHost]):
         self._hosts[plan.number] = ProcessHost(
             root,
             mark=f"{self._id}.{plan.number}",
-            health=Health(plan.name, self._diagnose),
+            faults=HostFaults(plan.name, self._find_faults),
             port=self._port,
             standins=self._standins,
             baked=self._baked,

@@ -13,10 +13,10 @@ from typing import Any
 
 import asyncssh
 
+from scherbelberg.sandbox.faults import FindHostFaults, HostFaults, no_host_faults
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.hosts.execution import Process
 from scherbelberg.sandbox.hosts.folders import FolderHosts
-from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.layout import make_root, own_environment, prepare_boot
 from scherbelberg.sandbox.hosts.played.lan import Lan, Places
 from scherbelberg.sandbox.hosts.played.logs import Log
@@ -40,7 +40,7 @@ class ScriptedHost:
         root: Its folder.
         port: Where it takes SSH.
         scenario: How it plays its part.
-        health: What is wrong with it.
+        faults: What is wrong with it.
         lan: The private networks.
         dask: What runs Dask's servers.
         pause: Waits as long as the time scale says.
@@ -53,7 +53,7 @@ class ScriptedHost:
         *,
         port: int,
         scenario: Scenario,
-        health: Health,
+        faults: HostFaults,
         lan: Lan,
         dask: Dask,
         pause: Pause,
@@ -67,7 +67,7 @@ class ScriptedHost:
             number=number,
             root=root,
             scenario=scenario,
-            health=health,
+            faults=faults,
             lan=lan,
             service=self._service,
             record=Log(),
@@ -93,7 +93,7 @@ class ScriptedHost:
                 address_ipv6=address_ipv6,
                 port=self._port,
                 serve=self._serve,
-                health=self._stage.health,
+                faults=self._stage.faults,
                 find=self._find,
                 files=False,
             )
@@ -150,7 +150,7 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
         port: Where all hosts take SSH.
         places: Knows the servers' private addresses.
         pause: Waits as long as the time scale says.
-        diagnose: Tells what is wrong with hosts.
+        find_faults: Tells what is wrong with hosts.
         scenario: How all of them play their part.
     """
 
@@ -161,13 +161,13 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
         port: int,
         places: Places,
         pause: Pause,
-        diagnose: Diagnose = all_well,
+        find_faults: FindHostFaults = no_host_faults,
         scenario: Scenario = BAKED,
     ) -> None:
         super().__init__(folder)
         self._port = port
         self._pause = pause
-        self._diagnose = diagnose
+        self._find_faults = find_faults
         self._scenario = scenario
         self._lan = Lan(places)
         self._dask = Dask(folder / "dask")
@@ -182,7 +182,7 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
             root,
             port=self._port,
             scenario=self._scenario,
-            health=Health(plan.name, self._diagnose),
+            faults=HostFaults(plan.name, self._find_faults),
             lan=self._lan,
             dask=self._dask,
             pause=self._pause,

@@ -16,8 +16,8 @@ from typing import Any
 
 import asyncssh
 
+from scherbelberg.sandbox.faults import NO_HOST_FAULTS, HostFaults
 from scherbelberg.sandbox.hosts.execution import Process
-from scherbelberg.sandbox.hosts.health import HEALTHY, Health
 from scherbelberg.sandbox.hosts.silence import Silence
 from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
 
@@ -108,7 +108,7 @@ class Sshd:
         port: Where to listen.
         address_ipv6: Where to listen, too; it is reached where this computer takes it for its own.
         serve: Runs a session's command.
-        health: What is wrong with the host.
+        faults: What is wrong with the host.
         find: Tells where forwarded connections lead.
         files: Whether it takes and gives files by SFTP and scp.
     """
@@ -121,7 +121,7 @@ class Sshd:
         port: int,
         serve: Serve,
         address_ipv6: str | None = None,
-        health: Health = HEALTHY,
+        faults: HostFaults = NO_HOST_FAULTS,
         find: Find = same_place,
         files: bool = True,
     ) -> None:
@@ -129,7 +129,7 @@ class Sshd:
         self._address = (address, port)
         self._address_ipv6 = None if address_ipv6 is None else (address_ipv6, port)
         self._serve = serve
-        self._health = health
+        self._faults = faults
         self._find = find
         self._files = files
         self._silence = Silence(address, port)
@@ -146,7 +146,7 @@ class Sshd:
         Raises:
             OSError: The address cannot be used.
         """
-        if self._health.ails("silent"):
+        if self._faults.has("silent"):
             self._silence.begin()
 
     def start(self) -> None:
@@ -205,7 +205,7 @@ class Sshd:
         except (BlockingIOError, ConnectionAbortedError):
             return  # whoever it was has hung up already
         self._arriving.add(connection)
-        if self._health.ails("mute"):
+        if self._faults.has("mute"):
             return
         self._spawn(self._shake_hands(connection))
 
@@ -225,7 +225,7 @@ class Sshd:
 
     def _current_options(self) -> asyncssh.SSHServerConnectionOptions:
         """The options, with the host keys that sshd read at boot or at its last reload."""
-        if self._health.ails("wrong_key"):
+        if self._faults.has("wrong_key"):
             return self._make_options([asyncssh.generate_private_key("ssh-ed25519")])
         loaded = self._root / LOADED_KEYS
         state = loaded.stat()

@@ -16,8 +16,8 @@ from typing import IO, Any
 from tornado.httpserver import HTTPServer
 
 from scherbelberg.errors import SandboxFailed
+from scherbelberg.sandbox.faults import FindHostFaults, HostFaults, no_host_faults
 from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.health import Diagnose, Health, all_well
 from scherbelberg.sandbox.hosts.machines import links
 from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
 from scherbelberg.sandbox.hosts.machines.commands import check_programs, run
@@ -43,7 +43,7 @@ class MachineHosts:
         folder: Below which the machines' disks are.
         places: Where servers are in private networks.
         rules: What their firewalls let through.
-        diagnose: Tells what is wrong with machines.
+        find_faults: Tells what is wrong with machines.
         release: Of Debian, which they boot; None for that of this computer.
     """
 
@@ -53,14 +53,14 @@ class MachineHosts:
         *,
         places: Places,
         rules: Rules,
-        diagnose: Diagnose = all_well,
+        find_faults: FindHostFaults = no_host_faults,
         release: str | None = None,
     ) -> None:
         check_programs()
         self._folder = folder
         self._places = places
         self._rules = rules
-        self._diagnose = diagnose
+        self._find_faults = find_faults
         self._release = release
         self._machines: dict[int, Machine] = {}
         self._followers: dict[int, asyncio.Task[None]] = {}
@@ -91,8 +91,8 @@ class MachineHosts:
             raise AssertionError("the driver has not started")
         self._count += 1
         name = f"{MARK}{self._count}"
-        health = Health(plan.name, self._diagnose)
-        machine = Machine(name, self._folder / str(plan.number), base=self._base, plan=plan, health=health)
+        faults = HostFaults(plan.name, self._find_faults)
+        machine = Machine(name, self._folder / str(plan.number), base=self._base, plan=plan, faults=faults)
         await machine.prepare(None if plan.snapshot is None else self._snapshot(plan.snapshot))
         self._machines[plan.number] = machine
 

@@ -14,8 +14,8 @@ from ipaddress import IPv4Interface
 from pathlib import Path
 from typing import Any, ClassVar
 
+from scherbelberg.sandbox.faults import HostFaults
 from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.health import Health
 from scherbelberg.sandbox.hosts.machines import groups, links
 from scherbelberg.sandbox.hosts.machines.commands import run, spawn
 from scherbelberg.sandbox.hosts.machines.filtering import end_of_silence, ruleset, silence
@@ -38,19 +38,19 @@ class Machine:
         folder: For its disk and its log.
         base: What its disk begins with.
         plan: What it is.
-        health: What is wrong with it.
+        faults: What is wrong with it.
     """
 
     #: Folders of this computer that machines see, unchangeable: for programs that stand in for what is not to be had.
     shared: ClassVar[tuple[Path, ...]] = ()
 
-    def __init__(self, name: str, folder: Path, *, base: Path, plan: HostPlan, health: Health) -> None:
+    def __init__(self, name: str, folder: Path, *, base: Path, plan: HostPlan, faults: HostFaults) -> None:
         self.name = name
         self.plan = plan
         self.address: str | None = None
         self._folder = folder
         self._base = base
-        self._health = health
+        self._faults = faults
         self._mount = links.MOUNTS / name
         self._nspawn: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -108,7 +108,7 @@ class Machine:
             self._is_silent = False
 
     async def _start(self) -> None:
-        self._is_silent = self._health.ails("silent")
+        self._is_silent = self._faults.has("silent")
         if self._is_silent:
             await self._nft(silence(port=_SSH_PORT))
         with (self._folder / "console.log").open("ab") as log:

@@ -10,12 +10,12 @@ import hashlib
 import platform
 
 from scherbelberg.errors import WaitTimeout
+from scherbelberg.sandbox.faults import ScriptPhase
 from scherbelberg.sandbox.hosts import standins
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed, Hopeless
 from scherbelberg.sandbox.hosts.played.installation import Installation, verify_script
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.system import write_private
-from scherbelberg.sandbox.words import Part
 from scherbelberg.waiting import until
 
 _LOOK_S = 0.05
@@ -48,7 +48,7 @@ class Phases:
         Raises:
             Failed: As the script would.
         """
-        if self._stage.health.ails("no_program"):
+        if self._stage.faults.has("no_program"):
             raise Hopeless("this machine's image lacks nft, and no node can do without")
         verify_script(self._stage.payload, self._settings["SCRIPT_DIGEST"])
         for folder, mode in (("etc", 0o755), ("etc/tls", 0o700)):
@@ -58,9 +58,9 @@ class Phases:
         await self._tls()
         await self._service()
 
-    async def _begin(self, phase: Part) -> None:
+    async def _begin(self, phase: ScriptPhase) -> None:
         self._talk.tell(phase)
-        trouble = self._stage.health.trouble(phase)
+        trouble = self._stage.faults.in_phase(phase)
         if trouble is None:
             return
         if trouble == "fails":

@@ -147,7 +147,7 @@ async def _status(stage: Stage, talk: Conversation) -> None:
 
 
 async def _show(wanted: logs.Wanted, stage: Stage, process: Process) -> int:
-    if stage.health.ails("no_logs"):
+    if stage.faults.has("no_logs"):
         await asyncio.Event().wait()  # until the client has no more patience
     return await logs.print_log(wanted, _log(stage, wanted.source), process)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.sandbox.hosts.health import Health
+from scherbelberg.sandbox.faults import HostFaults
 from scherbelberg.sandbox.hosts.played.conversation import Failed
 from scherbelberg.sandbox.hosts.played.identity import Identity
 from scherbelberg.sandbox.hosts.played.lan import Lan
@@ -107,7 +107,7 @@ class Stage:
         number: The server's number.
         root: The host's root.
         scenario: How it goes.
-        health: What is wrong with it.
+        faults: What is wrong with it.
         lan: The private networks.
         service: The host's Dask.
         record: What is kept of the script's runs.
@@ -119,7 +119,7 @@ class Stage:
     number: int
     root: Path
     scenario: Scenario
-    health: Health
+    faults: HostFaults
     lan: Lan
     service: Service
     record: Log
@@ -209,7 +209,7 @@ class Stage:
             dashboard=(settings["DASHBOARD_HOST"], int(settings["DASHBOARD_PORT"])),
             direct=settings.direct,
             resources=settings.resources,
-            joins=lambda: not self.health.ails("never_joins"),
+            joins=lambda: not self.faults.has("never_joins"),
             watch=self._watch,
         )
         self.service.start(

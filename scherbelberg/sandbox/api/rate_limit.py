@@ -1,14 +1,10 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What happens to requests before they are understood: the rate limit, and faults on purpose."""
+"""The rate limit of the API."""
 
 from __future__ import annotations
 
 import time
-from fnmatch import fnmatchcase
-
-from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.words import Faults, RequestFault
 
 LIMIT = 3600
 _PER_S = 1.0
@@ -45,38 +41,3 @@ class Bucket:
             "RateLimit-Remaining": str(int(level)),
             "RateLimit-Reset": str(int(full_s)),
         }
-
-
-class Mishaps:
-    """Counts requests and tells which of them fails.
-
-    Args:
-        faults: What goes wrong.
-    """
-
-    def __init__(self, faults: Faults) -> None:
-        self.faults = faults
-        self._counts = [0] * len(faults.requests)
-
-    def next(self, method: str, path: str) -> RequestFault | None:
-        """Count a request.
-
-        Args:
-            method: HTTP method.
-            path: Below ``/v1``.
-
-        Returns:
-            What goes wrong with it, or None.
-        """
-        found = None
-        for index, fault in enumerate(self.faults.requests):
-            if fault.method in ("*", method) and fnmatchcase(path, fault.path):
-                self._counts[index] += 1
-                if fault.hits(self._counts[index]):
-                    found = found or fault
-        return found
-
-
-def refusal(fault: RequestFault) -> Refused:
-    """The error that a fault answers with."""
-    return Refused(fault.status, fault.code, f"the sandbox was told to fail this request with {fault.code}")

@@ -1,40 +1,30 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The values that the sandbox shares with those who use it."""
+"""What goes wrong on purpose: the faults, and how requests and hosts learn of theirs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, Literal, get_args
 
 from attrs import field, frozen, validators
-
-from scherbelberg.errors import BadInput
 
 #: Hetzner says "no stock" in these ways: 412 ``resource_unavailable`` for an error during placement or a disabled
 #: location, and 422 ``invalid_input`` for an unsupported location or a deprecated type that are neither.
 Disguise = Literal["placement", "location_disabled", "unsupported_location", "deprecated_type"]
 _Trouble = Literal["error", "drop_before", "drop_after", "slow", "trickle"]
 _Ending = Literal["error", "endless"]
-_Hosts = Literal["process", "scripted", "machine"]
-#: Releases of Debian, from the one that is like Ubuntu 22.04 to the one that is like 26.04.
-BaseRelease = Literal["bookworm", "trixie", "sid"]
 #: Phases of the script that runs on a node.
-Part = Literal["hostkey", "download", "miniforge", "environment", "tls", "service"]
+ScriptPhase = Literal["hostkey", "download", "miniforge", "environment", "tls", "service"]
 #: ``silent`` does not even refuse connections until it has booted, ``mute`` takes them and never says a word,
 #: ``wrong_key`` proves itself with a host key that nobody planted. In a phase of the script, ``fails`` ends it,
 #: ``dies`` is a machine that is gone all at once, ``hangs`` says no more. ``no_interface`` never gets its private
 #: address, ``never_joins`` never finds its scheduler, ``no_logs`` is asked for its logs in vain, and the image of
 #: ``no_program`` lacks one that nodes need.
-Ailment = Literal[
+HostFaultKind = Literal[
     "silent", "mute", "wrong_key", "fails", "dies", "hangs", "no_interface", "never_joins", "no_logs", "no_program"
 ]
-#: What hosts can do wrong: others have no part to play, or a kernel of their own.
-_ABLE: dict[_Hosts, tuple[Ailment, ...]] = {
-    "scripted": get_args(Ailment),
-    "process": ("silent", "mute", "wrong_key", "fails", "dies", "hangs"),
-    "machine": ("silent", "no_interface"),
-}
 
 _text = validators.instance_of(str)
 _count: Any = validators.and_(validators.instance_of(int), validators.ge(0))
@@ -42,59 +32,12 @@ _ordinal: Any = validators.and_(validators.instance_of(int), validators.ge(1))
 _ordinal_or_none: Any = validators.optional(_ordinal)
 _seconds: Any = validators.and_(validators.instance_of((int, float)), validators.ge(0))
 
+#: What happens to a host in the middle of the script.
+_IN_PHASE: tuple[HostFaultKind, ...] = ("fails", "dies", "hangs")
+
 
 def _words(choice: object) -> Any:
     return validators.in_(get_args(choice))
-
-
-@frozen(kw_only=True)
-class SandboxSettings:
-    """What a client needs in order to use a sandbox.
-
-    Args:
-        endpoint: URL of the API, without a slash at its end.
-        token: The project's API token.
-        read_token: Another one, which may only read.
-        ssh_port: TCP port on which every host's SSH server listens.
-        network_range: Range in which private networks must lie.
-    """
-
-    endpoint: str
-    token: str = field(repr=False)
-    read_token: str = field(repr=False)
-    ssh_port: int
-    network_range: str
-
-
-@frozen(kw_only=True)
-class Delays:
-    """How long things take, in seconds at time scale 1.
-
-    Args:
-        create_s: From a request until the server exists.
-        start_s: Until the server counts as running.
-        boot_s: From there until SSH answers, at least.
-        boot_spread_s: What the slowest host takes longer.
-        attach_s: Until a running server is in its network, or out of it.
-        firewall_s: Until a firewall's change is in force on a server.
-        stop_s: Until a server is off.
-        delete_s: Until a server is gone.
-        image_s: Until a snapshot is made, or a server has another type.
-    """
-
-    create_s: float = 2.0
-    start_s: float = 1.0
-    boot_s: float = 2.0
-    boot_spread_s: float = 2.0
-    attach_s: float = 1.0
-    firewall_s: float = 0.2
-    stop_s: float = 0.5
-    delete_s: float = 1.0
-    image_s: float = 2.0
-
-
-#: As slow as the cloud itself, where a new server takes 20 to 40 seconds to answer.
-REALISTIC = Delays(create_s=4.0, start_s=2.0, boot_s=20.0, boot_spread_s=20.0, image_s=60.0)
 
 
 @frozen(kw_only=True)
@@ -172,8 +115,8 @@ class HostFault:
     """
 
     server: str = field(default="*", validator=_text)
-    how: Ailment = field(validator=_words(Ailment))
-    phase: Part = field(default="environment", validator=_words(Part))
+    how: HostFaultKind = field(validator=_words(HostFaultKind))
+    phase: ScriptPhase = field(default="environment", validator=_words(ScriptPhase))
 
 
 @frozen(kw_only=True)
@@ -212,57 +155,73 @@ class Faults:
 NO_FAULTS = Faults()
 
 
-@frozen(kw_only=True)
-class Options:
-    """How a sandbox is.
+class FaultInjector:
+    """Counts requests and tells which of them fails.
 
     Args:
-        hosts: What its servers are: ``process``, real SSH servers with real shells and real Dask on loopback addresses;
-            ``scripted``, SSH servers that play the node's part of a bootstrap, for hundreds of nodes; or ``machine``,
-            a booted systemd each in a network namespace of its own, which needs root.
-        time_scale: Factor of all delays.
-        realistic: Whether delays are as long as the cloud's own.
-        faults: What goes wrong on purpose in the beginning.
-        node_python: Path of the Python that the image of ``process`` hosts has; None for the one that runs the sandbox.
-        base: The release of Debian that ``machine`` hosts boot; None for that of this computer.
+        faults: What goes wrong.
     """
 
-    hosts: _Hosts = field(default="process", validator=_words(_Hosts))
-    time_scale: float = field(default=1.0, validator=_seconds)
-    realistic: bool = field(default=False, validator=validators.instance_of(bool))
-    faults: Faults = NO_FAULTS
-    node_python: str | None = field(default=None, validator=validators.optional(_text))
-    base: BaseRelease | None = field(default=None, validator=validators.optional(_words(BaseRelease)))
+    def __init__(self, faults: Faults) -> None:
+        self.faults = faults
+        self._counts = [0] * len(faults.requests)
 
-    def __attrs_post_init__(self) -> None:
-        """Refuse what the hosts have no use for.
-
-        Raises:
-            BadInput: They have no Python of their own to choose, or no system.
-        """
-        if self.node_python is not None and self.hosts != "process":
-            raise BadInput(f"Hosts of the kind '{self.hosts}' cannot have another Python; 'process' ones can.")
-        if self.base is not None and self.hosts != "machine":
-            raise BadInput(f"Hosts of the kind '{self.hosts}' boot no system; those of the kind 'machine' do.")
-
-    @property
-    def delays(self) -> Delays:
-        """How long things take at time scale 1."""
-        return REALISTIC if self.realistic else Delays()
-
-    def check(self, faults: Faults) -> Faults:
-        """See that the hosts can do what they are told to.
+    def next(self, method: str, path: str) -> RequestFault | None:
+        """Count a request.
 
         Args:
-            faults: What goes wrong on purpose.
+            method: HTTP method.
+            path: Below ``/v1``.
 
-        Raises:
-            BadInput: They cannot.
+        Returns:
+            What goes wrong with it, or None.
         """
-        for fault in faults.hosts:
-            if fault.how not in _ABLE[self.hosts]:
-                raise BadInput(f"Hosts of the kind '{self.hosts}' cannot be told to go wrong by '{fault.how}'.")
-        return faults
+        found = None
+        for index, fault in enumerate(self.faults.requests):
+            if fault.method in ("*", method) and fnmatchcase(path, fault.path):
+                self._counts[index] += 1
+                if fault.hits(self._counts[index]):
+                    found = found or fault
+        return found
 
 
-USUAL = Options()
+#: Tells by a server's name what is wrong with its host at the time of asking.
+FindHostFaults = Callable[[str], Sequence[HostFault]]
+
+
+def no_host_faults(_name: str) -> Sequence[HostFault]:
+    """Find nothing wrong."""
+    return ()
+
+
+class HostFaults:
+    """One host's, which may change at any time.
+
+    Args:
+        name: Its server's name.
+        find_faults: Tells what is wrong with it.
+    """
+
+    def __init__(self, name: str, find_faults: FindHostFaults) -> None:
+        self._name = name
+        self._find_faults = find_faults
+
+    def has(self, how: HostFaultKind) -> bool:
+        """Whether something is wrong with it at present.
+
+        Args:
+            how: What.
+        """
+        return any(fault.how == how for fault in self._find_faults(self._name))
+
+    def in_phase(self, phase: str) -> HostFaultKind | None:
+        """What happens to it in a phase of the script that begins now: it fails, dies, hangs, or none of these.
+
+        Args:
+            phase: Which.
+        """
+        found = (one.how for one in self._find_faults(self._name) if one.how in _IN_PHASE and one.phase == phase)
+        return next(found, None)
+
+
+NO_HOST_FAULTS = HostFaults("", no_host_faults)
