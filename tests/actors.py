@@ -211,7 +211,7 @@ async def acting(
         wrong: What is wrong with all of them.
     """
     private = (SCHEDULER_IP, WORKER_IP)
-    territory, port = claim(), free_port()
+    addresses, port = claim(), free_port()
     hosts = ScriptedHosts(
         folder,
         port=port,
@@ -229,7 +229,7 @@ async def acting(
             actor = Actor(
                 hosts=hosts,
                 root=folder / str(number),
-                address=str(territory.take_public()),
+                address=str(addresses.take_public()),
                 port=port,
                 key=key,
                 host_key=host_key,
@@ -242,7 +242,7 @@ async def acting(
         yield actors
     finally:
         await hosts.close()
-        territory.close()
+        addresses.close()
 
 
 @asynccontextmanager

@@ -129,12 +129,12 @@ class World:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._territory = claim()
+        self._addresses = claim()
         self.project = Project()
         self.witness = Witness()
         self.faults: Faults = NO_FAULTS
         self._work = work = PausedWork(self.project, lambda: self.faults)
-        wiring = Wiring(work, self._territory)
+        wiring = Wiring(work, self._addresses)
         self.hosts = NoHosts()
         self._machines = Machines(work, self.hosts, wiring)
         context = Context(
@@ -142,7 +142,7 @@ class World:
             work=work,
             machines=self._machines,
             wiring=wiring,
-            territory=self._territory,
+            addresses=self._addresses,
             faults=lambda: self.faults,
         )
         injector = FaultInjector(NO_FAULTS)
@@ -223,4 +223,4 @@ class World:
         """Drop all that is under way."""
         self._loop.run_until_complete(self._machines.close())
         self._loop.close()
-        self._territory.close()
+        self._addresses.close()

@@ -107,11 +107,11 @@ def test_host_keys_whose_halves_differ() -> None:
 
 def test_addresses_are_not_used_again_soon() -> None:
     """Public addresses go round; private ones begin behind the gateway's."""
-    territory = claim()
-    first, second = territory.take_public(), territory.take_public()
-    territory.give_back(first)
-    third = territory.take_public()
-    territory.close()
+    addresses = claim()
+    first, second = addresses.take_public(), addresses.take_public()
+    addresses.give_back(first)
+    third = addresses.take_public()
+    addresses.close()
     assert len({first, second, third}) == 3
     subnet = IPv4Network("127.64.1.0/30")
     assert free_private(subnet, set()) == IPv4Address("127.64.1.2")

@@ -21,7 +21,7 @@ from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from scherbelberg.errors import BadInput, SandboxFailed
-from scherbelberg.sandbox.addresses import Territory, claim, free_port
+from scherbelberg.sandbox.addresses import AddressPool, claim, free_port
 from scherbelberg.sandbox.api.http import Door, Witness, make_application
 from scherbelberg.sandbox.api.routes import all_routes
 from scherbelberg.sandbox.api.routing import Context, Router
@@ -94,7 +94,7 @@ class Sandbox:
         self._witness = witness
         self._injector = FaultInjector(options.faults)
         self._door: Door | None = None
-        self._territory: Territory | None = None
+        self._addresses: AddressPool | None = None
         self._hosts: Driver | None = None
         self._machines: Machines | None = None
         self._server: HTTPServer | None = None
@@ -149,14 +149,14 @@ class Sandbox:
 
     async def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._territory = territory = claim()
+        self._addresses = addresses = claim()
         is_machine = self._options.hosts == "machine"
         port = _SSH_PORT if is_machine else free_port()
         hosts = self._folder / "hosts"
         if hosts.exists():
             raise SandboxFailed(f"The folder {self._folder} holds the hosts of another sandbox; stop that one first.")
         self._hosts = driver = await self._make_driver(hosts, port)
-        router = self._make_router(territory, driver)
+        router = self._make_router(addresses, driver)
         token, read_token = secrets.token_hex(32), secrets.token_hex(32)
         self._door = Door(
             router,
@@ -167,14 +167,14 @@ class Sandbox:
             witness=self._witness,
         )
         self._server = HTTPServer(make_application(self._door, replace=self._replace_faults))
-        sockets = bind_sockets(0, territory.api)
+        sockets = bind_sockets(0, addresses.api)
         self._server.add_sockets(sockets)
         self.settings = SandboxSettings(
-            endpoint=f"http://{territory.api}:{sockets[0].getsockname()[1]}/v1",
+            endpoint=f"http://{addresses.api}:{sockets[0].getsockname()[1]}/v1",
             token=token,
             read_token=read_token,
             ssh_port=port,
-            network_range=str(territory.private) if self._options.hosts == "process" else _NETWORK,
+            network_range=str(addresses.private) if self._options.hosts == "process" else _NETWORK,
         )
 
     async def _make_driver(self, folder: Path, port: int) -> Driver:
@@ -213,27 +213,27 @@ class Sandbox:
         except BaseException:
             await machines.close()
             raise
-        if self._territory is not None:
-            self._territory.public = PUBLIC_NET
+        if self._addresses is not None:
+            self._addresses.public = PUBLIC_NET
         return machines
 
-    def _make_router(self, territory: Territory, driver: Driver) -> Router:
+    def _make_router(self, addresses: AddressPool, driver: Driver) -> Router:
         if self._options.hosts == "process":
-            territory.private_ranges = (territory.private,)
+            addresses.private_ranges = (addresses.private,)
         work = Work(
             self.project,
             time_scale=self._options.time_scale,
             delays=self._options.delays,
             faults=lambda: self._injector.faults,
         )
-        wiring = Wiring(work, territory)
+        wiring = Wiring(work, addresses)
         self._machines = Machines(work, driver, wiring)
         context = Context(
             project=self.project,
             work=work,
             machines=self._machines,
             wiring=wiring,
-            territory=territory,
+            addresses=addresses,
             faults=lambda: self._injector.faults,
         )
         return Router(all_routes(context))
@@ -242,8 +242,8 @@ class Sandbox:
         """Answer no more, end all hosts, delete their files."""
         async with contextlib.AsyncExitStack() as steps:  # the last one first, and each whatever becomes of the others
             steps.callback(self._remove_folder)
-            if self._territory is not None:
-                steps.callback(self._territory.close)
+            if self._addresses is not None:
+                steps.callback(self._addresses.close)
             if self._hosts is not None:
                 steps.push_async_callback(self._hosts.close)
             if self._machines is not None:

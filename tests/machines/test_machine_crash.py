@@ -12,10 +12,9 @@ from pathlib import Path
 from machine_fixtures import BASE
 from sandbox_helpers import Api, Waiter, rent
 
-from scherbelberg.sandbox.daemon import start, status, stop
+from scherbelberg.sandbox.daemon import read_state, start, status, stop
 from scherbelberg.sandbox.hosts.machines import groups, links
 from scherbelberg.sandbox.options import Options
-from scherbelberg.sandbox.state import read_state
 
 pytest_plugins = ("machine_fixtures",)
 

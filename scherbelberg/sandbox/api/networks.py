@@ -71,7 +71,7 @@ class _Networks:
         self._project: Project = context.project
         self._work = context.work
         self._wiring = context.wiring
-        self._territory = context.territory
+        self._addresses = context.addresses
         self._subnet = {
             "type": checks.one_of("cloud", "server", "vswitch"),
             "ip_range": _range,
@@ -184,7 +184,7 @@ class _Networks:
         return self._done("change_ip_range", network, partial(setattr, network, "ip_range", wanted))
 
     def _require_allowed(self, ip_range: IPv4Network) -> None:
-        allowed = self._territory.private_ranges
+        allowed = self._addresses.private_ranges
         if not any(ip_range.subnet_of(whole) for whole in allowed):
             raise invalid("ip_range", f"network must be within {' or '.join(map(str, allowed))}")
         if ip_range.prefixlen > _MIN_NETWORK_BITS:

@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.sandbox.addresses import Territory
+from scherbelberg.sandbox.addresses import AddressPool
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.listing import Query, page_of
 from scherbelberg.sandbox.api.views import show_action
@@ -66,7 +66,7 @@ class Context:
         work: Changes it.
         machines: Makes it come true.
         wiring: Connects servers.
-        territory: The sandbox's addresses.
+        addresses: The sandbox's addresses.
         faults: Returns what goes wrong on purpose at the time of asking.
     """
 
@@ -74,7 +74,7 @@ class Context:
     work: Work
     machines: Machines
     wiring: Wiring
-    territory: Territory
+    addresses: AddressPool
     faults: Callable[[], Faults]
 
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
-from scherbelberg.sandbox.addresses import RESERVED, Territory, free_private
+from scherbelberg.sandbox.addresses import RESERVED, AddressPool, free_private
 from scherbelberg.sandbox.cloud.catalogue import Location
 from scherbelberg.sandbox.cloud.errors import ApiError, over_limit
 from scherbelberg.sandbox.cloud.model import Action, Firewall, Network, PrimaryIp, PrivateAddress, Server
@@ -28,13 +28,13 @@ class Wiring:
 
     Args:
         work: Takes the time that it takes.
-        territory: Where addresses come from.
+        addresses: Where addresses come from.
     """
 
-    def __init__(self, work: Work, territory: Territory) -> None:
+    def __init__(self, work: Work, addresses: AddressPool) -> None:
         self._work = work
         self._project: Project = work.project
-        self._territory = territory
+        self._addresses = addresses
         self._selects: dict[int, Selects] = {}
 
     def make_address(
@@ -73,7 +73,7 @@ class Wiring:
             name=name or f"primary_ip-{number}",
             labels=dict(labels or {}),
             type=kind,
-            ip=str(self._territory.take_public()) if kind == "ipv4" else network,
+            ip=str(self._addresses.take_public()) if kind == "ipv4" else network,
             location=location,
             auto_delete=auto_delete,
         )
@@ -84,7 +84,7 @@ class Wiring:
         """Delete a primary IP."""
         del self._project.primary_ips[primary.id]
         if primary.type == "ipv4":
-            self._territory.give_back(IPv4Address(primary.ip))
+            self._addresses.give_back(IPv4Address(primary.ip))
 
     def release_addresses(self, server: Server) -> None:
         """Take a server's addresses from it; those that were made with it go."""
