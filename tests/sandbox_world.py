@@ -15,9 +15,8 @@ from description import Witness
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from scherbelberg.sandbox.addresses import claim
-from scherbelberg.sandbox.api.http import Door
+from scherbelberg.sandbox.api.http import ApiGateway, all_routes
 from scherbelberg.sandbox.api.rate_limit import Bucket
-from scherbelberg.sandbox.api.routes import all_routes
 from scherbelberg.sandbox.api.routing import Context, Router
 from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.cloud.machines import Machines
@@ -146,7 +145,7 @@ class World:
             faults=lambda: self.faults,
         )
         injector = FaultInjector(NO_FAULTS)
-        self._door = Door(
+        self._gateway = ApiGateway(
             Router(all_routes(context)),
             token="w",
             read_token="r",
@@ -166,11 +165,11 @@ class World:
         return self._loop.run_until_complete(self._answer(request))
 
     async def _answer(self, request: HTTPServerRequest) -> Reply:
-        self._door.bucket = Bucket()
+        self._gateway.bucket = Bucket()
         reads = request.method == "GET"
         before = "" if reads else self.state()
         try:
-            answer = self._door.answer(request)
+            answer = self._gateway.answer(request)
             status, body = answer.status, answer.body
         except ApiError as refused:
             error = {"code": refused.code, "message": refused.message, "details": refused.details}

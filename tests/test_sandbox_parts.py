@@ -16,7 +16,7 @@ from sandbox_helpers import cloud_config, new_key, public
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.addresses import claim, free_private
-from scherbelberg.sandbox.api.selectors import read_selector
+from scherbelberg.sandbox.api.listing import read_selector
 from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
 from scherbelberg.sandbox.hosts.standins import main as standin

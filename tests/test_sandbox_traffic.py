@@ -86,16 +86,16 @@ def test_requests_are_recorded(emulated: SandboxThread, api: Api) -> None:
 
 def test_rate_limit(emulated: SandboxThread, api: Api) -> None:
     """An empty bucket answers 429 with the time of full recovery."""
-    door = emulated.sandbox._door
-    assert door
+    gateway = emulated.sandbox._gateway
+    assert gateway
     empty = Bucket()
     while empty.take():
         pass
-    door.bucket, full = empty, door.bucket
+    gateway.bucket, full = empty, gateway.bucket
     try:
         answer = api("GET", "/servers")
     finally:
-        door.bucket = full
+        gateway.bucket = full
     assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
     assert answer.headers["RateLimit-Remaining"] == "0"
     assert int(answer.headers["RateLimit-Reset"]) > time.time() + 3000

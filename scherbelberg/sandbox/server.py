@@ -22,8 +22,7 @@ from tornado.netutil import bind_sockets
 
 from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.sandbox.addresses import AddressPool, claim, free_port
-from scherbelberg.sandbox.api.http import Door, Witness, make_application
-from scherbelberg.sandbox.api.routes import all_routes
+from scherbelberg.sandbox.api.http import ApiGateway, Witness, all_routes, make_application
 from scherbelberg.sandbox.api.routing import Context, Router
 from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.project import Project
@@ -93,7 +92,7 @@ class Sandbox:
         options.check(options.faults)
         self._witness = witness
         self._injector = FaultInjector(options.faults)
-        self._door: Door | None = None
+        self._gateway: ApiGateway | None = None
         self._addresses: AddressPool | None = None
         self._hosts: Driver | None = None
         self._machines: Machines | None = None
@@ -132,7 +131,7 @@ class Sandbox:
     @property
     def requests(self) -> list[tuple[str, str]]:
         """Method and path of each request so far."""
-        return [] if self._door is None else self._door.requests
+        return [] if self._gateway is None else self._gateway.requests
 
     async def start(self) -> None:
         """Begin to answer.
@@ -158,7 +157,7 @@ class Sandbox:
         self._hosts = driver = await self._make_driver(hosts, port)
         router = self._make_router(addresses, driver)
         token, read_token = secrets.token_hex(32), secrets.token_hex(32)
-        self._door = Door(
+        self._gateway = ApiGateway(
             router,
             token=token,
             read_token=read_token,
@@ -166,7 +165,7 @@ class Sandbox:
             injector=lambda: self._injector,
             witness=self._witness,
         )
-        self._server = HTTPServer(make_application(self._door, replace=self._replace_faults))
+        self._server = HTTPServer(make_application(self._gateway, replace=self._replace_faults))
         sockets = bind_sockets(0, addresses.api)
         self._server.add_sockets(sockets)
         self.settings = SandboxSettings(

@@ -10,8 +10,8 @@ from ipaddress import ip_network
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
+from scherbelberg.sandbox.api.listing import read_selector
 from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, require_unlocked, shared_routes
-from scherbelberg.sandbox.api.selectors import read_selector
 from scherbelberg.sandbox.api.views import Json, head, show_action
 from scherbelberg.sandbox.cloud.errors import ApiError, in_use, over_limit
 from scherbelberg.sandbox.cloud.model import Firewall, Server

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an order of a server names, looked up: whether it is there, and fits together."""
+"""What an order of a server names, looked up: whether it is there, fits together, and is in stock."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 from itertools import combinations
 from typing import Any
@@ -12,10 +13,11 @@ from attrs import frozen
 
 from scherbelberg.sandbox.api.placement_groups import require_room as require_place
 from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
-from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination, over_limit
 from scherbelberg.sandbox.cloud.model import Image, Network, PlacementGroup, PrimaryIp, SshKey
 from scherbelberg.sandbox.cloud.project import Project, choose, choose_row
 from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
+from scherbelberg.sandbox.faults import Disguise, Faults
 
 Json = dict[str, Any]
 #: Most networks that one server may be in.
@@ -23,7 +25,7 @@ NETWORKS_PER_SERVER = 3
 
 
 @frozen(kw_only=True)
-class Wanted:
+class Order:
     """What an order asks for, looked up."""
 
     server_type: ServerType
@@ -37,7 +39,7 @@ class Wanted:
     ipv6: PrimaryIp | None
 
 
-def look_up(project: Project, values: Json) -> Wanted:
+def read_order(project: Project, values: Json) -> Order:
     """Find all that an order names.
 
     Args:
@@ -51,7 +53,7 @@ def look_up(project: Project, values: Json) -> Wanted:
     group = _group(project, values.get("placement_group"))
     addresses = [_primary_ip(project, values.get("public_net", {}), kind) for kind in ("ipv4", "ipv6")]
     location = _location(project, values.get("location"), server_type, addresses)
-    return Wanted(
+    return Order(
         server_type=server_type,
         location=location,
         image=_image(project, values["image"], server_type),
@@ -172,3 +174,43 @@ def require_apart(networks: list[Network]) -> None:
     """
     if any(one.ip_range.overlaps(other.ip_range) for one, other in combinations(networks, 2)):
         raise ApiError(422, "networks_overlap", "networks overlap")
+
+
+def require_quota(project: Project, faults: Faults, *, addresses: int) -> None:
+    """Refuse one more server.
+
+    Args:
+        project: The state.
+        faults: The quotas.
+        addresses: Number of primary IPs that come with it.
+
+    Raises:
+        ApiError: The account may not have it.
+    """
+    if faults.servers is not None and len(project.servers) >= faults.servers:
+        raise over_limit("server_limit", "server_limit exceeded")
+    if faults.primary_ips is not None and len(project.primary_ips) + addresses > faults.primary_ips:
+        raise over_limit("primary_ip_limit", "primary_ip_limit exceeded")
+
+
+def require_stock(faults: Faults, server_type: ServerType, location: Location) -> None:
+    """Refuse what is sold out, in one of Hetzner's ways.
+
+    Raises:
+        ApiError: It is.
+    """
+    for row in faults.sold_out:
+        if fnmatchcase(server_type.name, row.server_type) and fnmatchcase(location.name, row.location):
+            raise _sold_out(row.disguise, server_type)
+
+
+def _sold_out(disguise: Disguise, server_type: ServerType) -> ApiError:
+    match disguise:
+        case "placement":
+            return ApiError(412, "resource_unavailable", "error during placement")
+        case "location_disabled":
+            return ApiError(412, "resource_unavailable", "server location disabled")
+        case "unsupported_location":
+            return invalid_combination("unsupported location for server type")
+        case "deprecated_type":
+            return invalid_combination(f"server type {server_type.id} is deprecated")

@@ -10,9 +10,8 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
-from scherbelberg.sandbox.api.capacity import require_stock
 from scherbelberg.sandbox.api.images import description
-from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, find_type, require_apart
+from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, find_type, require_apart, require_stock
 from scherbelberg.sandbox.api.placement_groups import require_room as require_place
 from scherbelberg.sandbox.api.routing import (
     Answer,

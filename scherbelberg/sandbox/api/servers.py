@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
-from scherbelberg.sandbox.api.capacity import require_quota, require_stock
-from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, look_up
+from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, read_order, require_quota, require_stock
 from scherbelberg.sandbox.api.routing import (
     Answer,
     Changes,
@@ -89,7 +88,7 @@ def routes(context: Context) -> Iterable[Route]:
 def _order(context: Context, request: Request) -> Answer:
     project = context.project
     values = checks.read_fields(request.body, _SERVER, required=("name", "server_type", "image"))
-    wanted = look_up(project, values)
+    wanted = read_order(project, values)
     public = values.get("public_net", {})
     with_ipv4, with_ipv6 = (bool(public.get(f"enable_{kind}", True)) for kind in ("ipv4", "ipv6"))
     if not (wanted.networks or with_ipv4 or with_ipv6):

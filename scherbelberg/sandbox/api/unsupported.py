@@ -44,11 +44,11 @@ def routes(context: Context) -> Iterable[Route]:
     """List what would answer."""
 
     def refuse_kind(_request: Request) -> Answer:
-        raise _lacking()
+        raise _not_implemented()
 
     def refuse_for_server(_request: Request, number: int) -> Answer:
         context.project.get("servers", number)
-        raise _lacking()
+        raise _not_implemented()
 
     for method in _METHODS:
         yield method, rf"/(?:{'|'.join(KINDS)})(?:/.*)?", refuse_kind
@@ -56,5 +56,5 @@ def routes(context: Context) -> Iterable[Route]:
     yield "GET", r"/servers/(\d+)/metrics", refuse_for_server
 
 
-def _lacking() -> ApiError:
+def _not_implemented() -> ApiError:
     return ApiError(501, "not_implemented", "the sandbox does not have this part of Hetzner Cloud")
