@@ -18,12 +18,12 @@ from scherbelberg.sandbox.addresses import claim
 from scherbelberg.sandbox.api.http import ApiGateway, all_routes
 from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.api.routing import Context, Router
+from scherbelberg.sandbox.cloud.actions import ActionRunner
 from scherbelberg.sandbox.cloud.errors import ApiError
-from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.model import Kind
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.cloud.servers import Servers
 from scherbelberg.sandbox.faults import NO_FAULTS, FaultInjector, Faults
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 from scherbelberg.sandbox.options import Delays
@@ -103,7 +103,7 @@ class Reply:
         return dict(self.body["error"])
 
 
-class PausedWork(Work):
+class PausedRunner(ActionRunner):
     """Work whose pauses end when a test says so."""
 
     def __init__(self, project: Project, faults: Callable[[], Faults]) -> None:
@@ -132,15 +132,15 @@ class World:
         self.project = Project()
         self.witness = Witness()
         self.faults: Faults = NO_FAULTS
-        self._work = work = PausedWork(self.project, lambda: self.faults)
-        wiring = Wiring(work, self._addresses)
+        self._runner = runner = PausedRunner(self.project, lambda: self.faults)
+        networking = Networking(runner, self._addresses)
         self.hosts = NoHosts()
-        self._machines = Machines(work, self.hosts, wiring)
+        self._servers = Servers(runner, self.hosts, networking)
         context = Context(
             project=self.project,
-            work=work,
-            machines=self._machines,
-            wiring=wiring,
+            runner=runner,
+            servers=self._servers,
+            networking=networking,
             addresses=self._addresses,
             faults=lambda: self.faults,
         )
@@ -191,11 +191,11 @@ class World:
         """Let time pass: all that waits goes on to its next pause, as often as said."""
         self._loop.run_until_complete(self._turn())
         for _ in range(pauses):
-            self.release(*range(len(self._work.pauses)))
+            self.release(*range(len(self._runner.pauses)))
 
     def release(self, *picks: int) -> None:
         """Let some of what waits go on, in the order given, to its next pause."""
-        waiting = self._work.pauses
+        waiting = self._runner.pauses
         chosen = [waiting[pick % len(waiting)] for pick in picks if waiting]
         for pause_ in dict.fromkeys(chosen):
             waiting.remove(pause_)
@@ -220,6 +220,6 @@ class World:
 
     def close(self) -> None:
         """Drop all that is under way."""
-        self._loop.run_until_complete(self._machines.close())
+        self._loop.run_until_complete(self._servers.close())
         self._loop.close()
         self._addresses.close()

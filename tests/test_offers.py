@@ -19,7 +19,7 @@ from scherbelberg.cloud import Hetzner
 from scherbelberg.errors import BadInput, CloudError, ScherbelbergError
 from scherbelberg.offers import read_catalog
 from scherbelberg.places import candidates
-from scherbelberg.sandbox.cloud.catalogue import read_catalogue
+from scherbelberg.sandbox.cloud.catalog import make_catalog
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.spec import ClusterSpec
 
@@ -53,7 +53,7 @@ _FIELDS: dict[str, tuple[tuple[Any, ...], ...]] = {
 
 def _answers() -> dict[str, Any]:
     """What the cloud lists, as it should be."""
-    known = read_catalogue()
+    known = make_catalog()
     return {
         "server_types": [copy.deepcopy(kind.row) for kind in known.server_types if not kind.retired],
         "images": [copy.deepcopy(_IMAGE), {**_IMAGE, "id": 2, "architecture": "arm"}],

@@ -24,10 +24,10 @@ from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.sandbox.addresses import AddressPool, claim, free_port
 from scherbelberg.sandbox.api.http import ApiGateway, Witness, all_routes, make_application
 from scherbelberg.sandbox.api.routing import Context, Router
-from scherbelberg.sandbox.cloud.machines import Machines
+from scherbelberg.sandbox.cloud.actions import ActionRunner
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.cloud.servers import Servers
 from scherbelberg.sandbox.faults import FaultInjector, Faults, HostFault, HostFaults
 from scherbelberg.sandbox.hosts.drivers import Driver
 from scherbelberg.sandbox.hosts.layout import environment_of, own_environment
@@ -95,7 +95,7 @@ class Sandbox:
         self._gateway: ApiGateway | None = None
         self._addresses: AddressPool | None = None
         self._hosts: Driver | None = None
-        self._machines: Machines | None = None
+        self._servers: Servers | None = None
         self._server: HTTPServer | None = None
 
     @property
@@ -219,19 +219,19 @@ class Sandbox:
     def _make_router(self, addresses: AddressPool, driver: Driver) -> Router:
         if self._options.hosts == "process":
             addresses.private_ranges = (addresses.private,)
-        work = Work(
+        runner = ActionRunner(
             self.project,
             time_scale=self._options.time_scale,
             delays=self._options.delays,
             faults=lambda: self._injector.faults,
         )
-        wiring = Wiring(work, addresses)
-        self._machines = Machines(work, driver, wiring)
+        networking = Networking(runner, addresses)
+        self._servers = Servers(runner, driver, networking)
         context = Context(
             project=self.project,
-            work=work,
-            machines=self._machines,
-            wiring=wiring,
+            runner=runner,
+            servers=self._servers,
+            networking=networking,
             addresses=addresses,
             faults=lambda: self._injector.faults,
         )
@@ -245,8 +245,8 @@ class Sandbox:
                 steps.callback(self._addresses.close)
             if self._hosts is not None:
                 steps.push_async_callback(self._hosts.close)
-            if self._machines is not None:
-                steps.push_async_callback(self._machines.close)
+            if self._servers is not None:
+                steps.push_async_callback(self._servers.close)
             if self._server is not None:
                 steps.push_async_callback(self._server.close_all_connections)
                 steps.callback(self._server.stop)

@@ -17,11 +17,11 @@ _CHANGELOG = {"announcement": "https://docs.hetzner.cloud/changelog"}
 
 def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
-    catalogue, project = context.project.catalogue, context.project
-    yield from _fixed("locations", "location", [row.row for row in catalogue.locations], sorts=("id", "name"))
-    yield from _fixed("server_types", "server_type", [row.row for row in catalogue.server_types])
+    catalog, project = context.project.catalog, context.project
+    yield from _fixed("locations", "location", [row.row for row in catalog.locations], sorts=("id", "name"))
+    yield from _fixed("server_types", "server_type", [row.row for row in catalog.server_types])
     yield from _fixed("isos", "iso", [])
-    yield "GET", "/pricing", lambda _request: Answer(200, {"pricing": catalogue.pricing})
+    yield "GET", "/pricing", lambda _request: Answer(200, {"pricing": catalog.pricing})
     yield "GET", r"/datacenters(?:/\d+)?", _datacenters
     yield "GET", "/actions", lambda request: _actions(context, request)
     yield "GET", r"/actions/(\d+)", lambda _request, number: answer_action(project, number)

@@ -15,7 +15,7 @@ from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, re
 from scherbelberg.sandbox.api.views import Json, head, show_action
 from scherbelberg.sandbox.cloud.errors import ApiError, in_use, over_limit
 from scherbelberg.sandbox.cloud.model import Firewall, Server
-from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER
+from scherbelberg.sandbox.cloud.networking import FIREWALLS_PER_SERVER
 
 _RULES = 50
 _PORTS = 65_535
@@ -38,13 +38,13 @@ class _Firewalls:
 
     Args:
         project: The state.
-        wiring: Puts them in force.
+        networking: Puts them in force.
     """
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
-        self._work = context.work
-        self._wiring = context.wiring
+        self._runner = context.runner
+        self._networking = context.networking
 
     def show(self, firewall: Firewall) -> Json:
         """Show one."""
@@ -81,7 +81,7 @@ class _Firewalls:
         firewall = self._find(number)
         if firewall.selectors or self._project.guarded(firewall):
             raise in_use("firewall", number)
-        self._wiring.forget_firewall(firewall)
+        self._networking.forget_firewall(firewall)
         del self._project.firewalls[number]
         return Answer(204)
 
@@ -93,7 +93,7 @@ class _Firewalls:
 
     def _rules_action(self, firewall: Firewall, rules: list[Json]) -> Json:
         replace = partial(setattr, firewall, "rules", rules)
-        return show_action(self._work.instant("set_firewall_rules", ("firewall", firewall), do=replace))
+        return show_action(self._runner.instant("set_firewall_rules", ("firewall", firewall), do=replace))
 
     def apply(self, request: Request, number: int) -> Answer:
         """Apply a firewall to servers and labels."""
@@ -125,14 +125,14 @@ class _Firewalls:
             raise _absent(", ".join(_selectors(targets)))
         for words in _selectors(targets):
             firewall.selectors.remove(words)
-        self._wiring.select(firewall, read_selectors(firewall))
-        actions = [show_action(self._wiring.unguard(firewall, server)) for server in servers]
+        self._networking.select(firewall, read_selectors(firewall))
+        actions = [show_action(self._networking.unguard(firewall, server)) for server in servers]
         return Answer(201, {"actions": actions or [self._rules_action(firewall, firewall.rules)]})
 
     def _apply(self, firewall: Firewall, servers: list[Server], targets: list[Json]) -> list[Json]:
         firewall.selectors += _selectors(targets)
-        self._wiring.select(firewall, read_selectors(firewall))
-        return [show_action(self._wiring.guard(firewall, server)) for server in servers]
+        self._networking.select(firewall, read_selectors(firewall))
+        return [show_action(self._networking.guard(firewall, server)) for server in servers]
 
     def _servers(self, targets: list[Json], *, missing_status: int = 404) -> list[Server]:
         numbers = [row["server"]["id"] for row in targets if row["type"] == "server"]

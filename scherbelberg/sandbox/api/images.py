@@ -60,5 +60,5 @@ def _remove(context: Context, number: int) -> Answer:
         raise invalid_combination("the image is still being created")
     if any(server.image is image and server.status == "initializing" for server in context.project.servers.values()):
         raise in_use("image", number)
-    context.machines.forget_image(image)
+    context.servers.forget_image(image)
     return Answer(204)

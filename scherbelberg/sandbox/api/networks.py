@@ -69,13 +69,13 @@ class _Networks:
 
     def __init__(self, context: Context) -> None:
         self._project: Project = context.project
-        self._work = context.work
-        self._wiring = context.wiring
+        self._runner = context.runner
+        self._networking = context.networking
         self._addresses = context.addresses
         self._subnet = {
             "type": checks.one_of("cloud", "server", "vswitch"),
             "ip_range": _range,
-            "network_zone": checks.one_of(*sorted(self._project.catalogue.zones)),
+            "network_zone": checks.one_of(*sorted(self._project.catalog.zones)),
             "vswitch_id": checks.absent,
             "gateway": checks.text,  # not in the API's description, but sent by Hetzner's Go library, and empty
         }
@@ -129,7 +129,7 @@ class _Networks:
         network = self._find(number)
         require_unprotected(network)
         del self._project.networks[number]
-        self._wiring.dissolve(network)
+        self._networking.dissolve(network)
         return Answer(204)
 
     def list_members(self, request: Request, number: int) -> Answer:
@@ -191,7 +191,7 @@ class _Networks:
             raise invalid("ip_range", f"network must be at least /{_MIN_NETWORK_BITS}")
 
     def _done(self, command: str, network: Network, do: Callable[[], object]) -> Answer:
-        return Answer(201, {"action": show_action(self._work.instant(command, ("network", network), do=do))})
+        return Answer(201, {"action": show_action(self._runner.instant(command, ("network", network), do=do))})
 
     def _find(self, number: int) -> Network:
         self._project.get("networks", number)

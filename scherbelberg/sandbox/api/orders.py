@@ -11,12 +11,12 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.sandbox.api.placement_groups import require_room as require_place
-from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
+from scherbelberg.sandbox.api.placement_groups import require_place
+from scherbelberg.sandbox.cloud.catalog import Location, ServerType
 from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination, over_limit
 from scherbelberg.sandbox.cloud.model import Image, Network, PlacementGroup, PrimaryIp, SshKey
+from scherbelberg.sandbox.cloud.networking import choose_address, require_room
 from scherbelberg.sandbox.cloud.project import Project, choose, choose_row
-from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
 from scherbelberg.sandbox.faults import Disguise, Faults
 
 Json = dict[str, Any]
@@ -77,7 +77,7 @@ def find_type(project: Project, key: int | str, *, retired_code: str = "invalid_
     Raises:
         ApiError: There is none.
     """
-    found: ServerType | None = choose_row(project.catalogue.server_types, key)
+    found: ServerType | None = choose_row(project.catalog.server_types, key)
     if found is None:
         raise invalid("server_type", f"server type {key} not found")
     if found.retired:
@@ -90,7 +90,7 @@ def _location(
 ) -> Location:
     given = [primary.location.name for primary in addresses if primary is not None]
     wanted = (given or [server_type.locations[0]])[0] if key is None else key
-    found: Location | None = choose_row(project.catalogue.locations, wanted)
+    found: Location | None = choose_row(project.catalog.locations, wanted)
     if found is None:
         raise invalid("location", f"location {wanted} not found")
     if found.name not in server_type.locations:

@@ -55,7 +55,7 @@ def _remove(project: Project, number: int) -> Answer:
     return Answer(204)
 
 
-def require_room(project: Project, group: PlacementGroup) -> None:
+def require_place(project: Project, group: PlacementGroup) -> None:
     """Refuse one more server in a group that is full.
 
     Raises:

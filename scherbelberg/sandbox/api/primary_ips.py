@@ -64,8 +64,8 @@ class _PrimaryIps:
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
-        self._work = context.work
-        self._wiring = context.wiring
+        self._runner = context.runner
+        self._networking = context.networking
 
     def make(self, request: Request) -> Answer:
         """Add an address."""
@@ -83,7 +83,7 @@ class _PrimaryIps:
         number = values.get("assignee_id")
         server = None if number is None else self._free_server(number, values["type"])
         location = self._location(values, server)
-        primary = self._wiring.make_address(
+        primary = self._networking.make_address(
             values["type"],
             location,
             name=values["name"],
@@ -93,7 +93,7 @@ class _PrimaryIps:
         body = {"primary_ip": show_primary_ip(primary)}
         if server is not None:
             connect = partial(self._connect, primary, server)
-            action = self._work.instant("create_primary_ip", ("primary_ip", primary), ("server", server), do=connect)
+            action = self._runner.instant("create_primary_ip", ("primary_ip", primary), ("server", server), do=connect)
             body = {"primary_ip": show_primary_ip(primary), "action": show_action(action)}
         return Answer(201, body)
 
@@ -102,7 +102,7 @@ class _PrimaryIps:
             raise invalid_combination("either location or assignee_id is required, and not both")
         if server is not None:
             return server.location
-        location = choose_row(self._project.catalogue.locations, values["location"])
+        location = choose_row(self._project.catalog.locations, values["location"])
         if location is None:
             raise invalid("location", f"location {values['location']} not found")
         return location
@@ -113,7 +113,7 @@ class _PrimaryIps:
         require_unprotected(primary)
         if primary.assignee is not None:
             raise ApiError(422, "must_be_unassigned", "primary IP must be unassigned first")
-        self._wiring.drop_address(primary)
+        self._networking.drop_address(primary)
         return Answer(204)
 
     def assign(self, request: Request, number: int) -> Answer:
@@ -158,7 +158,7 @@ class _PrimaryIps:
         self, command: str, primary: PrimaryIp, server: Server | None = None, *, do: Callable[[], object]
     ) -> Answer:
         concerned = (("primary_ip", primary), *((("server", server),) if server else ()))
-        return Answer(201, {"action": show_action(self._work.instant(command, *concerned, do=do))})
+        return Answer(201, {"action": show_action(self._runner.instant(command, *concerned, do=do))})
 
     def _connect(self, primary: PrimaryIp, server: Server | None, *, former: Server | None = None) -> None:
         primary.assignee = server.id if server else None

@@ -14,12 +14,12 @@ from scherbelberg.sandbox.addresses import AddressPool
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.listing import Query, page_of
 from scherbelberg.sandbox.api.views import show_action
+from scherbelberg.sandbox.cloud.actions import ActionRunner
 from scherbelberg.sandbox.cloud.errors import ApiError, locked, missing, protected
-from scherbelberg.sandbox.cloud.machines import Machines
 from scherbelberg.sandbox.cloud.model import Action, Kind, Resource, Server
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import SINGULAR, Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Work
+from scherbelberg.sandbox.cloud.servers import Servers
 from scherbelberg.sandbox.faults import Faults
 
 Json = dict[str, Any]
@@ -63,17 +63,17 @@ class Context:
 
     Args:
         project: The state.
-        work: Changes it.
-        machines: Makes it come true.
-        wiring: Connects servers.
+        runner: Changes it.
+        servers: Makes it come true.
+        networking: Connects servers.
         addresses: The sandbox's addresses.
         faults: Returns what goes wrong on purpose at the time of asking.
     """
 
     project: Project
-    work: Work
-    machines: Machines
-    wiring: Wiring
+    runner: ActionRunner
+    servers: Servers
+    networking: Networking
     addresses: AddressPool
     faults: Callable[[], Faults]
 
@@ -231,7 +231,7 @@ def change_protection(
     """Let a client protect resources of a kind from deletion.
 
     Args:
-        context: State and work.
+        context: State and runner.
         kind: Which.
         fields: Names of the protections, which the API shows as equal.
         required: Those that must be named.
@@ -250,7 +250,7 @@ def change_protection(
         def protect() -> None:
             resource.protected = wanted
 
-        action = context.work.instant("change_protection", (singular, resource), do=protect)
+        action = context.runner.instant("change_protection", (singular, resource), do=protect)
         return Answer(201, {"action": show_action(action)})
 
     return "POST", rf"/{kind}/(\d+)/actions/change_protection", change

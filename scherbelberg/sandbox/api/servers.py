@@ -23,7 +23,7 @@ from scherbelberg.sandbox.api.routing import (
 from scherbelberg.sandbox.api.views import show_action, show_server
 from scherbelberg.sandbox.cloud.errors import invalid_combination
 from scherbelberg.sandbox.cloud.model import PrimaryIp, Server
-from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER
+from scherbelberg.sandbox.cloud.networking import FIREWALLS_PER_SERVER
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
 from scherbelberg.sandbox.hosts.drivers import HostPlan
 
@@ -77,7 +77,7 @@ def routes(context: Context) -> Iterable[Route]:
 
     def apply(server: Server, values: Json) -> None:
         server.labels = values.get("labels", server.labels)
-        context.wiring.relabelled(server)
+        context.networking.relabelled(server)
 
     changes = Changes(known={"name": checks.host_name, "labels": checks.labels}, apply=apply)
     yield from shared_routes(project, "servers", show, changes=changes, filters=("name", "status"))
@@ -126,8 +126,8 @@ def _order(context: Context, request: Request) -> Answer:
         user_data=values.get("user_data"),
     )
     start = values.get("start_after_create", True)
-    action, following = context.machines.create(server, plan, start=start, networks=wanted.networks)
-    context.wiring.relabelled(server)
+    action, following = context.servers.create(server, plan, start=start, networks=wanted.networks)
+    context.networking.relabelled(server)
     body = {
         "server": show_server(server, project),
         "action": show_action(action),
@@ -138,7 +138,7 @@ def _order(context: Context, request: Request) -> Answer:
 
 
 def _address(context: Context, server: Server, primary: PrimaryIp | None, kind: Any) -> int:
-    chosen = primary or context.wiring.make_address(kind, server.location)
+    chosen = primary or context.networking.make_address(kind, server.location)
     chosen.assignee = server.id
     return chosen.id
 
@@ -147,5 +147,5 @@ def _delete(context: Context, number: int) -> Answer:
     context.project.get("servers", number)
     server = context.project.servers[number]
     require_unprotected(server)
-    context.machines.require_free(server)
-    return Answer(200, {"action": show_action(context.machines.delete(server))})
+    context.servers.require_free(server)
+    return Answer(200, {"action": show_action(context.servers.delete(server))})

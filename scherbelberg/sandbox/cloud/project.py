@@ -10,10 +10,9 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Network
 from typing import Any, TypeVar, cast
 
-from scherbelberg.sandbox.cloud.catalogue import Catalogue, read_catalogue
+from scherbelberg.sandbox.cloud.catalog import IMAGES, Catalog, make_catalog
 from scherbelberg.sandbox.cloud.clock import Clock
 from scherbelberg.sandbox.cloud.errors import missing, taken
-from scherbelberg.sandbox.cloud.line_up import IMAGES
 from scherbelberg.sandbox.cloud.model import (
     Action,
     Firewall,
@@ -41,11 +40,11 @@ SINGULAR: dict[Kind, str] = {
 
 
 class Project:
-    """State and nothing else: what changes it by itself is the machines' work."""
+    """State and nothing else: what changes it by itself is the actions' work."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.catalogue: Catalogue = read_catalogue()
+        self.catalog: Catalog = make_catalog()
         self.ssh_keys: dict[int, SshKey] = {}
         self.networks: dict[int, Network] = {}
         self.firewalls: dict[int, Firewall] = {}
@@ -211,5 +210,5 @@ def choose(table: Mapping[int, R], key: int | str) -> R | None:
 
 
 def choose_row(rows: tuple[Any, ...], key: int | str) -> Any | None:
-    """Find a row of the catalogue by number or name."""
+    """Find a row of the catalog by number or name."""
     return next((row for row in rows if str(key) in (str(row.id), row.name)), None)

@@ -18,11 +18,10 @@ from scherbelberg.sandbox.options import Delays
 from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
-
 Step = tuple[Action, Callable[[], Awaitable[None]]]
 
 
-class Work:
+class ActionRunner:
     """All that is under way.
 
     Args:

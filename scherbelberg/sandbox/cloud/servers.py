@@ -11,12 +11,12 @@ from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 
 from scherbelberg.errors import ScherbelbergError
-from scherbelberg.sandbox.cloud.catalogue import ServerType
+from scherbelberg.sandbox.cloud.actions import ActionRunner, Step
+from scherbelberg.sandbox.cloud.catalog import ServerType
 from scherbelberg.sandbox.cloud.errors import locked
 from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Step, Work
 from scherbelberg.sandbox.hosts.drivers import Driver, HostPlan
 
 _log = logging.getLogger(__name__)
@@ -24,20 +24,20 @@ _log = logging.getLogger(__name__)
 _SNAPSHOT_GB = 0.9
 
 
-class Machines:
+class Servers:
     """Makes what the API was asked for come true.
 
     Args:
-        work: Takes the time that it takes.
+        runner: Takes the time that it takes.
         driver: Runs the hosts.
-        wiring: Connects them.
+        networking: Connects them.
     """
 
-    def __init__(self, work: Work, driver: Driver, wiring: Wiring) -> None:
-        self._work = work
-        self._project: Project = work.project
+    def __init__(self, runner: ActionRunner, driver: Driver, networking: Networking) -> None:
+        self._runner = runner
+        self._project: Project = runner.project
         self._driver = driver
-        self._wiring = wiring
+        self._networking = networking
         self._boots: dict[int, asyncio.Task[None]] = {}
         self._made: set[int] = set()
 
@@ -59,8 +59,8 @@ class Machines:
         steps: list[Step] = [(create, lambda: self._make(server, plan))]
         if start:
             steps.append((self._open("start_server", server), lambda: self._start(server)))
-        steps += [self._wiring.joining(server, network, ip) for network, ip in networks]
-        self._work.begin(*steps)
+        steps += [self._networking.joining(server, network, ip) for network, ip in networks]
+        self._runner.begin(*steps)
         return create, [action for action, _ in steps[1:]]
 
     def start(self, server: Server) -> Action:
@@ -91,7 +91,7 @@ class Machines:
     def delete(self, server: Server) -> Action:
         """Delete a server, and end the actions that would never end."""
         for action in tuple(server.running):
-            self._work.abandon(action, "the server is deleted")
+            self._runner.abandon(action, "the server is deleted")
         before = server.status
 
         async def delete() -> None:
@@ -102,11 +102,11 @@ class Machines:
 
         def keep() -> None:
             server.status = before
-            self._wiring.relabelled(server)
+            self._networking.relabelled(server)
 
         action = self._open("delete_server", server)
         action.undo = keep
-        self._work.begin((action, delete))
+        self._runner.begin((action, delete))
         server.status = "deleting"
         return action
 
@@ -123,7 +123,7 @@ class Machines:
         action.undo = lambda: self._project.images.pop(image.id, None)
 
         async def copy() -> None:
-            await self._work.pause(self._work.delays.image_s)
+            await self._runner.pause(self._runner.delays.image_s)
             try:
                 await self._driver.save(server.id, image.id)
             except Exception:
@@ -132,14 +132,14 @@ class Machines:
             image.size_gb = _SNAPSHOT_GB
             image.status = "available"
 
-        self._work.begin((action, copy))
+        self._runner.begin((action, copy))
         return action
 
     def forget_image(self, image: Image) -> None:
         """Delete a snapshot."""
         action = self._project.open_action("delete_image", ("image", image))
         del self._project.images[image.id]
-        self._work.begin((action, lambda: self._driver.forget(image.id)))
+        self._runner.begin((action, lambda: self._driver.forget(image.id)))
 
     def change_type(self, server: Server, server_type: ServerType, *, upgrade_disk: bool) -> Action:
         """Make a server that is off one of another type, and start it.
@@ -151,7 +151,7 @@ class Machines:
         """
 
         async def change() -> None:
-            await self._work.pause(self._work.delays.image_s)
+            await self._runner.pause(self._runner.delays.image_s)
             server.server_type = server_type
             if upgrade_disk:
                 server.disk_gb = server_type.disk
@@ -165,12 +165,12 @@ class Machines:
         Raises:
             ApiError: Some have not.
         """
-        if not all(self._work.is_stuck(action) for action in server.running):
+        if not all(self._runner.is_stuck(action) for action in server.running):
             raise locked()
 
     async def close(self) -> None:
         """Drop all that is under way."""
-        await self._work.close()  # which boots servers, too
+        await self._runner.close()  # which boots servers, too
         boots = tuple(self._boots.values())
         for boot in boots:
             boot.cancel()
@@ -181,32 +181,32 @@ class Machines:
 
     def _single(self, command: str, server: Server, work: Callable[[], Awaitable[None]]) -> Action:
         action = self._open(command, server)
-        self._work.begin((action, work))
+        self._runner.begin((action, work))
         return action
 
     async def _make(self, server: Server, plan: HostPlan) -> None:
-        await self._work.pause(self._work.delays.create_s)
+        await self._runner.pause(self._runner.delays.create_s)
         await self._driver.prepare(plan)
         self._made.add(server.id)
         server.status = "off"
-        self._wiring.in_force(server)
+        self._networking.in_force(server)
 
     async def _start(self, server: Server) -> None:
         if server.status == "running":
             return
         server.status = "starting"
-        await self._work.pause(self._work.delays.start_s)
+        await self._runner.pause(self._runner.delays.start_s)
         server.status = "running"
         addresses = self._project.address(server), self._project.address_ipv6(server)
         await self._driver.power_on(server.id, *addresses)
-        if not any(fnmatchcase(server.name, pattern) for pattern in self._work.faults().dead):
+        if not any(fnmatchcase(server.name, pattern) for pattern in self._runner.faults().dead):
             self._boots[server.id] = asyncio.create_task(self._boot(server))
 
     async def _boot(self, server: Server) -> None:
-        delays = self._work.delays
+        delays = self._runner.delays
         # Neighbours differ, and the same server differs not from run to run.
         share = server.id * 0.618 % 1
-        await self._work.pause(delays.boot_s + share * delays.boot_spread_s)
+        await self._runner.pause(delays.boot_s + share * delays.boot_spread_s)
         try:
             await self._driver.boot(server.id)
         except (OSError, ValueError, ScherbelbergError):
@@ -223,7 +223,7 @@ class Machines:
         if boot is not None:
             boot.cancel()
             await asyncio.wait((boot,))
-        await self._work.pause(self._work.delays.stop_s)
+        await self._runner.pause(self._runner.delays.stop_s)
         await self._driver.halt(server.id)
         if meanwhile == "stopping":
             server.status = "off"
@@ -233,9 +233,9 @@ class Machines:
         await self._start(server)
 
     async def _delete(self, server: Server) -> None:
-        await self._work.pause(self._work.delays.delete_s)
+        await self._runner.pause(self._runner.delays.delete_s)
         if server.id in self._made:
             await self._driver.remove(server.id)
             self._made.discard(server.id)
-        self._wiring.release_addresses(server)
+        self._networking.release_addresses(server)
         del self._project.servers[server.id]

@@ -9,11 +9,11 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Literal
 
 from scherbelberg.sandbox.addresses import RESERVED, AddressPool, free_private
-from scherbelberg.sandbox.cloud.catalogue import Location
+from scherbelberg.sandbox.cloud.actions import ActionRunner, Step
+from scherbelberg.sandbox.cloud.catalog import Location
 from scherbelberg.sandbox.cloud.errors import ApiError, over_limit
 from scherbelberg.sandbox.cloud.model import Action, Firewall, Network, PrimaryIp, PrivateAddress, Server
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.work import Step, Work
 
 #: Most members of a network.
 MEMBERS = 100
@@ -23,17 +23,17 @@ FIREWALLS_PER_SERVER = 5
 Selects = Callable[[Mapping[str, str]], bool]
 
 
-class Wiring:
+class Networking:
     """Connects servers.
 
     Args:
-        work: Takes the time that it takes.
+        runner: Takes the time that it takes.
         addresses: Where addresses come from.
     """
 
-    def __init__(self, work: Work, addresses: AddressPool) -> None:
-        self._work = work
-        self._project: Project = work.project
+    def __init__(self, runner: ActionRunner, addresses: AddressPool) -> None:
+        self._runner = runner
+        self._project: Project = runner.project
         self._addresses = addresses
         self._selects: dict[int, Selects] = {}
 
@@ -58,7 +58,7 @@ class Wiring:
         Raises:
             ApiError: The account may not have more.
         """
-        limit = self._work.faults().primary_ips
+        limit = self._runner.faults().primary_ips
         if limit is not None and len(self._project.primary_ips) >= limit:
             raise over_limit("primary_ip_limit", "primary_ip_limit exceeded")
         number = self._project.next_number()
@@ -105,7 +105,7 @@ class Wiring:
             ip: Address that it will have.
         """
         step = self.joining(server, network, ip)
-        self._work.begin(step)
+        self._runner.begin(step)
         return step[0]
 
     def joining(self, server: Server, network: Network, ip: IPv4Address) -> Step:
@@ -115,7 +115,7 @@ class Wiring:
         action.undo = lambda: server.joining.pop(network.id, None)
 
         async def join() -> None:
-            await self._work.pause(self._work.delays.attach_s)
+            await self._runner.pause(self._runner.delays.attach_s)
             if network.id not in self._project.networks:
                 raise ApiError(404, "not_found", "the network is gone")
             del server.joining[network.id]
@@ -135,10 +135,10 @@ class Wiring:
         action.undo = keep
 
         async def leave() -> None:
-            await self._work.pause(self._work.delays.attach_s)
+            await self._runner.pause(self._runner.delays.attach_s)
             server.private = [place for place in server.private if place.network != network.id]
 
-        self._work.begin((action, leave))
+        self._runner.begin((action, leave))
         return action
 
     def dissolve(self, network: Network) -> None:
@@ -152,7 +152,7 @@ class Wiring:
         server.firewalls[firewall.id] = False
 
         async def apply() -> None:
-            await self._work.pause(self._work.delays.firewall_s)
+            await self._runner.pause(self._runner.delays.firewall_s)
             server.firewalls[firewall.id] = True
 
         return self._step("apply_firewall", firewall, server, apply, undo=lambda: server.firewalls.pop(firewall.id))
@@ -161,7 +161,7 @@ class Wiring:
         """Remove a firewall from a server."""
 
         async def remove() -> None:
-            await self._work.pause(self._work.delays.firewall_s)
+            await self._runner.pause(self._runner.delays.firewall_s)
             server.firewalls.pop(firewall.id, None)
 
         return self._step("remove_firewall", firewall, server, remove)
@@ -192,7 +192,7 @@ class Wiring:
             server.selected[number] = False
 
         async def settle() -> None:
-            await self._work.pause(self._work.delays.firewall_s)
+            await self._runner.pause(self._runner.delays.firewall_s)
             # Labels may have changed again meanwhile, or the firewall be gone.
             selects = self._selects.get(number)
             if selects is not None and selects(server.labels):
@@ -214,7 +214,7 @@ class Wiring:
     ) -> Action:
         action = self._project.open_action(command, ("firewall", firewall), ("server", server))
         action.undo = undo
-        self._work.begin((action, work))
+        self._runner.begin((action, work))
         return action
 
     def in_force(self, server: Server) -> None:
