@@ -24,7 +24,7 @@ from scherbelberg.payload import FOLDER, RemoteFile, command, pack, payload, unp
 from scherbelberg.sandbox.addresses import claim, free_port
 from scherbelberg.sandbox.faults import HostFault
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
-from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.driver import HostPlan
 from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.shipped import shipped_files

@@ -25,7 +25,7 @@ from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.servers import Servers
 from scherbelberg.sandbox.faults import NO_FAULTS, FaultInjector, Faults
-from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.driver import HostPlan
 from scherbelberg.sandbox.options import Delays
 from scherbelberg.waiting import pause
 

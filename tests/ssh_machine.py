@@ -12,9 +12,9 @@ from pathlib import Path
 
 from scherbelberg.keys import make_ssh_pair
 from scherbelberg.remote import Remote
-from scherbelberg.sandbox.hosts.execution import Process, Where, serve
-from scherbelberg.sandbox.hosts.sshd import Sshd
-from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
+from scherbelberg.sandbox.hosts.fake_programs import LOADED_KEYS
+from scherbelberg.sandbox.hosts.process.sessions import LoginShell, serve
+from scherbelberg.sandbox.hosts.sshd import Process, Sshd
 
 
 class Machine:
@@ -39,7 +39,7 @@ class Machine:
 
     async def _serve(self, process: Process) -> None:
         self.logins += 1
-        await serve(process, Where(shell="/bin/sh", home=self._home, environment=os.environ))
+        await serve(process, LoginShell(shell="/bin/sh", home=self._home, environment=os.environ))
 
     def boot(self) -> None:
         """Begin to listen."""

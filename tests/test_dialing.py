@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from scherbelberg.dialing import dial, first_way, has_route, ways
-from scherbelberg.sandbox.hosts.silence import Silence
+from scherbelberg.sandbox.hosts.sshd import Silence
 from scherbelberg.waiting import until
 
 _V4, _V6, _TEST_V6 = "198.51.100.1", "2a01:4f8:1:2::1", "2001:db8:1:2::1"

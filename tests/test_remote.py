@@ -22,7 +22,7 @@ from scherbelberg.errors import NodeUnreachable, WaitTimeout
 from scherbelberg.keys import make_ssh_pair
 from scherbelberg.reachability import Failure
 from scherbelberg.remote import Remote
-from scherbelberg.sandbox.hosts.silence import Silence
+from scherbelberg.sandbox.hosts.sshd import Silence
 from scherbelberg.tunnel import Tunnel
 from scherbelberg.waiting import until
 

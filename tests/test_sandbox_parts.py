@@ -19,7 +19,7 @@ from scherbelberg.sandbox.addresses import claim, free_private
 from scherbelberg.sandbox.api.listing import read_selector
 from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
-from scherbelberg.sandbox.hosts.standins import main as standin
+from scherbelberg.sandbox.hosts.fake_programs import main as standin
 from scherbelberg.sandbox.hosts.system import check_platform, platform_refusal
 
 
@@ -128,7 +128,7 @@ def test_platforms() -> None:
         check_platform("linux", lambda _: False)
 
 
-def test_standins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fake_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The programs that may be missing do what is asked of them, and fail loudly otherwise."""
     from cryptography import x509
 

@@ -23,7 +23,7 @@ from scherbelberg.keys import Certified, make_client
 from scherbelberg.logbook import MISSING, SCRIPT, Source, log_command
 from scherbelberg.payload import command
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
-from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.driver import HostPlan
 from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
 from scherbelberg.sandbox.hosts.played.scenario import Scenario
 from scherbelberg.sandbox.hosts.played.service import Service

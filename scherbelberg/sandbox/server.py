@@ -29,9 +29,9 @@ from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
 from scherbelberg.sandbox.cloud.servers import Servers
 from scherbelberg.sandbox.faults import FaultInjector, Faults, HostFault, HostFaults
-from scherbelberg.sandbox.hosts.drivers import Driver
-from scherbelberg.sandbox.hosts.layout import environment_of, own_environment
-from scherbelberg.sandbox.hosts.process import ProcessHosts
+from scherbelberg.sandbox.hosts.driver import Driver
+from scherbelberg.sandbox.hosts.filesystem import environment_of, own_environment
+from scherbelberg.sandbox.hosts.process.driver import ProcessHosts
 from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
 from scherbelberg.sandbox.options import USUAL, Options

@@ -25,7 +25,7 @@ from scherbelberg.sandbox.cloud.errors import invalid_combination
 from scherbelberg.sandbox.cloud.model import PrimaryIp, Server
 from scherbelberg.sandbox.cloud.networking import FIREWALLS_PER_SERVER
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
-from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.driver import HostPlan
 
 _USER_DATA_BYTES = 32 * 1024
 

@@ -17,7 +17,7 @@ from scherbelberg.sandbox.cloud.errors import locked
 from scherbelberg.sandbox.cloud.model import Action, Image, Network, Server, Status
 from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.hosts.drivers import Driver, HostPlan
+from scherbelberg.sandbox.hosts.driver import Driver, HostPlan
 
 _log = logging.getLogger(__name__)
 #: What a fresh system takes of a disk, compressed, in GB.

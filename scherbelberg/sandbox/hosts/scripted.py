@@ -14,17 +14,15 @@ from typing import Any
 import asyncssh
 
 from scherbelberg.sandbox.faults import FindHostFaults, HostFaults, no_host_faults
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.execution import Process
-from scherbelberg.sandbox.hosts.folders import FolderHosts
-from scherbelberg.sandbox.hosts.layout import make_root, own_environment, prepare_boot
+from scherbelberg.sandbox.hosts.driver import FolderHosts, HostPlan
+from scherbelberg.sandbox.hosts.filesystem import make_root, own_environment, prepare_boot
 from scherbelberg.sandbox.hosts.played.lan import Lan, Places
 from scherbelberg.sandbox.hosts.played.logs import Log
 from scherbelberg.sandbox.hosts.played.playing import play
 from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
 from scherbelberg.sandbox.hosts.played.service import Dask, Service
 from scherbelberg.sandbox.hosts.played.stage import Stage
-from scherbelberg.sandbox.hosts.sshd import Sshd
+from scherbelberg.sandbox.hosts.sshd import Process, Sshd
 
 #: Exit statuses of a script that a signal ended, and of one that the sandbox could not play to its end.
 _INTERRUPTED, _BROKEN = 130, 255

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A host's SSH server."""
+"""A host's SSH server, and a port that answers nothing, not even that nobody listens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from typing import Any
 import asyncssh
 
 from scherbelberg.sandbox.faults import NO_HOST_FAULTS, HostFaults
-from scherbelberg.sandbox.hosts.execution import Process
-from scherbelberg.sandbox.hosts.silence import Silence
-from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
+from scherbelberg.sandbox.hosts.fake_programs import LOADED_KEYS
+
+Process = asyncssh.SSHServerProcess[bytes]
 
 _log = logging.getLogger(__name__)
 _LOGIN_S = 30
@@ -30,6 +30,9 @@ _IPV6_FREEBIND = 78
 Serve = Callable[[Process], Coroutine[Any, Any, None]]
 #: Tells where on this computer a place as the host sees it is, or None where nobody answers.
 Find = Callable[[str, int], tuple[str, int] | None]
+
+#: The first fills the queue, where systems count correctly; others need more.
+_FILLERS = 4
 
 
 def same_place(host: str, port: int) -> tuple[str, int]:
@@ -269,3 +272,42 @@ class Sshd:
             process.exit(1)
             return
         self._spawn(self._serve(process))
+
+
+class Silence:
+    """A port that is silent until it is told otherwise: whoever listens there takes nobody, and the queue is full.
+
+    Args:
+        address: Where.
+        port: Where.
+    """
+
+    def __init__(self, address: str, port: int) -> None:
+        self._place = (address, port)
+        self._sockets: list[socket.socket] = []
+
+    def begin(self) -> None:
+        """Be silent.
+
+        Raises:
+            OSError: The address cannot be used.
+        """
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._sockets.append(listener)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(self._place)
+            listener.listen(0)
+            for _ in range(_FILLERS):
+                filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                self._sockets.append(filler)
+                filler.setblocking(False)
+                filler.connect_ex(self._place)
+        except OSError:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Leave the port to others."""
+        while self._sockets:
+            self._sockets.pop().close()  # the listener last: it shall not take a filler for a visitor

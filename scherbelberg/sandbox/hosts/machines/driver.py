@@ -17,7 +17,7 @@ from tornado.httpserver import HTTPServer
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.faults import FindHostFaults, HostFaults, no_host_faults
-from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.driver import HostPlan
 from scherbelberg.sandbox.hosts.machines import links
 from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
 from scherbelberg.sandbox.hosts.machines.commands import check_programs, run

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from scherbelberg.sandbox.faults import HostFaults
-from scherbelberg.sandbox.hosts.drivers import HostPlan
+from scherbelberg.sandbox.hosts.driver import HostPlan
 from scherbelberg.sandbox.hosts.machines import groups, links
 from scherbelberg.sandbox.hosts.machines.commands import run, spawn
 from scherbelberg.sandbox.hosts.machines.filtering import end_of_silence, ruleset, silence

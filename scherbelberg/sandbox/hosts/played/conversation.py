@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import asyncio
 
-from scherbelberg.sandbox.hosts.execution import Process
 from scherbelberg.sandbox.hosts.played.logs import Log
+from scherbelberg.sandbox.hosts.sshd import Process
 
 
 class Failed(Exception):

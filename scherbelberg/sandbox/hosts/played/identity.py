@@ -10,7 +10,7 @@ import ssl
 import time
 from pathlib import Path
 
-from scherbelberg.sandbox.hosts import standins
+from scherbelberg.sandbox.hosts import fake_programs
 from scherbelberg.sandbox.hosts.system import write_private
 
 
@@ -57,8 +57,10 @@ class Identity:
             The request, base64 of PEM.
         """
         key, request = self._folder / "new.key", self._folder / "new.csr"
-        standins.openssl(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key)])
-        standins.openssl(["req", "-new", "-key", str(key), "-subj", f"/CN={name}", "-sha256", "-out", str(request)])
+        fake_programs.openssl(["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(key)])
+        fake_programs.openssl(
+            ["req", "-new", "-key", str(key), "-subj", f"/CN={name}", "-sha256", "-out", str(request)]
+        )
         return base64.b64encode(request.read_bytes()).decode()
 
     def install(self, text: str) -> None:

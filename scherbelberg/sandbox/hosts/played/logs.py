@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from scherbelberg.sandbox.hosts.execution import Process
+from scherbelberg.sandbox.hosts.sshd import Process
 
 _LINE = re.compile(r"env LC_ALL=C\.UTF-8 bash -s -- (cloud-init|bootstrap|dask) ([0-9]{1,9})(?: (follow|[0-9]{1,9}))?")
 #: The last lines of the script; what follows is read by nobody.

@@ -11,7 +11,7 @@ import platform
 
 from scherbelberg.errors import WaitTimeout
 from scherbelberg.sandbox.faults import ScriptPhase
-from scherbelberg.sandbox.hosts import standins
+from scherbelberg.sandbox.hosts import fake_programs
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed, Hopeless
 from scherbelberg.sandbox.hosts.played.installation import Installation, verify_script
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
@@ -74,7 +74,7 @@ class Phases:
         stage = self._stage
         if not (stage.host_key.exists() and stage.host_key_words()[2:] == [self._settings.mark]):
             words = ["-q", "-t", "ed25519", "-N", "", "-C", self._settings.mark, "-f", str(stage.host_key)]
-            standins.ssh_keygen(words)
+            fake_programs.ssh_keygen(words)
         public = " ".join(stage.host_key_words()[:2])
         self._talk.speak(f"hostkey {public}")
         await self._talk.listen("pinned", within_s=self._settings.wait_s)
@@ -96,7 +96,7 @@ class Phases:
         stage = self._stage
         write_private(stage.drop_in, (stage.payload / stage.drop_in.name).read_bytes(), mode=0o644)
         try:
-            standins.load_host_keys(stage.root)
+            fake_programs.load_host_keys(stage.root)
         except ValueError:
             stage.drop_in.unlink()
             raise Failed("sshd did not accept its new configuration") from None

@@ -11,12 +11,12 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
-from scherbelberg.sandbox.hosts.execution import Process
 from scherbelberg.sandbox.hosts.played import logs
 from scherbelberg.sandbox.hosts.played.conversation import Conversation, Failed
 from scherbelberg.sandbox.hosts.played.phases import Phases
 from scherbelberg.sandbox.hosts.played.stage import NodeSettings, Stage
 from scherbelberg.sandbox.hosts.played.unpacking import MOST_BYTES, PAYLOAD, unpack
+from scherbelberg.sandbox.hosts.sshd import Process
 
 #: Notes that are older say nothing.
 _STALE_S = 180

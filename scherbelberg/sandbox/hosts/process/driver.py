@@ -11,11 +11,10 @@ import shutil
 from pathlib import Path
 
 from scherbelberg.sandbox.faults import FindHostFaults, HostFaultKind, HostFaults, no_host_faults
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.execution import Process, Where, serve
-from scherbelberg.sandbox.hosts.folders import FolderHosts
-from scherbelberg.sandbox.hosts.layout import Baked, host_environment, make_root, make_standins, prepare_boot, shell
-from scherbelberg.sandbox.hosts.sshd import Sshd
+from scherbelberg.sandbox.hosts.driver import FolderHosts, HostPlan
+from scherbelberg.sandbox.hosts.filesystem import Baked, make_root, prepare_boot, write_fake_programs
+from scherbelberg.sandbox.hosts.process.sessions import LoginShell, host_environment, serve, shell
+from scherbelberg.sandbox.hosts.sshd import Process, Sshd
 from scherbelberg.sandbox.hosts.system import end_marked
 
 #: How the script tells of the start of a phase.
@@ -31,18 +30,20 @@ class ProcessHost:
         mark: In the environment of all its processes.
         faults: What is wrong with it.
         port: Where it takes SSH.
-        standins: Folder with programs that this computer may lack.
+        fake_programs: Folder with programs that this computer may lack.
         baked: What its image holds.
     """
 
-    def __init__(self, root: Path, *, mark: str, faults: HostFaults, port: int, standins: Path, baked: Baked) -> None:
+    def __init__(
+        self, root: Path, *, mark: str, faults: HostFaults, port: int, fake_programs: Path, baked: Baked
+    ) -> None:
         self._root = root
         self._baked = baked
         self._mark = mark
         self._faults = faults
         self._death: asyncio.Task[None] | None = None
         self._port = port
-        self._standins = standins
+        self._fake_programs = fake_programs
         self._sshd: Sshd | None = None
 
     async def power_on(self, address: str | None, address_ipv6: str | None = None) -> None:
@@ -91,12 +92,12 @@ class ProcessHost:
             self._root,
             baked=self._baked,
             mark=self._mark,
-            standins=self._standins,
+            fake_programs=self._fake_programs,
             ours=os.environ,
             client=process.env,
         )
-        where = Where(shell=environment["SHELL"], home=self._root / "root", environment=environment)
-        await serve(process, where, interfere=self._interfere)
+        login = LoginShell(shell=environment["SHELL"], home=self._root / "root", environment=environment)
+        await serve(process, login, interfere=self._interfere)
 
     def _interfere(self, output: bytes) -> str | None:
         """What becomes of a script that has just told of a phase's start."""
@@ -130,11 +131,11 @@ class ProcessHosts(FolderHosts[ProcessHost]):
         self._port = port
         self._baked = baked
         self._find_faults = find_faults
-        make_standins(self._standins)
+        write_fake_programs(self._fake_programs)
 
     @property
-    def _standins(self) -> Path:
-        return self._folder / "standins"
+    def _fake_programs(self) -> Path:
+        return self._folder / "fake-programs"
 
     async def prepare(self, plan: HostPlan) -> None:
         """Make a host; it is off."""
@@ -145,7 +146,7 @@ class ProcessHosts(FolderHosts[ProcessHost]):
             mark=f"{self._id}.{plan.number}",
             faults=HostFaults(plan.name, self._find_faults),
             port=self._port,
-            standins=self._standins,
+            fake_programs=self._fake_programs,
             baked=self._baked,
         )
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
+import site
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,7 +16,10 @@ from pathlib import Path
 import asyncssh
 from attrs import frozen
 
-from scherbelberg.sandbox.hosts.system import resize, signal_group, signal_name
+from scherbelberg.errors import SandboxFailed
+from scherbelberg.sandbox.hosts.filesystem import Baked
+from scherbelberg.sandbox.hosts.sshd import Process
+from scherbelberg.sandbox.hosts.system import MARKER, resize, signal_group, signal_name
 
 _BLOCK = 64 * 1024
 #: Seconds for which the rest of a terminal's output is waited for after its command ended.
@@ -27,15 +32,17 @@ _LOGIN = (
     " os.execv(sys.argv[1], sys.argv[1:])"
 )
 _LOST = (OSError, asyncssh.Error)
-
-Process = asyncssh.SSHServerProcess[bytes]
 #: Is given what a command prints, and returns the name of a signal that it gets, or None.
 Interfere = Callable[[bytes], str | None]
+#: What sshd passes on of a client's environment (AcceptEnv).
+_ACCEPTED = ("LANG", "LC_")
+#: Without these, an interpreter may not start that does so for the user, for example one of an HPC module system.
+PYTHON_NEEDS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 
 
 @frozen(kw_only=True)
-class Where:
-    """Where a command runs.
+class LoginShell:
+    """What runs a session's command, and where.
 
     Args:
         shell: The login shell.
@@ -73,29 +80,29 @@ def _nothing(_output: bytes) -> str | None:
     return None
 
 
-async def serve(process: Process, where: Where, *, interfere: Interfere = _nothing) -> None:
+async def serve(process: Process, login: LoginShell, *, interfere: Interfere = _nothing) -> None:
     """Run a session's command, or its shell, to its end.
 
     A command outlives a lost connection, as with sshd: it loses its streams, and its terminal if it has one.
 
     Args:
         process: The session.
-        where: Where to run it.
+        login: Where to run it.
         interfere: Is given what the command prints, and returns a signal that it gets, or None.
     """
     try:
-        child, ends = await _start(process, where)
+        child, ends = await _start(process, login)
     except OSError as error:
         process.stderr.write(f"sandbox: {error}\n".encode())
         process.exit(127)
         return
-    feeding = asyncio.create_task(_feed(process, ends, child.pid))
-    talking = asyncio.create_task(_talk(process, ends, child, interfere))
+    feeding = asyncio.create_task(_pass_input(process, ends, child.pid))
+    talking = asyncio.create_task(_pass_output(process, ends, child, interfere))
     closed = asyncio.create_task(process.channel.wait_closed())
     try:
         await asyncio.wait((talking, closed), return_when=asyncio.FIRST_COMPLETED)
         if talking.done() and not process.is_closing():
-            _say_goodbye(process, talking.result())
+            _tell_exit(process, talking.result())
     finally:
         for task in (feeding, talking, closed):
             task.cancel()
@@ -104,7 +111,7 @@ async def serve(process: Process, where: Where, *, interfere: Interfere = _nothi
         await child.wait()
 
 
-def _say_goodbye(process: Process, code: int) -> None:
+def _tell_exit(process: Process, code: int) -> None:
     with contextlib.suppress(*_LOST):
         if code < 0:
             process.exit_with_signal(signal_name(-code))
@@ -112,14 +119,14 @@ def _say_goodbye(process: Process, code: int) -> None:
             process.exit(code)
 
 
-async def _start(process: Process, where: Where) -> tuple[asyncio.subprocess.Process, _Ends]:
-    words = [where.shell] if process.command is None else [where.shell, "-c", process.command]
+async def _start(process: Process, login: LoginShell) -> tuple[asyncio.subprocess.Process, _Ends]:
+    words = [login.shell] if process.command is None else [login.shell, "-c", process.command]
     if process.term_type is None:
-        return await _start_with_pipes(words, where)
-    return await _start_with_terminal(words, where, process)
+        return await _start_with_pipes(words, login)
+    return await _start_with_terminal(words, login, process)
 
 
-async def _start_with_pipes(words: list[str], where: Where) -> tuple[asyncio.subprocess.Process, _Ends]:
+async def _start_with_pipes(words: list[str], login: LoginShell) -> tuple[asyncio.subprocess.Process, _Ends]:
     # Pipes of our own: asyncio's would kill the process when they are closed, and wait for them when it ended.
     (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = os.pipe(), os.pipe(), os.pipe()
     ours = (to_stdin, from_stdout, from_stderr)
@@ -129,8 +136,8 @@ async def _start_with_pipes(words: list[str], where: Where) -> tuple[asyncio.sub
             stdin=stdin,
             stdout=stdout,
             stderr=stderr,
-            cwd=where.home,
-            env=where.environment,
+            cwd=login.home,
+            env=login.environment,
             start_new_session=True,
         )
     except BaseException:
@@ -148,7 +155,7 @@ async def _start_with_pipes(words: list[str], where: Where) -> tuple[asyncio.sub
 
 
 async def _start_with_terminal(
-    words: list[str], where: Where, process: Process
+    words: list[str], login: LoginShell, process: Process
 ) -> tuple[asyncio.subprocess.Process, _Ends]:
     master, slave = os.openpty()
     columns, rows, _, _ = process.term_size
@@ -161,8 +168,8 @@ async def _start_with_terminal(
             stdin=slave,
             stdout=slave,
             stderr=slave,
-            cwd=where.home,
-            env={**where.environment, "TERM": process.term_type or "dumb"},
+            cwd=login.home,
+            env={**login.environment, "TERM": process.term_type or "dumb"},
         )
     except BaseException:
         os.close(master)
@@ -192,7 +199,7 @@ async def _writer(end: int) -> asyncio.StreamWriter:
     return asyncio.StreamWriter(transport, protocol, None, loop)
 
 
-async def _feed(process: Process, ends: _Ends, pid: int) -> None:
+async def _pass_input(process: Process, ends: _Ends, pid: int) -> None:
     """Pass input, window changes and signals on, in the order in which they come."""
     while True:
         try:
@@ -214,7 +221,7 @@ async def _feed(process: Process, ends: _Ends, pid: int) -> None:
         ends.stdin.close()
 
 
-async def _talk(process: Process, ends: _Ends, child: asyncio.subprocess.Process, interfere: Interfere) -> int:
+async def _pass_output(process: Process, ends: _Ends, child: asyncio.subprocess.Process, interfere: Interfere) -> int:
     """Pass output on until the command has ended and nobody can write any more, as sshd does.
 
     Returns:
@@ -248,3 +255,45 @@ async def _pump(
             writer.write(data)
             await writer.drain()
             hear(data)
+
+
+def host_environment(
+    root: Path, *, baked: Baked, mark: str, fake_programs: Path, ours: Mapping[str, str], client: Mapping[str, str]
+) -> dict[str, str]:
+    """List the environment of a command on a host.
+
+    Args:
+        root: The host's root.
+        baked: What its image holds.
+        mark: Its mark.
+        fake_programs: Folder with programs that may be missing.
+        ours: The sandbox's own environment, of which little is passed on.
+        client: What the SSH client sent.
+    """
+    environment = {
+        "HOME": str(root / "root"),
+        "USER": "root",
+        "LOGNAME": "root",
+        "SHELL": shell(),
+        "TMPDIR": str(root / "tmp"),
+        "PATH": os.pathsep.join((str(root / "usr/bin"), ours.get("PATH", os.defpath), str(fake_programs))),
+        "PYTHONUSERBASE": site.getuserbase(),
+        "SCHERBELBERG_SYSROOT": str(root),
+        MARKER: mark,
+    }
+    if baked.is_own:
+        environment |= {name: ours[name] for name in PYTHON_NEEDS if name in ours}
+    environment |= {name: value for name, value in client.items() if name.startswith(_ACCEPTED)}
+    return environment
+
+
+def shell() -> str:
+    """Find bash.
+
+    Raises:
+        SandboxFailed: There is none.
+    """
+    path = shutil.which("bash")
+    if path is None:
+        raise SandboxFailed("The sandbox's hosts need bash, and there is none on the PATH; install it.")
+    return path

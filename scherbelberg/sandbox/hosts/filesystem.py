@@ -1,16 +1,12 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A process host's files: a folder that stands for a machine's root file system, as far as we need one."""
+"""A host's files: a folder that stands for a machine's root file system, as far as we need one."""
 
 from __future__ import annotations
 
-import errno
 import functools
-import os
 import shlex
 import shutil
-import site
-import stat
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,17 +16,14 @@ from attrs import field, frozen
 
 from scherbelberg import environment
 from scherbelberg.environment import Versions
-from scherbelberg.errors import SandboxFailed
 from scherbelberg.interpreter import folder_digest, own_versions, read_client
-from scherbelberg.sandbox.hosts import standins
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.system import MARKER, write_private
+from scherbelberg.sandbox.hosts import fake_programs
+from scherbelberg.sandbox.hosts.driver import HostPlan
+from scherbelberg.sandbox.hosts.system import copy_disk, write_private
 
 _FOLDERS = ("root/.ssh", "etc/ssh/sshd_config.d", "opt/scherbelberg", "run", "tmp", "var/log")
 #: Emptied at every boot.
 _VOLATILE = ("run", "tmp")
-#: What sshd passes on of a client's environment (AcceptEnv).
-_ACCEPTED = ("LANG", "LC_")
 
 
 @frozen(kw_only=True)
@@ -102,21 +95,6 @@ def make_root(root: Path, plan: HostPlan, *, baked: Baked, disk: Path | None = N
     log.write_text("".join(f"WARNING: {line}\n" for line in plan.config.undone), encoding="utf-8")
 
 
-def copy_disk(root: Path, copy: Path) -> None:
-    """Copy all files of a host, or of a snapshot; links stay links, and what is no file, such as a socket, stays."""
-
-    def special(folder: str, names: list[str]) -> list[str]:
-        modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
-        return [name for name, mode in modes.items() if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)]
-
-    try:
-        shutil.copytree(root, copy, symlinks=True, ignore=special)
-    except shutil.Error as error:
-        # What a machine that runs deletes meanwhile is not on the copy of its disk.
-        if [reason for _, _, reason in error.args[0] if f"[Errno {errno.ENOENT}]" not in str(reason)]:
-            raise
-
-
 def _make_system(root: Path, baked: Baked, *, programs: bool) -> None:
     root.mkdir(parents=True, mode=0o700)
     for name in _FOLDERS:
@@ -157,10 +135,10 @@ def prepare_boot(root: Path) -> None:
     for name in _VOLATILE:
         shutil.rmtree(root / name, ignore_errors=True)
         (root / name).mkdir()
-    standins.load_host_keys(root)
+    fake_programs.load_host_keys(root)
 
 
-def make_standins(folder: Path) -> None:
+def write_fake_programs(folder: Path) -> None:
     """Write the programs that stand in where this computer lacks the real ones.
 
     Args:
@@ -172,51 +150,5 @@ def make_standins(folder: Path) -> None:
 
 
 def _write_program(path: Path, name: str) -> None:
-    words = [sys.executable, "-P", standins.__file__, name]
+    words = [sys.executable, "-P", fake_programs.__file__, name]
     write_private(path, f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n'.encode(), mode=0o755)
-
-
-#: Without these, an interpreter may not start that does so for the user, for example one of an HPC module system.
-PYTHON_NEEDS = ("PYTHONPATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-
-
-def host_environment(
-    root: Path, *, baked: Baked, mark: str, standins: Path, ours: Mapping[str, str], client: Mapping[str, str]
-) -> dict[str, str]:
-    """List the environment of a command on a host.
-
-    Args:
-        root: The host's root.
-        baked: What its image holds.
-        mark: Its mark.
-        standins: Folder with programs that may be missing.
-        ours: The sandbox's own environment, of which little is passed on.
-        client: What the SSH client sent.
-    """
-    environment = {
-        "HOME": str(root / "root"),
-        "USER": "root",
-        "LOGNAME": "root",
-        "SHELL": shell(),
-        "TMPDIR": str(root / "tmp"),
-        "PATH": os.pathsep.join((str(root / "usr/bin"), ours.get("PATH", os.defpath), str(standins))),
-        "PYTHONUSERBASE": site.getuserbase(),
-        "SCHERBELBERG_SYSROOT": str(root),
-        MARKER: mark,
-    }
-    if baked.is_own:
-        environment |= {name: ours[name] for name in PYTHON_NEEDS if name in ours}
-    environment |= {name: value for name, value in client.items() if name.startswith(_ACCEPTED)}
-    return environment
-
-
-def shell() -> str:
-    """Find bash.
-
-    Raises:
-        SandboxFailed: There is none.
-    """
-    path = shutil.which("bash")
-    if path is None:
-        raise SandboxFailed("The sandbox's hosts need bash, and there is none on the PATH; install it.")
-    return path
