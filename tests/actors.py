@@ -25,8 +25,8 @@ from scherbelberg.sandbox.addresses import claim, free_port
 from scherbelberg.sandbox.faults import HostFault
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
 from scherbelberg.sandbox.hosts.driver import HostPlan
-from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.host import BAKED, Timing
 from scherbelberg.shipped import shipped_files
 from scherbelberg.waiting import pause, until
 
@@ -200,14 +200,14 @@ def settings_of(name: str, address: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def acting(
-    folder: Path, *names: str, scenario: Scenario = BAKED, wrong: tuple[HostFault, ...] = ()
+    folder: Path, *names: str, timing: Timing = BAKED, wrong: tuple[HostFault, ...] = ()
 ) -> AsyncIterator[list[Actor]]:
     """Scripted hosts on the running loop, in one network; all is over in the end.
 
     Args:
         folder: Where their files are; absent.
         names: Names of the nodes, the scheduler first.
-        scenario: How all of them play their part.
+        timing: How long all of them take over what.
         wrong: What is wrong with all of them.
     """
     private = (SCHEDULER_IP, WORKER_IP)
@@ -218,7 +218,7 @@ async def acting(
         places=lambda number: {1: private[number]} if number < len(private) else {},
         pause=lambda seconds: pause(seconds * _SCALE),
         find_faults=lambda _: wrong,
-        scenario=scenario,
+        timing=timing,
     )
     authority, actors = make_authority(uid=UID, now_s=time.time()), []
     try:

@@ -169,7 +169,7 @@ ROOMS = {
     "cloudpickle": {"cli.demo"},
     "cryptography": {"keys", "sealing", "sandbox"},
     "dask": {"daskclient", "cli.demo", "share"},
-    "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.played.daskservers", "share"},
+    "distributed": {"daskclient", "elsewhere", "cli.demo", "sandbox.hosts.scripted.dask", "share"},
     "hcloud": {"transport"},
     "platformdirs": {"settings"},
     "psutil": {"processes", "sandbox"},

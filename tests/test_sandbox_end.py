@@ -18,7 +18,7 @@ import pytest
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox import server
 from scherbelberg.sandbox.addresses import claim
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
 from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
 

@@ -32,7 +32,7 @@ from scherbelberg.errors import (
 )
 from scherbelberg.links import Links
 from scherbelberg.sandbox.faults import ActionFault, Faults, HostFault, HostFaultKind
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
 from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
 from scherbelberg.settings import Settings

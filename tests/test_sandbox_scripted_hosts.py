@@ -20,7 +20,7 @@ from process_node import make_node
 from scherbelberg import sharing
 from scherbelberg.keys import make_authority, sign_request
 from scherbelberg.payload import FOLDER, command, unpack_command
-from scherbelberg.sandbox.hosts.played.playing import ADMIT, SCRIPT, UNPACK
+from scherbelberg.sandbox.hosts.scripted.commands import ADMIT, SCRIPT, UNPACK
 
 
 @pytest.fixture

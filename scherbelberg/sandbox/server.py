@@ -32,7 +32,7 @@ from scherbelberg.sandbox.faults import FaultInjector, Faults, HostFault, HostFa
 from scherbelberg.sandbox.hosts.driver import Driver
 from scherbelberg.sandbox.hosts.filesystem import environment_of, own_environment
 from scherbelberg.sandbox.hosts.process.driver import ProcessHosts
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
 from scherbelberg.sandbox.options import USUAL, Options
 from scherbelberg.waiting import pause

@@ -34,7 +34,7 @@ _CLOSE_S = 10.0
 _LOG_LINES = 100
 
 
-class _Cheap:
+class _LightServer:
     """A server without what only costs where a hundred share a process: clocks, monitors, profilers, and their logs."""
 
     def start_periodic_callbacks(self) -> None:
@@ -45,11 +45,11 @@ class _Cheap:
         self._deque_handler = DequeHandler(n=_LOG_LINES)
 
 
-class _Scheduler(_Cheap, Scheduler):  # type: ignore[misc] # distributed is typed in part only
+class _Scheduler(_LightServer, Scheduler):  # type: ignore[misc] # distributed is typed in part only
     pass
 
 
-class _Worker(_Cheap, Worker):  # type: ignore[misc] # as above
+class _Worker(_LightServer, Worker):  # type: ignore[misc] # as above
     def start_http_server(self, *_: Any, **__: Any) -> None:
         """Listen nowhere: nobody could reach it."""
 
@@ -59,7 +59,7 @@ class _Worker(_Cheap, Worker):  # type: ignore[misc] # as above
         return ended
 
 
-class _Elsewhere(logging.Filter):
+class _OtherThreads(logging.Filter):
     """Keeps what the servers of this thread log out of the logs of the program that they are in.
 
     On a real node that fills a log of the node's own. Interrupted servers complain loudly, and are interrupted often.
@@ -84,13 +84,13 @@ class DaskServers:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = str(folder)
-        self._elsewhere = _Elsewhere()
+        self._others = _OtherThreads()
         # Each logger, since a filter does not count for those below it, and the handlers may be anybody's.
         names = {name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"}
         names.add("distributed.http.proxy")  # is loaded with the first scheduler, and has something to say then
         self._loggers = tuple(logging.getLogger(name) for name in names)
         for logger in self._loggers:
-            logger.addFilter(self._elsewhere)
+            logger.addFilter(self._others)
         # Every server puts its folder in front of the import path unless it is there. At its end, other threads that
         # are importing do not miss an entry when it goes again.
         self._path = str((folder / _SCRATCH).absolute())
@@ -104,7 +104,7 @@ class DaskServers:
     def close(self) -> None:
         """Leave the process as it was."""
         for logger in self._loggers:
-            logger.removeFilter(self._elsewhere)
+            logger.removeFilter(self._others)
         with contextlib.suppress(ValueError):
             sys.path.remove(self._path)
 

@@ -46,7 +46,7 @@ class Log:
 
 
 @frozen(kw_only=True)
-class Wanted:
+class LogRequest:
     """What a client wants to read.
 
     Args:
@@ -62,7 +62,7 @@ class Wanted:
     follows: bool = False
 
 
-def read_line(line: str) -> Wanted | None:
+def parse_request(line: str) -> LogRequest | None:
     """Read a command line that prints a log; None for any other.
 
     Args:
@@ -73,10 +73,10 @@ def read_line(line: str) -> Wanted | None:
         return None
     source, count, more = match.groups()
     most_bytes = int(more) if more and more != "follow" else None
-    return Wanted(source=source, count=int(count), most_bytes=most_bytes, follows=more == "follow")
+    return LogRequest(source=source, count=int(count), most_bytes=most_bytes, follows=more == "follow")
 
 
-async def print_log(wanted: Wanted, log: Log, process: Process) -> int:
+async def print_log(wanted: LogRequest, log: Log, process: Process) -> int:
     """Print a log to a session.
 
     Args:
@@ -121,7 +121,7 @@ async def _follow(log: Log, process: Process) -> None:
         await asyncio.gather(listener, return_exceptions=True)
 
 
-def read_file(path: Path) -> Log:
+def read_log(path: Path) -> Log:
     """Take a file as a log.
 
     Args:

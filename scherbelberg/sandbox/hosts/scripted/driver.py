@@ -16,12 +16,11 @@ import asyncssh
 from scherbelberg.sandbox.faults import FindHostFaults, HostFaults, no_host_faults
 from scherbelberg.sandbox.hosts.driver import FolderHosts, HostPlan
 from scherbelberg.sandbox.hosts.filesystem import make_root, own_environment, prepare_boot
-from scherbelberg.sandbox.hosts.played.lan import Lan, Places
-from scherbelberg.sandbox.hosts.played.logs import Log
-from scherbelberg.sandbox.hosts.played.playing import play
-from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
-from scherbelberg.sandbox.hosts.played.service import Dask, Service
-from scherbelberg.sandbox.hosts.played.stage import Stage
+from scherbelberg.sandbox.hosts.scripted.commands import run_command
+from scherbelberg.sandbox.hosts.scripted.host import BAKED, HostState, Timing
+from scherbelberg.sandbox.hosts.scripted.logs import Log
+from scherbelberg.sandbox.hosts.scripted.network import Lan, Places
+from scherbelberg.sandbox.hosts.scripted.service import LazyDaskServers, Service
 from scherbelberg.sandbox.hosts.sshd import Process, Sshd
 
 #: Exit statuses of a script that a signal ended, and of one that the sandbox could not play to its end.
@@ -37,7 +36,7 @@ class ScriptedHost:
         number: The server's number.
         root: Its folder.
         port: Where it takes SSH.
-        scenario: How it plays its part.
+        timing: How long it takes over what.
         faults: What is wrong with it.
         lan: The private networks.
         dask: What runs Dask's servers.
@@ -50,10 +49,10 @@ class ScriptedHost:
         root: Path,
         *,
         port: int,
-        scenario: Scenario,
+        timing: Timing,
         faults: HostFaults,
         lan: Lan,
-        dask: Dask,
+        dask: LazyDaskServers,
         pause: Pause,
     ) -> None:
         self._port = port
@@ -61,10 +60,10 @@ class ScriptedHost:
         self._switching = asyncio.Lock()
         self._death: asyncio.Task[None] | None = None
         self._service = Service(number, lan=lan, dask=dask)
-        self._stage = Stage(
+        self._host = HostState(
             number=number,
             root=root,
-            scenario=scenario,
+            timing=timing,
             faults=faults,
             lan=lan,
             service=self._service,
@@ -86,12 +85,12 @@ class ScriptedHost:
                 return
             self._service.host = address
             sshd = Sshd(
-                self._stage.root,
+                self._host.root,
                 address=address,
                 address_ipv6=address_ipv6,
                 port=self._port,
                 serve=self._serve,
-                faults=self._stage.faults,
+                faults=self._host.faults,
                 find=self._find,
                 files=False,
             )
@@ -101,7 +100,7 @@ class ScriptedHost:
     async def boot(self) -> None:
         """Start sshd, and nothing else."""
         async with self._switching:
-            await asyncio.to_thread(prepare_boot, self._stage.root)
+            await asyncio.to_thread(prepare_boot, self._host.root)
             if self._sshd is not None:
                 self._sshd.start()
 
@@ -118,21 +117,21 @@ class ScriptedHost:
         if self._death is not None:
             await asyncio.gather(self._death, return_exceptions=True)
         await self.halt()
-        await asyncio.to_thread(shutil.rmtree, self._stage.root, ignore_errors=True)
+        await asyncio.to_thread(shutil.rmtree, self._host.root, ignore_errors=True)
 
     def _die(self) -> None:
         # A task of its own: the session that plays the script is ended by it.
         self._death = asyncio.create_task(self.halt())
 
     def _find(self, address: str, port: int) -> tuple[str, int] | None:
-        found = self._stage.lan.find(self._stage.number, address, port)
+        found = self._host.lan.find(self._host.number, address, port)
         return None if found is None else found.place
 
     async def _serve(self, process: Process) -> None:
         code = _BROKEN
         try:
             with contextlib.suppress(OSError, asyncssh.Error):  # the connection is lost
-                code = await play(self._stage, process)
+                code = await run_command(self._host, process)
         except (asyncssh.SignalReceived, asyncssh.BreakReceived, asyncssh.TerminalSizeChanged):
             code = _INTERRUPTED
         finally:
@@ -149,7 +148,7 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
         places: Knows the servers' private addresses.
         pause: Waits as long as the time scale says.
         find_faults: Tells what is wrong with hosts.
-        scenario: How all of them play their part.
+        timing: How long all of them take over what.
     """
 
     def __init__(
@@ -160,15 +159,15 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
         places: Places,
         pause: Pause,
         find_faults: FindHostFaults = no_host_faults,
-        scenario: Scenario = BAKED,
+        timing: Timing = BAKED,
     ) -> None:
         super().__init__(folder)
         self._port = port
         self._pause = pause
         self._find_faults = find_faults
-        self._scenario = scenario
+        self._timing = timing
         self._lan = Lan(places)
-        self._dask = Dask(folder / "dask")
+        self._dask = LazyDaskServers(folder / "dask")
         folder.mkdir(parents=True, mode=0o700)
 
     async def prepare(self, plan: HostPlan) -> None:
@@ -179,7 +178,7 @@ class ScriptedHosts(FolderHosts[ScriptedHost]):
             plan.number,
             root,
             port=self._port,
-            scenario=self._scenario,
+            timing=self._timing,
             faults=HostFaults(plan.name, self._find_faults),
             lan=self._lan,
             dask=self._dask,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
-from scherbelberg.sandbox.hosts.played.logs import Log
+from scherbelberg.sandbox.hosts.scripted.logs import Log
+from scherbelberg.sandbox.hosts.scripted.network import Lan, Listening
 from scherbelberg.waiting import together, until
 
 if TYPE_CHECKING:
-    from scherbelberg.sandbox.hosts.played.daskservers import DaskServers
+    from scherbelberg.sandbox.hosts.scripted.dask import DaskServers
 
 Pause = Callable[[], Coroutine[Any, Any, None]]
 
@@ -27,7 +27,7 @@ _LOOK_S = 0.05
 _PATIENCE_S = 60.0
 
 
-class Dask:
+class LazyDaskServers:
     """What runs the servers; loaded when the first of them is started.
 
     Args:
@@ -41,8 +41,8 @@ class Dask:
     async def servers(self) -> DaskServers:
         """Load it, in a thread, for it takes a while."""
         if self._servers is None:
-            await asyncio.to_thread(importlib.import_module, "scherbelberg.sandbox.hosts.played.daskservers")
-            from scherbelberg.sandbox.hosts.played.daskservers import DaskServers  # noqa: PLC0415 - heavy, and loaded by now
+            await asyncio.to_thread(importlib.import_module, "scherbelberg.sandbox.hosts.scripted.dask")
+            from scherbelberg.sandbox.hosts.scripted.dask import DaskServers  # noqa: PLC0415 - heavy, and loaded by now
 
             self._servers = self._servers or DaskServers(self._folder)
         return self._servers
@@ -55,7 +55,7 @@ class Dask:
 
 
 @frozen(kw_only=True)
-class Duty:
+class ServiceSpec:
     """What a service does.
 
     Args:
@@ -93,7 +93,7 @@ class Service:
         dask: What runs the servers.
     """
 
-    def __init__(self, number: int, *, lan: Lan, dask: Dask) -> None:
+    def __init__(self, number: int, *, lan: Lan, dask: LazyDaskServers) -> None:
         #: The host's address on this computer.
         self.host = "127.0.0.1"
         self.answers = False
@@ -110,16 +110,16 @@ class Service:
         """Whether it is meant to run."""
         return self._task is not None
 
-    def start(self, duty: Duty, *, first: Pause, again: Pause) -> None:
+    def start(self, spec: ServiceSpec, *, first: Pause, again: Pause) -> None:
         """Start it.
 
         Args:
-            duty: What it does.
+            spec: What it does.
             first: Waits as long as it takes to start.
             again: Waits before it is started again.
         """
         self.ends = 0
-        self._task = asyncio.create_task(self._run(duty, first, again))
+        self._task = asyncio.create_task(self._run(spec, first, again))
 
     async def stop(self) -> None:
         """End it; when this returns, nothing of it listens or runs."""
@@ -128,9 +128,9 @@ class Service:
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
 
-    async def _run(self, duty: Duty, first: Pause, again: Pause) -> None:
-        serve = self._schedule if duty.role == "scheduler" else self._work
-        await together(*(self._keep(partial(serve, duty, name), first, again) for name in duty.names))
+    async def _run(self, spec: ServiceSpec, first: Pause, again: Pause) -> None:
+        serve = self._schedule if spec.role == "scheduler" else self._work
+        await together(*(self._keep(partial(serve, spec, name), first, again) for name in spec.names))
 
     async def _keep(self, serve: Pause, first: Pause, again: Pause) -> None:
         while True:
@@ -146,19 +146,19 @@ class Service:
             self.ends += 1
             await again()
 
-    async def _schedule(self, duty: Duty, _name: str) -> None:
+    async def _schedule(self, spec: ServiceSpec, _name: str) -> None:
         servers = await self._dask.servers()
-        async with servers.scheduler(self.host, authority=duty.authority, certified=duty.certified) as scheduler:
+        async with servers.scheduler(self.host, authority=spec.authority, certified=spec.certified) as scheduler:
             over_tls, inside = scheduler.listeners
-            if duty.direct is not None:
-                await scheduler.listen(duty.direct, **scheduler.security.get_listen_args("scheduler"))
+            if spec.direct is not None:
+                await scheduler.listen(spec.direct, **scheduler.security.get_listen_args("scheduler"))
             place = Listening(place=over_tls.get_host_port(), inproc=inside.contact_address)
             pages = Listening(place=(scheduler.http_server.address, scheduler.http_server.port))
-            self._lan.open(self._number, *duty.scheduler, place)
-            self._lan.open(self._number, *duty.dashboard, pages)
-            self.log.append(f"scheduler at tls://{duty.scheduler[0]}:{duty.scheduler[1]}")
+            self._lan.open(self._number, *spec.scheduler, place)
+            self._lan.open(self._number, *spec.dashboard, pages)
+            self.log.append(f"scheduler at tls://{spec.scheduler[0]}:{spec.scheduler[1]}")
             self.answers = True
-            watch = asyncio.create_task(duty.watch(scheduler)) if duty.watch else None
+            watch = asyncio.create_task(spec.watch(scheduler)) if spec.watch else None
             try:
                 await scheduler.finished()
             finally:
@@ -166,18 +166,18 @@ class Service:
                     watch.cancel()
                     await asyncio.gather(watch, return_exceptions=True)
 
-    async def _work(self, duty: Duty, name: str) -> None:
+    async def _work(self, spec: ServiceSpec, name: str) -> None:
         self.answers = True  # a nanny listens whether the scheduler is there or not
         servers = await self._dask.servers()
-        self.log.append(f"worker {name} looks for tls://{duty.scheduler[0]}:{duty.scheduler[1]}")
-        scheduler = await self._found(duty, name)
-        async with servers.worker(name, scheduler, resources=duty.resources) as worker:
+        self.log.append(f"worker {name} looks for tls://{spec.scheduler[0]}:{spec.scheduler[1]}")
+        scheduler = await self._found(spec, name)
+        async with servers.worker(name, scheduler, resources=spec.resources) as worker:
             self.log.append(f"worker {name} joined")
             await worker.finished()
 
-    async def _found(self, duty: Duty, name: str) -> str:
+    async def _found(self, spec: ServiceSpec, name: str) -> str:
         async def look() -> str | None:
-            found = self._lan.find(self._number, *duty.scheduler) if duty.joins() else None
+            found = self._lan.find(self._number, *spec.scheduler) if spec.joins() else None
             return None if found is None else found.inproc
 
         return await until(

@@ -1,29 +1,29 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What a scripted host says to its client, and hears from it."""
+"""What a scripted host says to its client in a session, and hears from it."""
 
 from __future__ import annotations
 
 import asyncio
 
-from scherbelberg.sandbox.hosts.played.logs import Log
+from scherbelberg.sandbox.hosts.scripted.logs import Log
 from scherbelberg.sandbox.hosts.sshd import Process
 
 
-class Failed(Exception):
+class ScriptFailed(Exception):
     """The script ends with this sentence."""
 
     #: What the client is told with it.
     word = "failed"
 
 
-class Hopeless(Failed):
+class ScriptHopeless(ScriptFailed):
     """The same, for a reason that every other host would have."""
 
     word = "hopeless"
 
 
-class Conversation:
+class Session:
     """The streams of one session, used as the node's script does.
 
     Args:
@@ -65,7 +65,7 @@ class Conversation:
         self._keep(f"phase {phase} {state}")
         self.speak(f"phase {phase} {state}")
 
-    def fail(self, sentence: str, *, word: str = Failed.word) -> None:
+    def fail(self, sentence: str, *, word: str = ScriptFailed.word) -> None:
         """Tell why the script ends.
 
         Args:
@@ -87,16 +87,16 @@ class Conversation:
             The rest of it.
 
         Raises:
-            Failed: It does not come, or is another one.
+            ScriptFailed: It does not come, or is another one.
         """
         try:
             async with asyncio.timeout(within_s):
                 line = await self._process.stdin.readline()
         except TimeoutError:
-            raise Failed(f'the client did not answer "{word}" within {within_s:g} s') from None
+            raise ScriptFailed(f'the client did not answer "{word}" within {within_s:g} s') from None
         if not line.endswith(b"\n"):
-            raise Failed(f'the connection ended before the client answered "{word}"')
+            raise ScriptFailed(f'the connection ended before the client answered "{word}"')
         got, _, rest = line.decode(errors="replace").rstrip("\n").partition(" ")
         if got != word:
-            raise Failed(f'expected the answer "{word}" and got "{got}"')
+            raise ScriptFailed(f'expected the answer "{word}" and got "{got}"')
         return rest

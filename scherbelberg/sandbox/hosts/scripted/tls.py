@@ -14,7 +14,7 @@ from scherbelberg.sandbox.hosts import fake_programs
 from scherbelberg.sandbox.hosts.system import write_private
 
 
-class Identity:
+class TlsIdentity:
     """The key and certificate of one host.
 
     Args:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Where the node's script is played: a scripted host's files, its Dask, and its scenario."""
+"""What one scripted host has: how long it takes over what, its files, its settings, its Dask."""
 
 from __future__ import annotations
 
@@ -15,17 +15,47 @@ from typing import Any
 from attrs import frozen
 
 from scherbelberg.sandbox.faults import HostFaults
-from scherbelberg.sandbox.hosts.played.conversation import Failed
-from scherbelberg.sandbox.hosts.played.identity import Identity
-from scherbelberg.sandbox.hosts.played.lan import Lan
-from scherbelberg.sandbox.hosts.played.logs import Log
-from scherbelberg.sandbox.hosts.played.scenario import Scenario
-from scherbelberg.sandbox.hosts.played.service import Duty, Service
-from scherbelberg.sandbox.hosts.played.unpacking import PAYLOAD
+from scherbelberg.sandbox.hosts.scripted.logs import Log
+from scherbelberg.sandbox.hosts.scripted.network import Lan
+from scherbelberg.sandbox.hosts.scripted.service import Service, ServiceSpec
+from scherbelberg.sandbox.hosts.scripted.session import ScriptFailed
+from scherbelberg.sandbox.hosts.scripted.tls import TlsIdentity
 
 #: The script itself says what it insists on.
 _INSISTS = re.compile(r'^SETTINGS="([^"]*)"', re.MULTILINE)
 _NONE, _AUTO = "none", "auto"
+
+#: Below root's home.
+PAYLOAD = "scherbelberg-payload"
+
+
+@frozen(kw_only=True)
+class Timing:
+    """How long a host takes over what; all seconds are those at time scale 1, and of work that is not skipped.
+
+    Args:
+        hostkey_s: For making the host's own key and sshd's reload.
+        download_s: For all packages of an environment that the image does not hold.
+        miniforge_s: For installing Miniforge, which happens meanwhile.
+        install_s: For making that environment of them.
+        environment_s: For looking at the environment that the image holds.
+        tls_s: For a key, a request and the look at the certificate.
+        service_s: Until Dask answers.
+        again_s: Until Dask that has ended is started again.
+    """
+
+    hostkey_s: float = 0.3
+    download_s: float = 8.0
+    miniforge_s: float = 6.0
+    install_s: float = 8.0
+    environment_s: float = 0.3
+    tls_s: float = 0.2
+    service_s: float = 1.5
+    again_s: float = 1.0
+
+
+#: A machine whose image was baked.
+BAKED = Timing()
 
 
 class NodeSettings:
@@ -36,7 +66,7 @@ class NodeSettings:
         script: The pushed script.
 
     Raises:
-        Failed: It cannot be read, or lacks what the script insists on.
+        ScriptFailed: It cannot be read, or lacks what the script insists on.
     """
 
     def __init__(self, file: Path, script: Path) -> None:
@@ -44,17 +74,17 @@ class NodeSettings:
             words = shlex.split(file.read_text(encoding="utf-8"))
             insists = _INSISTS.search(script.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise Failed(f"{file.name} cannot be read: {error}") from None
+            raise ScriptFailed(f"{file.name} cannot be read: {error}") from None
         self._values = dict(word.split("=", 1) for word in words if "=" in word)
         for name in insists.group(1).split() if insists else ():
             if not self._values.get(name):
-                raise Failed(f"node.env lacks {name}")
+                raise ScriptFailed(f"node.env lacks {name}")
 
     def __getitem__(self, name: str) -> str:
         try:
             return self._values[name]
         except KeyError:
-            raise Failed(f"node.env lacks {name}") from None
+            raise ScriptFailed(f"node.env lacks {name}") from None
 
     @property
     def mark(self) -> str:
@@ -100,13 +130,13 @@ class NodeSettings:
 
 
 @frozen(kw_only=True)
-class Stage:
-    """One host.
+class HostState:
+    """What one host has.
 
     Args:
         number: The server's number.
         root: The host's root.
-        scenario: How it goes.
+        timing: How long it takes over what.
         faults: What is wrong with it.
         lan: The private networks.
         service: The host's Dask.
@@ -118,7 +148,7 @@ class Stage:
 
     number: int
     root: Path
-    scenario: Scenario
+    timing: Timing
     faults: HostFaults
     lan: Lan
     service: Service
@@ -161,7 +191,7 @@ class Stage:
         """Read a node's settings.
 
         Raises:
-            Failed: They are not as the script wants them.
+            ScriptFailed: They are not as the script wants them.
         """
         return NodeSettings(file, self.payload / "bootstrap.sh")
 
@@ -172,9 +202,9 @@ class Stage:
         except OSError:
             return []
 
-    def identity(self, settings: NodeSettings) -> Identity:
+    def identity(self, settings: NodeSettings) -> TlsIdentity:
         """The node's TLS key and certificate."""
-        return Identity(self.base / "etc/tls", self.payload / "ca.pem", settings.mark)
+        return TlsIdentity(self.base / "etc/tls", self.payload / "ca.pem", settings.mark)
 
     @property
     def activity(self) -> Path:
@@ -190,7 +220,7 @@ class Stage:
         """The very module that was pushed: who judges by what it does judges the product's."""
         spec = importlib.util.spec_from_file_location(name, self.payload / f"{name}.py")
         if spec is None or spec.loader is None:
-            raise Failed(f"{name}.py cannot be loaded")
+            raise ScriptFailed(f"{name}.py cannot be loaded")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         return module
@@ -200,7 +230,7 @@ class Stage:
         if settings["NODE_ROLE"] == "scheduler":
             self._pushed("openssl_errors").protect()
         identity = self.identity(settings)
-        duty = Duty(
+        spec = ServiceSpec(
             role=settings["NODE_ROLE"],
             names=settings.servers,
             authority=identity.authority,
@@ -213,7 +243,7 @@ class Stage:
             watch=self._watch,
         )
         self.service.start(
-            duty,
-            first=lambda: self.pause(self.scenario.service_s),
-            again=lambda: self.pause(self.scenario.again_s),
+            spec,
+            first=lambda: self.pause(self.timing.service_s),
+            again=lambda: self.pause(self.timing.again_s),
         )
