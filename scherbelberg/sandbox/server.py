@@ -197,8 +197,8 @@ class Sandbox:
 
     async def _start_machines(self, folder: Path) -> Driver:
         # Here alone: these modules need Linux.
-        from scherbelberg.sandbox.hosts.machines.driver import MachineHosts  # noqa: PLC0415
-        from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET  # noqa: PLC0415
+        from scherbelberg.sandbox.hosts.machine.driver import MachineHosts  # noqa: PLC0415
+        from scherbelberg.sandbox.hosts.machine.network import PUBLIC_NET  # noqa: PLC0415
 
         machines = MachineHosts(
             folder,

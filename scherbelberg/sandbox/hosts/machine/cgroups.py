@@ -27,12 +27,12 @@ exec "$@"
 """
 
 
-def names() -> set[str]:
+def group_names() -> set[str]:
     """Names of all groups of ours."""
     return {path.name for top in _TOPS for path in top.glob(f"{MARK}*")}
 
 
-async def end(name: str) -> None:
+async def end_group(name: str) -> None:
     """Kill all processes of a machine, and remove its groups, which are busy for a moment afterwards.
 
     Args:

@@ -16,9 +16,19 @@ from typing import Any, ClassVar
 
 from scherbelberg.sandbox.faults import HostFaults
 from scherbelberg.sandbox.hosts.driver import HostPlan
-from scherbelberg.sandbox.hosts.machines import groups, links
-from scherbelberg.sandbox.hosts.machines.commands import run, spawn
-from scherbelberg.sandbox.hosts.machines.filtering import end_of_silence, ruleset, silence
+from scherbelberg.sandbox.hosts.machine.cgroups import GROUPED, end_group
+from scherbelberg.sandbox.hosts.machine.network import (
+    MOUNTS,
+    end_of_silence,
+    join_network,
+    leave_network,
+    make_namespace,
+    mounted_machines,
+    remove_namespace,
+    ruleset,
+    silence,
+)
+from scherbelberg.sandbox.hosts.machine.programs import run, spawn
 from scherbelberg.sandbox.hosts.system import write_private
 from scherbelberg.waiting import until
 
@@ -51,7 +61,7 @@ class Machine:
         self._folder = folder
         self._base = base
         self._faults = faults
-        self._mount = links.MOUNTS / name
+        self._mount = MOUNTS / name
         self._nspawn: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._places: dict[int, IPv4Interface] = {}
@@ -93,7 +103,7 @@ class Machine:
         self._mount.mkdir(parents=True, exist_ok=True)
         layers = f"lowerdir={self._base},upperdir={self.disk},workdir={self._folder / 'work'}"
         await run("mount", "-t", "overlay", "overlay", "-o", layers, str(self._mount))
-        await links.make_namespace(self.name, address)
+        await make_namespace(self.name, address)
         await self._filter()
         await self._start()
         self._watch = asyncio.create_task(self._boot_again())
@@ -116,7 +126,7 @@ class Machine:
 
     def _words(self) -> list[str]:
         return [
-            *("sh", "-c", groups.GROUPED, "sh", self.name),
+            *("sh", "-c", GROUPED, "sh", self.name),
             # Control groups of version 2 alone, whatever this computer has: newer systemds know no others.
             *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
             *("setpriv", "--pdeathsig", "KILL"),  # a machine does not outlive its sandbox
@@ -150,10 +160,10 @@ class Machine:
             if self._nspawn is None:
                 return
             for network in self._places.keys() - places.keys():
-                await links.leave(self.name, network)
+                await leave_network(self.name, network)
                 del self._places[network]
             for network in places.keys() - self._places.keys():
-                await links.join(self.name, network, places[network])
+                await join_network(self.name, network, places[network])
                 self._places[network] = places[network]
 
     async def _filter(self) -> None:
@@ -183,9 +193,9 @@ class Machine:
             await self._take_down()
 
     async def _take_down(self) -> None:
-        await groups.end(self.name)
-        await links.remove_namespace(self.name)
-        if self._mount in links.mounted():
+        await end_group(self.name)
+        await remove_namespace(self.name)
+        if self._mount in mounted_machines():
             await run("umount", str(self._mount))
         with contextlib.suppress(FileNotFoundError):
             self._mount.rmdir()

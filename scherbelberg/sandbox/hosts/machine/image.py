@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""The system that all machines begin with, built once and kept."""
+"""The image that machines boot: a release of Debian made more like Ubuntu's images, built once and kept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.sandbox.hosts.machines.commands import run
+from scherbelberg.sandbox.hosts.machine.programs import run
 from scherbelberg.waiting import until
 
 _FIRST = "systemd,systemd-sysv,dbus,openssh-server,iproute2,sudo,curl,ca-certificates,procps"
@@ -73,7 +73,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "scherbelberg" / "machines"
 
 
-async def base_system(cache: Path, *, release: str | None = None) -> Path:
+async def ensure_image(cache: Path, *, release: str | None = None) -> Path:
     """Find the system, or build it, which takes a minute or two and downloads about 150 MB.
 
     Args:

@@ -18,12 +18,11 @@ from tornado.httpserver import HTTPServer
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.faults import FindHostFaults, HostFaults, no_host_faults
 from scherbelberg.sandbox.hosts.driver import HostPlan
-from scherbelberg.sandbox.hosts.machines import links
-from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
-from scherbelberg.sandbox.hosts.machines.commands import check_programs, run
-from scherbelberg.sandbox.hosts.machines.groups import MARK
-from scherbelberg.sandbox.hosts.machines.machine import Machine
-from scherbelberg.sandbox.hosts.machines.metadata import serve_metadata
+from scherbelberg.sandbox.hosts.machine.cgroups import MARK
+from scherbelberg.sandbox.hosts.machine.image import cache_folder, ensure_image
+from scherbelberg.sandbox.hosts.machine.machine import Machine
+from scherbelberg.sandbox.hosts.machine.network import make_public, remove_leftovers, serve_metadata
+from scherbelberg.sandbox.hosts.machine.programs import check_programs, run
 from scherbelberg.waiting import pause
 
 _log = logging.getLogger(__name__)
@@ -76,9 +75,9 @@ class MachineHosts:
             SandboxFailed: Another sandbox has machines, or the system could not be built.
         """
         self._lock = _only_one()
-        await links.clear()
-        self._base = await base_system(cache_folder(), release=self._release)
-        await links.make_public()
+        await remove_leftovers()
+        self._base = await ensure_image(cache_folder(), release=self._release)
+        await make_public()
         self._metadata = serve_metadata(self._answers)
 
     def _answers(self, address: str) -> Mapping[str, str] | None:
@@ -148,7 +147,7 @@ class MachineHosts:
         if self._metadata is not None:
             self._metadata.stop()
             await self._metadata.close_all_connections()
-        await links.clear()
+        await remove_leftovers()
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
         self._lock.close()
         self._lock = None
