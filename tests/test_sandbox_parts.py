@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Parts of the sandbox that need no server: selectors, user data, addresses, platforms, stand-ins."""
+"""Parts of the sandbox that need no server: its rooms, selectors, user data, addresses, platforms, stand-ins."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from architecture import is_in, own_imports, package
 from sandbox_helpers import cloud_config, new_key, public
 
 from scherbelberg.errors import SandboxFailed
@@ -21,6 +22,20 @@ from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
 from scherbelberg.sandbox.hosts.fake_programs import main as standin
 from scherbelberg.sandbox.hosts.system import check_platform, platform_refusal
+
+#: Each may import from those before it, and from itself.
+_ROOMS = ("addresses", "faults", "options", "hosts", "cloud", "api", "server", "daemon", "__main__")
+
+
+def test_rooms() -> None:
+    """In the sandbox, too, arrows go one way, and its three kinds of hosts know nothing of each other."""
+    arrows = {name: others for name, others in own_imports(package()).items() if name.startswith("sandbox.")}
+    pairs = [(name, other) for name, others in arrows.items() for other in others if other.startswith("sandbox.")]
+    floors = [(_ROOMS.index(name.split(".")[1]), _ROOMS.index(other.split(".")[1])) for name, other in pairs]
+    assert [pair for pair, (floor, below) in zip(pairs, floors, strict=True) if below > floor] == []
+    kinds = {f"sandbox.hosts.{kind}" for kind in ("process", "scripted", "machine")}
+    of_kinds = [(name, other) for name, other in pairs if is_in(name, {"sandbox.hosts"}) and is_in(other, kinds)]
+    assert [(name, other) for name, other in of_kinds if name.split(".")[2] != other.split(".")[2]] == []
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ async def test_service_that_breaks(actor: Actor, monkeypatch: pytest.MonkeyPatch
     async def fail(*_: object) -> None:
         raise OSError("no more memory")
 
-    monkeypatch.setattr(Service, "_schedule", fail)
+    monkeypatch.setattr(Service, "_run_scheduler", fail)
     await actor.having(WAIT_S="600").push()
     ended = await actor.up()
     assert ended.said[-1] == f"@failed service Dask's scheduler does not answer at {SCHEDULER_IP}:8786"

@@ -36,7 +36,7 @@ _seconds: Any = validators.and_(validators.instance_of((int, float)), validators
 _IN_PHASE: tuple[HostFaultKind, ...] = ("fails", "dies", "hangs")
 
 
-def _words(choice: object) -> Any:
+def _one_of(choice: object) -> Any:
     return validators.in_(get_args(choice))
 
 
@@ -60,7 +60,7 @@ class RequestFault:
     number: int = field(default=1, validator=_ordinal)
     method: str = field(default="*", validator=_text)
     path: str = field(default="*", validator=_text)
-    how: _Trouble = field(default="error", validator=_words(_Trouble))
+    how: _Trouble = field(default="error", validator=_one_of(_Trouble))
     status: int = field(default=403, validator=_count)
     code: str = field(default="forbidden", validator=_text)
     slow_s: float = field(default=0.0, validator=_seconds)
@@ -83,7 +83,7 @@ class SoldOut:
 
     server_type: str = field(default="*", validator=_text)
     location: str = field(default="*", validator=_text)
-    disguise: Disguise = field(default="placement", validator=_words(Disguise))
+    disguise: Disguise = field(default="placement", validator=_one_of(Disguise))
 
 
 @frozen(kw_only=True)
@@ -100,7 +100,7 @@ class ActionFault:
 
     command: str = field(default="*", validator=_text)
     server: str = field(default="*", validator=_text)
-    how: _Ending = field(default="error", validator=_words(_Ending))
+    how: _Ending = field(default="error", validator=_one_of(_Ending))
     code: str = field(default="action_failed", validator=_text)
 
 
@@ -115,8 +115,8 @@ class HostFault:
     """
 
     server: str = field(default="*", validator=_text)
-    how: HostFaultKind = field(validator=_words(HostFaultKind))
-    phase: ScriptPhase = field(default="environment", validator=_words(ScriptPhase))
+    how: HostFaultKind = field(validator=_one_of(HostFaultKind))
+    phase: ScriptPhase = field(default="environment", validator=_one_of(ScriptPhase))
 
 
 @frozen(kw_only=True)

@@ -24,7 +24,7 @@ _Hosts = Literal["process", "scripted", "machine"]
 #: Releases of Debian, from the one that is like Ubuntu 22.04 to the one that is like 26.04.
 BaseRelease = Literal["bookworm", "trixie", "sid"]
 #: What hosts can do wrong: others have no part to play, or a kernel of their own.
-_ABLE: dict[_Hosts, tuple[HostFaultKind, ...]] = {
+_POSSIBLE_FAULTS: dict[_Hosts, tuple[HostFaultKind, ...]] = {
     "scripted": get_args(HostFaultKind),
     "process": ("silent", "mute", "wrong_key", "fails", "dies", "hangs"),
     "machine": ("silent", "no_interface"),
@@ -114,7 +114,7 @@ class Options:
             BadInput: They cannot.
         """
         for fault in faults.hosts:
-            if fault.how not in _ABLE[self.hosts]:
+            if fault.how not in _POSSIBLE_FAULTS[self.hosts]:
                 raise BadInput(f"Hosts of the kind '{self.hosts}' cannot be told to go wrong by '{fault.how}'.")
         return faults
 

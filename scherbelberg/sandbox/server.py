@@ -70,7 +70,7 @@ def sandbox_id(folder: Path) -> str:
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
 
 
-def _nobody(_request: object, _status: int, _body: object) -> None:
+def _no_witness(_request: object, _status: int, _body: object) -> None:
     """Watches nothing."""
 
 
@@ -85,7 +85,7 @@ class Sandbox:
 
     settings: SandboxSettings
 
-    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _nobody) -> None:
+    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _no_witness) -> None:
         self.project = Project()
         self._folder = folder.resolve()
         self._options = options
@@ -96,7 +96,7 @@ class Sandbox:
         self._addresses: AddressPool | None = None
         self._hosts: Driver | None = None
         self._servers: Servers | None = None
-        self._server: HTTPServer | None = None
+        self._http: HTTPServer | None = None
 
     @property
     def folder(self) -> Path:
@@ -165,9 +165,9 @@ class Sandbox:
             injector=lambda: self._injector,
             witness=self._witness,
         )
-        self._server = HTTPServer(make_application(self._gateway, replace=self._replace_faults))
+        self._http = HTTPServer(make_application(self._gateway, replace=self._replace_faults))
         sockets = bind_sockets(0, addresses.api)
-        self._server.add_sockets(sockets)
+        self._http.add_sockets(sockets)
         self.settings = SandboxSettings(
             endpoint=f"http://{addresses.api}:{sockets[0].getsockname()[1]}/v1",
             token=token,
@@ -247,9 +247,9 @@ class Sandbox:
                 steps.push_async_callback(self._hosts.close)
             if self._servers is not None:
                 steps.push_async_callback(self._servers.close)
-            if self._server is not None:
-                steps.push_async_callback(self._server.close_all_connections)
-                steps.callback(self._server.stop)
+            if self._http is not None:
+                steps.push_async_callback(self._http.close_all_connections)
+                steps.callback(self._http.stop)
 
     def _remove_folder(self) -> None:
         with contextlib.suppress(OSError):
@@ -265,7 +265,7 @@ class SandboxThread:
         witness: As for `Sandbox`.
     """
 
-    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _nobody) -> None:
+    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _no_witness) -> None:
         self.sandbox = Sandbox(folder, options, witness=witness)
         self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._enough = asyncio.Event()

@@ -79,7 +79,7 @@ class _Firewalls:
     def remove(self, _request: Request, number: int) -> Answer:
         """Delete a firewall that nothing has any more."""
         firewall = self._find(number)
-        if firewall.selectors or self._project.guarded(firewall):
+        if firewall.selectors or self._project.servers_behind(firewall):
             raise in_use("firewall", number)
         self._networking.forget_firewall(firewall)
         del self._project.firewalls[number]
@@ -126,13 +126,13 @@ class _Firewalls:
         for words in _selectors(targets):
             firewall.selectors.remove(words)
         self._networking.select(firewall, read_selectors(firewall))
-        actions = [show_action(self._networking.unguard(firewall, server)) for server in servers]
+        actions = [show_action(self._networking.remove_firewall(firewall, server)) for server in servers]
         return Answer(201, {"actions": actions or [self._rules_action(firewall, firewall.rules)]})
 
     def _apply(self, firewall: Firewall, servers: list[Server], targets: list[Json]) -> list[Json]:
         firewall.selectors += _selectors(targets)
         self._networking.select(firewall, read_selectors(firewall))
-        return [show_action(self._networking.guard(firewall, server)) for server in servers]
+        return [show_action(self._networking.apply_firewall(firewall, server)) for server in servers]
 
     def _servers(self, targets: list[Json], *, missing_status: int = 404) -> list[Server]:
         numbers = [row["server"]["id"] for row in targets if row["type"] == "server"]

@@ -129,7 +129,7 @@ class _Networks:
         network = self._find(number)
         require_unprotected(network)
         del self._project.networks[number]
-        self._networking.dissolve(network)
+        self._networking.remove_members(network)
         return Answer(204)
 
     def list_members(self, request: Request, number: int) -> Answer:

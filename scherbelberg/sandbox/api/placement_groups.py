@@ -49,7 +49,7 @@ def _make(project: Project, request: Request) -> Answer:
 
 def _remove(project: Project, number: int) -> Answer:
     project.get("placement_groups", number)
-    if project.spread(project.placement_groups[number]):
+    if project.group_members(project.placement_groups[number]):
         raise in_use("placement group", number)
     del project.placement_groups[number]
     return Answer(204)
@@ -61,5 +61,5 @@ def require_place(project: Project, group: PlacementGroup) -> None:
     Raises:
         ApiError: It is.
     """
-    if len(project.spread(group)) >= SERVERS:
+    if len(project.group_members(group)) >= SERVERS:
         raise placement_error(f"a spread placement group has at most {SERVERS} servers")

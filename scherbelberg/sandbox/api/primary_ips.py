@@ -113,7 +113,7 @@ class _PrimaryIps:
         require_unprotected(primary)
         if primary.assignee is not None:
             raise ApiError(422, "must_be_unassigned", "primary IP must be unassigned first")
-        self._networking.drop_address(primary)
+        self._networking.delete_address(primary)
         return Answer(204)
 
     def assign(self, request: Request, number: int) -> Answer:

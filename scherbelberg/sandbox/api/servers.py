@@ -77,7 +77,7 @@ def routes(context: Context) -> Iterable[Route]:
 
     def apply(server: Server, values: Json) -> None:
         server.labels = values.get("labels", server.labels)
-        context.networking.relabelled(server)
+        context.networking.apply_selectors(server)
 
     changes = Changes(known={"name": checks.host_name, "labels": checks.labels}, apply=apply)
     yield from shared_routes(project, "servers", show, changes=changes, filters=("name", "status"))
@@ -127,7 +127,7 @@ def _order(context: Context, request: Request) -> Answer:
     )
     start = values.get("start_after_create", True)
     action, following = context.servers.create(server, plan, start=start, networks=wanted.networks)
-    context.networking.relabelled(server)
+    context.networking.apply_selectors(server)
     body = {
         "server": show_server(server, project),
         "action": show_action(action),

@@ -80,7 +80,7 @@ class Networking:
         self._project.primary_ips[number] = primary
         return primary
 
-    def drop_address(self, primary: PrimaryIp) -> None:
+    def delete_address(self, primary: PrimaryIp) -> None:
         """Delete a primary IP."""
         del self._project.primary_ips[primary.id]
         if primary.type == "ipv4":
@@ -94,7 +94,7 @@ class Networking:
             primary = self._project.primary_ips[number]
             primary.assignee = None
             if primary.auto_delete:
-                self.drop_address(primary)
+                self.delete_address(primary)
 
     def attach(self, server: Server, network: Network, ip: IPv4Address) -> Action:
         """Attach a server to a network.
@@ -104,11 +104,11 @@ class Networking:
             network: The network.
             ip: Address that it will have.
         """
-        step = self.joining(server, network, ip)
+        step = self.join_step(server, network, ip)
         self._runner.begin(step)
         return step[0]
 
-    def joining(self, server: Server, network: Network, ip: IPv4Address) -> Step:
+    def join_step(self, server: Server, network: Network, ip: IPv4Address) -> Step:
         """The step that attaches a server to a network; its address is taken from now on."""
         server.joining[network.id] = ip
         action = self._project.open_action("attach_to_network", ("server", server), ("network", network))
@@ -141,13 +141,13 @@ class Networking:
         self._runner.begin((action, leave))
         return action
 
-    def dissolve(self, network: Network) -> None:
+    def remove_members(self, network: Network) -> None:
         """Take all members out of a network that is gone."""
         for server in self._project.servers.values():
             server.private = [place for place in server.private if place.network != network.id]
             server.joining.pop(network.id, None)
 
-    def guard(self, firewall: Firewall, server: Server) -> Action:
+    def apply_firewall(self, firewall: Firewall, server: Server) -> Action:
         """Apply a firewall to a server."""
         server.firewalls[firewall.id] = False
 
@@ -157,7 +157,7 @@ class Networking:
 
         return self._step("apply_firewall", firewall, server, apply, undo=lambda: server.firewalls.pop(firewall.id))
 
-    def unguard(self, firewall: Firewall, server: Server) -> Action:
+    def remove_firewall(self, firewall: Firewall, server: Server) -> Action:
         """Remove a firewall from a server."""
 
         async def remove() -> None:
@@ -176,7 +176,7 @@ class Networking:
         """Drop what is known of a firewall that is gone."""
         self._selects.pop(firewall.id, None)
 
-    def relabelled(self, server: Server) -> None:
+    def apply_selectors(self, server: Server) -> None:
         """Look which firewalls a server has by its labels."""
         for number in self._selects:
             self._reselect(self._project.firewalls[number], server)
@@ -217,7 +217,7 @@ class Networking:
         self._runner.begin((action, work))
         return action
 
-    def in_force(self, server: Server) -> None:
+    def enforce_firewalls(self, server: Server) -> None:
         """A new server has its firewalls from its first moment."""
         for table in (server.firewalls, server.selected):
             table.update(dict.fromkeys(table, True))

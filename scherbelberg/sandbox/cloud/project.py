@@ -101,12 +101,12 @@ class Project:
         """The servers in a network."""
         return [server for server in self.servers.values() if any(at.network == network.id for at in server.private)]
 
-    def guarded(self, firewall: Firewall) -> list[Server]:
+    def servers_behind(self, firewall: Firewall) -> list[Server]:
         """The servers that a firewall is applied to, directly or by their labels."""
         number = firewall.id
         return [one for one in self.servers.values() if number in one.firewalls or number in one.selected]
 
-    def spread(self, group: PlacementGroup) -> list[Server]:
+    def group_members(self, group: PlacementGroup) -> list[Server]:
         """The servers of a placement group."""
         return [server for server in self.servers.values() if server.placement_group == group.id]
 

@@ -59,7 +59,7 @@ class Servers:
         steps: list[Step] = [(create, lambda: self._make(server, plan))]
         if start:
             steps.append((self._open("start_server", server), lambda: self._start(server)))
-        steps += [self._networking.joining(server, network, ip) for network, ip in networks]
+        steps += [self._networking.join_step(server, network, ip) for network, ip in networks]
         self._runner.begin(*steps)
         return create, [action for action, _ in steps[1:]]
 
@@ -102,7 +102,7 @@ class Servers:
 
         def keep() -> None:
             server.status = before
-            self._networking.relabelled(server)
+            self._networking.apply_selectors(server)
 
         action = self._open("delete_server", server)
         action.undo = keep
@@ -189,7 +189,7 @@ class Servers:
         await self._driver.prepare(plan)
         self._made.add(server.id)
         server.status = "off"
-        self._networking.in_force(server)
+        self._networking.enforce_firewalls(server)
 
     async def _start(self, server: Server) -> None:
         if server.status == "running":

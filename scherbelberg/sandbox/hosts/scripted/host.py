@@ -212,11 +212,11 @@ class HostState:
         return self.root / "var/lib/scherbelberg/activity"
 
     async def _watch(self, scheduler: object) -> None:
-        module = self._pushed("activity")
+        module = self._load_pushed("activity")
         self.activity.parent.mkdir(parents=True, exist_ok=True)
         await module.watch(scheduler, self.activity, rest=lambda: self.pause(module.EVERY_S))
 
-    def _pushed(self, name: str) -> Any:
+    def _load_pushed(self, name: str) -> Any:
         """The very module that was pushed: who judges by what it does judges the product's."""
         spec = importlib.util.spec_from_file_location(name, self.payload / f"{name}.py")
         if spec is None or spec.loader is None:
@@ -228,7 +228,7 @@ class HostState:
     def start_service(self, settings: NodeSettings) -> None:
         """Start Dask."""
         if settings["NODE_ROLE"] == "scheduler":
-            self._pushed("openssl_errors").protect()
+            self._load_pushed("openssl_errors").protect()
         identity = self.identity(settings)
         spec = ServiceSpec(
             role=settings["NODE_ROLE"],

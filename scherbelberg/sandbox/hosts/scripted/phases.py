@@ -65,7 +65,7 @@ class Phases:
         await self._service()
 
     async def _begin(self, phase: ScriptPhase) -> None:
-        self._session.tell(phase)
+        self._session.send_phase(phase)
         trouble = self._host.faults.in_phase(phase)
         if trouble is None:
             return
@@ -82,14 +82,14 @@ class Phases:
             words = ["-q", "-t", "ed25519", "-N", "", "-C", self._settings.mark, "-f", str(host.host_key)]
             fake_programs.ssh_keygen(words)
         public = " ".join(host.host_key_words()[:2])
-        self._session.speak(f"hostkey {public}")
-        await self._session.listen("pinned", within_s=self._settings.wait_s)
+        self._session.send(f"hostkey {public}")
+        await self._session.receive("pinned", within_s=self._settings.wait_s)
         if self._is_loaded(public):
-            self._session.tell("hostkey", "skipped sshd has it already")
+            self._session.send_phase("hostkey", "skipped sshd has it already")
             return
         await host.pause(host.timing.hostkey_s)
         self._load(public)
-        self._session.tell("hostkey", "done")
+        self._session.send_phase("hostkey", "done")
 
     def _is_loaded(self, public: str) -> bool:
         wanted = (self._host.payload / self._host.drop_in.name).read_bytes()
@@ -122,8 +122,8 @@ class Phases:
         await installation.finish()
         await self._await_address()
         for name, value in self._facts().items():
-            self._session.speak(f"fact {name} {value}")
-        self._session.tell("environment", outcome)
+            self._session.send(f"fact {name} {value}")
+        self._session.send_phase("environment", outcome)
 
     async def _await_address(self) -> None:
         address, wait_s = self._settings["PRIVATE_IP"], self._settings.wait_s
@@ -153,16 +153,16 @@ class Phases:
         identity = self._host.identity(self._settings)
         valid_until = identity.valid_until()
         if valid_until is not None:
-            self._session.tell("tls", f"skipped valid until {valid_until}")
+            self._session.send_phase("tls", f"skipped valid until {valid_until}")
             return
         await self._host.pause(self._host.timing.tls_s)
-        self._session.speak(f"csr {identity.request(self._settings['NODE_NAME'])}")
-        certificate = await self._session.listen("certificate", within_s=self._settings.wait_s)
+        self._session.send(f"csr {identity.request(self._settings['NODE_NAME'])}")
+        certificate = await self._session.receive("certificate", within_s=self._settings.wait_s)
         try:
             identity.install(certificate)
         except ValueError as error:
             raise ScriptFailed(str(error)) from None
-        self._session.tell("tls", "done")
+        self._session.send_phase("tls", "done")
 
     async def _service(self) -> None:
         await self._begin("service")
@@ -175,7 +175,7 @@ class Phases:
             write_private(running, wanted.encode())
             host.start_service(self._settings)
         await self._await_service()
-        self._session.tell("service", "skipped" if same else "done")
+        self._session.send_phase("service", "skipped" if same else "done")
 
     def _install_files(self) -> None:
         for name in _TAKEN_IN:
@@ -281,11 +281,11 @@ class Installation:
         """
         timing = self._host.timing
         await self._host.pause(timing.miniforge_s)
-        self._session.tell("miniforge", "done")
+        self._session.send_phase("miniforge", "done")
         await self._host.pause(max(0.0, timing.download_s - timing.miniforge_s))
         if total:
-            self._session.tell("download", f"progress {total} {total}")
-        self._session.tell("download", "done")
+            self._session.send_phase("download", f"progress {total} {total}")
+        self._session.send_phase("download", "done")
 
     async def finish(self) -> None:
         """Look at it if it is there, or put it in its place."""

@@ -129,10 +129,10 @@ class Service:
             self._task = None
 
     async def _run(self, spec: ServiceSpec, first: Pause, again: Pause) -> None:
-        serve = self._schedule if spec.role == "scheduler" else self._work
-        await together(*(self._keep(partial(serve, spec, name), first, again) for name in spec.names))
+        serve = self._run_scheduler if spec.role == "scheduler" else self._run_worker
+        await together(*(self._keep_running(partial(serve, spec, name), first, again) for name in spec.names))
 
-    async def _keep(self, serve: Pause, first: Pause, again: Pause) -> None:
+    async def _keep_running(self, serve: Pause, first: Pause, again: Pause) -> None:
         while True:
             await first()
             try:
@@ -146,7 +146,7 @@ class Service:
             self.ends += 1
             await again()
 
-    async def _schedule(self, spec: ServiceSpec, _name: str) -> None:
+    async def _run_scheduler(self, spec: ServiceSpec, _name: str) -> None:
         servers = await self._dask.servers()
         async with servers.scheduler(self.host, authority=spec.authority, certified=spec.certified) as scheduler:
             over_tls, inside = scheduler.listeners
@@ -166,16 +166,16 @@ class Service:
                     watch.cancel()
                     await asyncio.gather(watch, return_exceptions=True)
 
-    async def _work(self, spec: ServiceSpec, name: str) -> None:
+    async def _run_worker(self, spec: ServiceSpec, name: str) -> None:
         self.answers = True  # a nanny listens whether the scheduler is there or not
         servers = await self._dask.servers()
         self.log.append(f"worker {name} looks for tls://{spec.scheduler[0]}:{spec.scheduler[1]}")
-        scheduler = await self._found(spec, name)
+        scheduler = await self._find_scheduler(spec, name)
         async with servers.worker(name, scheduler, resources=spec.resources) as worker:
             self.log.append(f"worker {name} joined")
             await worker.finished()
 
-    async def _found(self, spec: ServiceSpec, name: str) -> str:
+    async def _find_scheduler(self, spec: ServiceSpec, name: str) -> str:
         async def look() -> str | None:
             found = self._lan.find(self._number, *spec.scheduler) if spec.joins() else None
             return None if found is None else found.inproc

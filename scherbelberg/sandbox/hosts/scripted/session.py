@@ -50,11 +50,11 @@ class Session:
         if self.record is not None:
             self.record.append(line)
 
-    def speak(self, line: str) -> None:
+    def send(self, line: str) -> None:
         """Tell the client."""
         self.print(f"@{line}")
 
-    def tell(self, phase: str, state: str = "start") -> None:
+    def send_phase(self, phase: str, state: str = "start") -> None:
         """Tell of a phase.
 
         Args:
@@ -63,7 +63,7 @@ class Session:
         """
         self.phase = phase
         self._keep(f"phase {phase} {state}")
-        self.speak(f"phase {phase} {state}")
+        self.send(f"phase {phase} {state}")
 
     def fail(self, sentence: str, *, word: str = ScriptFailed.word) -> None:
         """Tell why the script ends.
@@ -73,10 +73,10 @@ class Session:
             word: What kind of failure it is.
         """
         if self.phase:
-            self.speak(f"{word} {self.phase} {sentence}")
+            self.send(f"{word} {self.phase} {sentence}")
         self.note(f"bootstrap.sh: {sentence}")
 
-    async def listen(self, word: str, *, within_s: float) -> str:
+    async def receive(self, word: str, *, within_s: float) -> str:
         """Take an answer.
 
         Args:
