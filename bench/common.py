@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scherbelberg.cloud.access import Access
-from scherbelberg.sandbox.words import SandboxSettings
+from scherbelberg.sandbox.server import SandboxSettings
 from scherbelberg.settings import Settings
 
 

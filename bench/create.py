@@ -24,7 +24,7 @@ import time  # noqa: E402
 from bench.common import around  # noqa: E402
 from scherbelberg import Event  # noqa: E402
 from scherbelberg.sandbox import daemon  # noqa: E402
-from scherbelberg.sandbox.words import Options  # noqa: E402
+from scherbelberg.sandbox.options import Options  # noqa: E402
 from scherbelberg.sync import Cluster  # noqa: E402
 
 WORKERS = 2

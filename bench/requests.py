@@ -32,9 +32,9 @@ from bench.common import around  # noqa: E402
 from scherbelberg import Cluster, Event  # noqa: E402
 from scherbelberg.events import Phase  # noqa: E402
 from scherbelberg.sandbox import daemon  # noqa: E402
-from scherbelberg.sandbox.hosts.played.scenario import BAKED  # noqa: E402
-from scherbelberg.sandbox.state import LOG  # noqa: E402
-from scherbelberg.sandbox.words import Options  # noqa: E402
+from scherbelberg.sandbox.daemon import LOG  # noqa: E402
+from scherbelberg.sandbox.hosts.scripted.host import BAKED  # noqa: E402
+from scherbelberg.sandbox.options import Options  # noqa: E402
 
 SIZES = (1, 10, 50, 99)
 CREATE_ABOVE, DESTROY_ABOVE = 25, 15

@@ -29,7 +29,7 @@ from distributed import Client, Security, wait  # noqa: E402
 
 from bench.common import around  # noqa: E402
 from scherbelberg.sandbox import daemon  # noqa: E402
-from scherbelberg.sandbox.words import Options  # noqa: E402
+from scherbelberg.sandbox.options import Options  # noqa: E402
 from scherbelberg.settings import Settings  # noqa: E402
 from scherbelberg.state.manifest import AUTHORITY, CLIENT, CLIENT_KEY  # noqa: E402
 from scherbelberg.state.store import Store  # noqa: E402

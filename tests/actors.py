@@ -23,11 +23,11 @@ from scherbelberg.environments.shipped import shipped_files
 from scherbelberg.environments.versions import baked_digest
 from scherbelberg.nodes.payload import FOLDER, RemoteFile, command, pack, payload, unpack_command
 from scherbelberg.sandbox.addresses import claim, free_port
+from scherbelberg.sandbox.faults import HostFault
 from scherbelberg.sandbox.hosts.cloudinit import CloudConfig, read_user_data
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.played.scenario import BAKED, Scenario
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
-from scherbelberg.sandbox.words import HostFault
+from scherbelberg.sandbox.hosts.driver import HostPlan
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.host import BAKED, Timing
 from scherbelberg.state.keys import Certified, make_authority, sign_request
 
 UID = "u1"
@@ -200,25 +200,25 @@ def settings_of(name: str, address: str) -> dict[str, str]:
 
 @asynccontextmanager
 async def acting(
-    folder: Path, *names: str, scenario: Scenario = BAKED, wrong: tuple[HostFault, ...] = ()
+    folder: Path, *names: str, timing: Timing = BAKED, wrong: tuple[HostFault, ...] = ()
 ) -> AsyncIterator[list[Actor]]:
     """Scripted hosts on the running loop, in one network; all is over in the end.
 
     Args:
         folder: Where their files are; absent.
         names: Names of the nodes, the scheduler first.
-        scenario: How all of them play their part.
+        timing: How long all of them take over what.
         wrong: What is wrong with all of them.
     """
     private = (SCHEDULER_IP, WORKER_IP)
-    territory, port = claim(), free_port()
+    addresses, port = claim(), free_port()
     hosts = ScriptedHosts(
         folder,
         port=port,
         places=lambda number: {1: private[number]} if number < len(private) else {},
         pause=lambda seconds: pause(seconds * _SCALE),
-        diagnose=lambda _: wrong,
-        scenario=scenario,
+        find_faults=lambda _: wrong,
+        timing=timing,
     )
     authority, actors = make_authority(uid=UID, now_s=time.time()), []
     try:
@@ -229,7 +229,7 @@ async def acting(
             actor = Actor(
                 hosts=hosts,
                 root=folder / str(number),
-                address=str(territory.take_public()),
+                address=str(addresses.take_public()),
                 port=port,
                 key=key,
                 host_key=host_key,
@@ -242,7 +242,7 @@ async def acting(
         yield actors
     finally:
         await hosts.close()
-        territory.close()
+        addresses.close()
 
 
 @asynccontextmanager

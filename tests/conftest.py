@@ -19,9 +19,10 @@ from sandbox_orders import Ahead
 from shells import Shell
 from surroundings import settings_for
 
+from scherbelberg.sandbox.faults import Faults
 from scherbelberg.sandbox.hosts.system import marked
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
-from scherbelberg.sandbox.words import Faults, Options
 from scherbelberg.settings import Settings
 
 __all__ = [

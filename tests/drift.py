@@ -13,8 +13,8 @@ from typing import Any
 from description import Witness
 from tornado.httputil import HTTPServerRequest
 
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 
 Json = dict[str, Any]
 #: Is given a kind, such as ``servers``, and one of its rows, which it may change.

@@ -26,12 +26,12 @@ from session_lock import alone
 from surroundings import environment_for, held, settings_for
 
 from scherbelberg.environments import shipped
-from scherbelberg.sandbox.hosts.machines.base import base_system, cache_folder
-from scherbelberg.sandbox.hosts.machines.commands import PROGRAMS
-from scherbelberg.sandbox.hosts.machines.links import GATEWAY, interfaces, namespaces
-from scherbelberg.sandbox.hosts.machines.machine import Machine
+from scherbelberg.sandbox.hosts.machine.image import cache_folder, ensure_image
+from scherbelberg.sandbox.hosts.machine.machine import Machine
+from scherbelberg.sandbox.hosts.machine.network import GATEWAY, our_interfaces, our_namespaces
+from scherbelberg.sandbox.hosts.machine.programs import PROGRAMS
+from scherbelberg.sandbox.options import BaseRelease, Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import BaseRelease, Options
 from scherbelberg.settings import Settings
 from scherbelberg.sync import Cluster
 
@@ -59,7 +59,7 @@ def base(shared: None) -> Path:
         miss("machines need root")
     if missing := sorted(package for program, package in PROGRAMS.items() if shutil.which(program) is None):
         miss(f"machines need Debian's packages {', '.join(missing)}")
-    return asyncio.run(base_system(cache_folder(), release=BASE))
+    return asyncio.run(ensure_image(cache_folder(), release=BASE))
 
 
 @pytest.fixture(scope="session")
@@ -86,7 +86,7 @@ def machines(base: Path, machines_folder: Path) -> Iterator[SandboxThread]:
         with SandboxThread(machines_folder, options, witness=witness) as running:
             yield running
         assert witness.complaints == []
-        assert (asyncio.run(namespaces()), asyncio.run(interfaces())) == ([], [])
+        assert (asyncio.run(our_namespaces()), asyncio.run(our_interfaces())) == ([], [])
         assert not machines_folder.exists()
 
 

@@ -21,7 +21,8 @@ import psutil
 from attrs import evolve, field, frozen
 
 from scherbelberg.environments.shipped import shipped_files
-from scherbelberg.sandbox.hosts.layout import PYTHON_NEEDS, make_standins
+from scherbelberg.sandbox.hosts.filesystem import write_fake_programs
+from scherbelberg.sandbox.hosts.process.sessions import PYTHON_NEEDS
 from scherbelberg.state.keys import Certified, make_authority, sign_request
 
 UID = "u1"
@@ -139,7 +140,7 @@ class Node:
 
     @property
     def _usual_path(self) -> str:
-        return f"{self.root}/usr/bin:{os.environ['PATH']}:{self.root}/standins"
+        return f"{self.root}/usr/bin:{os.environ['PATH']}:{self.root}/fake-programs"
 
     def having(self, *programs: str) -> Node:
         """The same machine with no other programs than these, and those that need not be what they seem."""
@@ -271,6 +272,6 @@ def make_node(folder: Path, *, role: str, scheduler_port: int, authority: Certif
     node.path("etc/ssh/ssh_host_ed25519_key").write_text("planted", encoding="utf-8")
     node.path("usr/bin/systemctl").write_text(_SYSTEMCTL, encoding="utf-8")
     node.path("usr/bin/systemctl").chmod(0o755)
-    make_standins(node.path("standins"))
+    write_fake_programs(node.path("fake-programs"))
     node.push()
     return node

@@ -16,7 +16,7 @@ from typing import Any
 from sandbox_helpers import new_key, public
 from sandbox_world import KINDS, Json, World
 
-from scherbelberg.sandbox.words import NO_FAULTS, ActionFault, Faults, SoldOut
+from scherbelberg.sandbox.faults import NO_FAULTS, ActionFault, Faults, SoldOut
 
 #: Method, path and body.
 Request = tuple[str, str, Json | None]

@@ -18,8 +18,7 @@ from attrs import frozen
 
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.sandbox.hosts.system import marked
-from scherbelberg.sandbox.server import sandbox_id
-from scherbelberg.sandbox.words import SandboxSettings
+from scherbelberg.sandbox.server import SandboxSettings, sandbox_id
 
 Json = dict[str, Any]
 WITHIN_S = 20.0

@@ -16,18 +16,18 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 
 from scherbelberg.concurrency.waiting import pause
 from scherbelberg.sandbox.addresses import claim
-from scherbelberg.sandbox.api.http import Door
-from scherbelberg.sandbox.api.routes import all_routes
+from scherbelberg.sandbox.api.http import ApiGateway, all_routes
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.api.routing import Context, Router
-from scherbelberg.sandbox.cloud.machines import Machines
+from scherbelberg.sandbox.cloud.actions import ActionRunner
+from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.cloud.model import Kind
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Work
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.refusals import Refused
-from scherbelberg.sandbox.traffic import Bucket, Mishaps
-from scherbelberg.sandbox.words import NO_FAULTS, Delays, Faults
+from scherbelberg.sandbox.cloud.servers import Servers
+from scherbelberg.sandbox.faults import NO_FAULTS, FaultInjector, Faults
+from scherbelberg.sandbox.hosts.driver import HostPlan
+from scherbelberg.sandbox.options import Delays
 
 Json = dict[str, Any]
 KINDS: tuple[Kind, ...] = ("ssh_keys", "networks", "firewalls", "servers", "placement_groups", "primary_ips", "images")
@@ -103,7 +103,7 @@ class Reply:
         return dict(self.body["error"])
 
 
-class PausedWork(Work):
+class PausedRunner(ActionRunner):
     """Work whose pauses end when a test says so."""
 
     def __init__(self, project: Project, faults: Callable[[], Faults]) -> None:
@@ -128,29 +128,29 @@ class World:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._territory = claim()
+        self._addresses = claim()
         self.project = Project()
         self.witness = Witness()
         self.faults: Faults = NO_FAULTS
-        self._work = work = PausedWork(self.project, lambda: self.faults)
-        wiring = Wiring(work, self._territory)
+        self._runner = runner = PausedRunner(self.project, lambda: self.faults)
+        networking = Networking(runner, self._addresses)
         self.hosts = NoHosts()
-        self._machines = Machines(work, self.hosts, wiring)
+        self._servers = Servers(runner, self.hosts, networking)
         context = Context(
             project=self.project,
-            work=work,
-            machines=self._machines,
-            wiring=wiring,
-            territory=self._territory,
+            runner=runner,
+            servers=self._servers,
+            networking=networking,
+            addresses=self._addresses,
             faults=lambda: self.faults,
         )
-        mishaps = Mishaps(NO_FAULTS)
-        self._door = Door(
+        injector = FaultInjector(NO_FAULTS)
+        self._gateway = ApiGateway(
             Router(all_routes(context)),
             token="w",
             read_token="r",
             clock=self.project.clock,
-            mishaps=lambda: mishaps,
+            injector=lambda: injector,
             witness=self.witness,
         )
 
@@ -165,13 +165,13 @@ class World:
         return self._loop.run_until_complete(self._answer(request))
 
     async def _answer(self, request: HTTPServerRequest) -> Reply:
-        self._door.bucket = Bucket()
+        self._gateway.bucket = Bucket()
         reads = request.method == "GET"
         before = "" if reads else self.state()
         try:
-            answer = self._door.answer(request)
+            answer = self._gateway.answer(request)
             status, body = answer.status, answer.body
-        except Refused as refused:
+        except ApiError as refused:
             error = {"code": refused.code, "message": refused.message, "details": refused.details}
             status, body = refused.status, {"error": error}
         text = json.dumps(body or {})
@@ -191,11 +191,11 @@ class World:
         """Let time pass: all that waits goes on to its next pause, as often as said."""
         self._loop.run_until_complete(self._turn())
         for _ in range(pauses):
-            self.release(*range(len(self._work.pauses)))
+            self.release(*range(len(self._runner.pauses)))
 
     def release(self, *picks: int) -> None:
         """Let some of what waits go on, in the order given, to its next pause."""
-        waiting = self._work.pauses
+        waiting = self._runner.pauses
         chosen = [waiting[pick % len(waiting)] for pick in picks if waiting]
         for pause_ in dict.fromkeys(chosen):
             waiting.remove(pause_)
@@ -220,6 +220,6 @@ class World:
 
     def close(self) -> None:
         """Drop all that is under way."""
-        self._loop.run_until_complete(self._machines.close())
+        self._loop.run_until_complete(self._servers.close())
         self._loop.close()
-        self._territory.close()
+        self._addresses.close()

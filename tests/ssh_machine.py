@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from scherbelberg.nodes.ssh import Remote
-from scherbelberg.sandbox.hosts.execution import Process, Where, serve
-from scherbelberg.sandbox.hosts.sshd import Sshd
-from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
+from scherbelberg.sandbox.hosts.fake_programs import LOADED_KEYS
+from scherbelberg.sandbox.hosts.process.sessions import LoginShell, serve
+from scherbelberg.sandbox.hosts.sshd import Process, Sshd
 from scherbelberg.state.keys import make_ssh_pair
 
 
@@ -39,7 +39,7 @@ class Machine:
 
     async def _serve(self, process: Process) -> None:
         self.logins += 1
-        await serve(process, Where(shell="/bin/sh", home=self._home, environment=os.environ))
+        await serve(process, LoginShell(shell="/bin/sh", home=self._home, environment=os.environ))
 
     def boot(self) -> None:
         """Begin to listen."""

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from scherbelberg.sandbox.words import Ailment, Faults, HostFault, Part
+from scherbelberg.sandbox.faults import Faults, HostFault, HostFaultKind, ScriptPhase
 
 
-def _hosts(how: Ailment, phase: Part = "environment") -> Faults:
+def _hosts(how: HostFaultKind, phase: ScriptPhase = "environment") -> Faults:
     return Faults(hosts=(HostFault(how=how, phase=phase),))
 
 

@@ -17,8 +17,8 @@ from surroundings import SHORT, settings_for
 
 from scherbelberg import Cluster, sync
 from scherbelberg.errors import BadInput, NodeNotFound, NodeUnreachable, TransferFailed, WaitTimeout
+from scherbelberg.sandbox.faults import Faults, HostFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.keys import make_ssh_pair
 

@@ -31,8 +31,8 @@ from scherbelberg.errors import (
     VersionMismatch,
 )
 from scherbelberg.nodes.connections import find_node
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Store
 

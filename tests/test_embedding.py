@@ -15,8 +15,8 @@ from surroundings import SHORT, folders, held
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, sync
 from scherbelberg.errors import LeftOver
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

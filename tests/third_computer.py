@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 from attrs import evolve, frozen
 from surroundings import environment_for
 
-from scherbelberg.sandbox.hosts.machines.commands import run
-from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET, make_namespace, remove_namespace
+from scherbelberg.sandbox.hosts.machine.network import PUBLIC_NET, make_namespace, remove_namespace
+from scherbelberg.sandbox.hosts.machine.programs import run
 from scherbelberg.settings import Settings
 
 #: A sandbox that finds it removes it, as all that begins so.

@@ -23,7 +23,7 @@ from scherbelberg.spec.model import ClusterSpec
 if TYPE_CHECKING:
     from scherbelberg.cluster import Cluster
     from scherbelberg.libstats import Statistics
-    from scherbelberg.sandbox.words import SandboxSettings
+    from scherbelberg.sandbox.server import SandboxSettings
     from scherbelberg.settings import Settings
 
 _VARIABLES = ("HCLOUD_TOKEN", "HCLOUD_ENDPOINT", "SCHERBELBERG_SSH_PORT", "SCHERBELBERG_NETWORK")
@@ -75,8 +75,11 @@ def start(
 ) -> None:
     """Start the sandbox in the background. Use it in a shell with: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
-    from scherbelberg.sandbox.words import NO_FAULTS, Options  # noqa: PLC0415
+    from scherbelberg.sandbox.faults import NO_FAULTS  # noqa: PLC0415
+    from scherbelberg.sandbox.options import (
+        Options,
+        read_faults,
+    )
 
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
     if hosts == "machine":
@@ -101,7 +104,7 @@ def start(
 def faults(file: TextIO) -> None:
     """Inject the faults in FILE from now on; - reads stdin, and {} ends all faults."""
     from scherbelberg.sandbox.daemon import set_faults  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.documents import read_faults  # noqa: PLC0415
+    from scherbelberg.sandbox.options import read_faults  # noqa: PLC0415
 
     wrong = read_faults(file.read())
     set_faults(_running(), wrong)
@@ -199,7 +202,7 @@ def demo(workers: int, time_scale: float) -> None:
     """
     ClusterSpec(prefix=_DEMO_PREFIX, workers=workers)
     from scherbelberg.sandbox import daemon  # noqa: PLC0415 - heavy
-    from scherbelberg.sandbox.words import Options  # noqa: PLC0415
+    from scherbelberg.sandbox.options import Options  # noqa: PLC0415
 
     # A termination becomes an exception here, so that everything below is unwound whenever it comes.
     with signals_as_exceptions(), tempfile.TemporaryDirectory(prefix="scherbelberg-demo-") as folder:

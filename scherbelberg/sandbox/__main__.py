@@ -15,11 +15,9 @@ import sys
 from pathlib import Path
 
 from scherbelberg.errors import ScherbelbergError
-from scherbelberg.sandbox.daemon import READY
-from scherbelberg.sandbox.documents import read_options
+from scherbelberg.sandbox.daemon import READY, own_state, write_state
+from scherbelberg.sandbox.options import Options, read_options
 from scherbelberg.sandbox.server import Sandbox
-from scherbelberg.sandbox.state import own_state, write_state
-from scherbelberg.sandbox.words import Options
 
 _log = logging.getLogger("scherbelberg.sandbox")
 

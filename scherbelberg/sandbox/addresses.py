@@ -24,7 +24,7 @@ RFC_1918 = tuple(IPv4Network(word) for word in ("10.0.0.0/8", "172.16.0.0/12", "
 RESERVED = IPv4Address("172.31.1.1")
 
 
-class Territory:
+class AddressPool:
     """A sandbox's addresses.
 
     Args:
@@ -92,7 +92,7 @@ def free_private(subnet: IPv4Network, used: Collection[IPv4Address]) -> IPv4Addr
     return next((address for address in hosts if address not in used and address != RESERVED), None)
 
 
-def claim(first: int | None = None) -> Territory:
+def claim(first: int | None = None) -> AddressPool:
     """Take a number that nobody holds.
 
     Args:
@@ -113,7 +113,7 @@ def claim(first: int | None = None) -> Territory:
             if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
                 raise SandboxFailed(f"The loopback address 127.{number}.255.254 cannot be used: {error}.") from error
         else:
-            return Territory(number, lock)
+            return AddressPool(number, lock)
     raise SandboxFailed(f"All {count} sandboxes that this computer can hold are taken; stop one of them first.")
 
 

@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A sandbox in the background: started, found again, and ended without a trace, whatever became of it."""
+"""A sandbox in the background: started, found again by its file, and ended without a trace, whatever became of it."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import contextlib
+import json
 import os
 import selectors
 import shutil
@@ -19,17 +20,15 @@ from pathlib import Path
 from typing import IO
 
 import psutil
+from attrs import asdict, frozen
 
 import scherbelberg
 from scherbelberg.concurrency.waiting import Deadline, until
 from scherbelberg.errors import SandboxFailed, WaitTimeout
-from scherbelberg.sandbox.documents import write, write_ahead
-from scherbelberg.sandbox.hosts.system import check_platform, end_marked
-from scherbelberg.sandbox.server import sandbox_id
-from scherbelberg.sandbox.state import LOG, State, log_tail, read_state
-from scherbelberg.sandbox.words import USUAL, Faults, Options, SandboxSettings
-
-__all__ = ["READY", "running", "set_clock", "set_faults", "start", "status", "stop"]
+from scherbelberg.sandbox.faults import Faults
+from scherbelberg.sandbox.hosts.system import alive, check_platform, end_marked, write_private
+from scherbelberg.sandbox.options import USUAL, Options, write_ahead, write_json
+from scherbelberg.sandbox.server import SandboxSettings, sandbox_id
 
 #: What the background process prints once it answers.
 READY = b"ready"
@@ -38,6 +37,11 @@ _START_S = 30.0
 _BUILD_S = 900.0
 _STOP_S = 30.0
 _LOOK_S = 0.02
+#: Files in the sandbox's folder.
+_STATE_NAME = "sandbox.json"
+LOG = "sandbox.log"
+#: The time of a process's start is computed from the clock and may wobble when that is set.
+_WOBBLE_S = 2.0
 
 
 def status(folder: Path) -> SandboxSettings | None:
@@ -106,7 +110,7 @@ def set_faults(settings: SandboxSettings, faults: Faults) -> None:
     Raises:
         SandboxFailed: It did not answer.
     """
-    _put(settings, "faults", write(faults))
+    _put(settings, "faults", write_json(faults))
 
 
 def set_clock(settings: SandboxSettings, ahead_s: float) -> None:
@@ -189,7 +193,7 @@ def _make_room(folder: Path) -> None:
 
 
 def _spawn(folder: Path, options: Options, *, stdin: int) -> subprocess.Popen[bytes]:
-    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--options", write(options)]
+    words = [sys.executable, "-m", "scherbelberg.sandbox", str(folder.resolve()), "--options", write_json(options)]
     words.append("--until-eof" if stdin == subprocess.PIPE else "--detach")
     with os.fdopen(os.open(folder / LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "wb") as log:
         # A session of its own: Ctrl-C at the terminal is for the client, which needs the sandbox to clean up.
@@ -249,3 +253,79 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if folder.exists():
         raise SandboxFailed(f"The sandbox's folder {folder} could not be deleted.")
+
+
+@frozen(kw_only=True)
+class State:
+    """A background sandbox.
+
+    Args:
+        pid: Its process.
+        create_time: When that process began, as epoch seconds: another one may get the same pid later.
+        settings: What clients need, or None while it starts.
+    """
+
+    pid: int
+    create_time: float
+    settings: SandboxSettings | None = None
+
+    def process(self) -> psutil.Process | None:
+        """Its process, or None when that has ended."""
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.create_time) < _WOBBLE_S
+            if same and alive(process):
+                return process
+        return None
+
+
+def own_state(settings: SandboxSettings | None = None) -> State:
+    """The state of the present process."""
+    return State(pid=os.getpid(), create_time=psutil.Process().create_time(), settings=settings)
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Save a state.
+
+    Args:
+        folder: The sandbox's folder.
+        state: It.
+    """
+    write_private(folder / _STATE_NAME, json.dumps(asdict(state)).encode())
+
+
+def read_state(folder: Path) -> State | None:
+    """Read a state.
+
+    Args:
+        folder: The sandbox's folder.
+
+    Returns:
+        It, or None where there is no sandbox.
+
+    Raises:
+        SandboxFailed: The file is damaged.
+    """
+    path = folder / _STATE_NAME
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        settings = SandboxSettings(**row.pop("settings")) if row["settings"] else None
+        return State(**{**row, "settings": settings})
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise SandboxFailed(f"The sandbox's file {path} cannot be read ({error}); delete its folder.") from error
+
+
+def log_tail(folder: Path, *, lines: int = 20) -> tuple[str, ...]:
+    """The last lines of a sandbox's log.
+
+    Args:
+        folder: The sandbox's folder.
+        lines: How many.
+    """
+    try:
+        text = (folder / LOG).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ()
+    return tuple(text.splitlines()[-lines:])

@@ -16,27 +16,26 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from attrs import field, frozen
 from tornado.httpserver import HTTPServer
 from tornado.netutil import bind_sockets
 
 from scherbelberg.concurrency.waiting import pause
 from scherbelberg.errors import BadInput, SandboxFailed
-from scherbelberg.sandbox.addresses import Territory, claim, free_port
-from scherbelberg.sandbox.api.http import Door, Witness, make_application
-from scherbelberg.sandbox.api.routes import all_routes
+from scherbelberg.sandbox.addresses import AddressPool, claim, free_port
+from scherbelberg.sandbox.api.http import ApiGateway, Witness, all_routes, make_application
 from scherbelberg.sandbox.api.routing import Context, Router
-from scherbelberg.sandbox.cloud.machines import Machines
+from scherbelberg.sandbox.cloud.actions import ActionRunner
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Work
-from scherbelberg.sandbox.hosts.drivers import Driver
-from scherbelberg.sandbox.hosts.health import Health
-from scherbelberg.sandbox.hosts.layout import environment_of, own_environment
-from scherbelberg.sandbox.hosts.process import ProcessHosts
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.cloud.servers import Servers
+from scherbelberg.sandbox.faults import FaultInjector, Faults, HostFault, HostFaults
+from scherbelberg.sandbox.hosts.driver import Driver
+from scherbelberg.sandbox.hosts.filesystem import environment_of, own_environment
+from scherbelberg.sandbox.hosts.process.driver import ProcessHosts
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
 from scherbelberg.sandbox.hosts.system import check_platform
-from scherbelberg.sandbox.traffic import Mishaps
-from scherbelberg.sandbox.words import USUAL, Faults, HostFault, Options, SandboxSettings
+from scherbelberg.sandbox.options import USUAL, Options
 
 __all__ = ["Faults", "Options", "Sandbox", "SandboxSettings", "SandboxThread", "sandbox_id"]
 
@@ -47,12 +46,31 @@ _START_S = 30.0
 _STOP_S = 60.0
 
 
+@frozen(kw_only=True)
+class SandboxSettings:
+    """What a client needs in order to use a sandbox.
+
+    Args:
+        endpoint: URL of the API, without a slash at its end.
+        token: The project's API token.
+        read_token: Another one, which may only read.
+        ssh_port: TCP port on which every host's SSH server listens.
+        network_range: Range in which private networks must lie.
+    """
+
+    endpoint: str
+    token: str = field(repr=False)
+    read_token: str = field(repr=False)
+    ssh_port: int
+    network_range: str
+
+
 def sandbox_id(folder: Path) -> str:
     """Name the sandbox of a folder; the mark of its processes begins with it, also when its server is gone."""
     return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
 
 
-def _nobody(_request: object, _status: int, _body: object) -> None:
+def _no_witness(_request: object, _status: int, _body: object) -> None:
     """Watches nothing."""
 
 
@@ -67,18 +85,18 @@ class Sandbox:
 
     settings: SandboxSettings
 
-    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _nobody) -> None:
+    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _no_witness) -> None:
         self.project = Project()
         self._folder = folder.resolve()
         self._options = options
         options.check(options.faults)
         self._witness = witness
-        self._mishaps = Mishaps(options.faults)
-        self._door: Door | None = None
-        self._territory: Territory | None = None
+        self._injector = FaultInjector(options.faults)
+        self._gateway: ApiGateway | None = None
+        self._addresses: AddressPool | None = None
         self._hosts: Driver | None = None
-        self._machines: Machines | None = None
-        self._server: HTTPServer | None = None
+        self._servers: Servers | None = None
+        self._http: HTTPServer | None = None
 
     @property
     def folder(self) -> Path:
@@ -88,21 +106,21 @@ class Sandbox:
     @property
     def faults(self) -> Faults:
         """What goes wrong on purpose."""
-        return self._mishaps.faults
+        return self._injector.faults
 
     @faults.setter
     def faults(self, faults: Faults) -> None:
         self._replace_faults(faults)
 
     def _replace_faults(self, faults: Faults) -> None:
-        self._mishaps = Mishaps(self._options.check(faults))
+        self._injector = FaultInjector(self._options.check(faults))
 
-    def _diagnose(self, name: str) -> tuple[HostFault, ...]:
+    def _find_faults(self, name: str) -> tuple[HostFault, ...]:
         return self.faults.of_host(name)
 
     def _has_interface(self, number: int) -> bool:
         server = self.project.servers.get(number)
-        return server is not None and not Health(server.name, self._diagnose).ails("no_interface")
+        return server is not None and not HostFaults(server.name, self._find_faults).has("no_interface")
 
     def _places(self, number: int) -> dict[int, str]:
         return self.project.private_places(number) if self._has_interface(number) else {}
@@ -113,7 +131,7 @@ class Sandbox:
     @property
     def requests(self) -> list[tuple[str, str]]:
         """Method and path of each request so far."""
-        return [] if self._door is None else self._door.requests
+        return [] if self._gateway is None else self._gateway.requests
 
     async def start(self) -> None:
         """Begin to answer.
@@ -130,32 +148,32 @@ class Sandbox:
 
     async def _start(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._territory = territory = claim()
+        self._addresses = addresses = claim()
         is_machine = self._options.hosts == "machine"
         port = _SSH_PORT if is_machine else free_port()
         hosts = self._folder / "hosts"
         if hosts.exists():
             raise SandboxFailed(f"The folder {self._folder} holds the hosts of another sandbox; stop that one first.")
         self._hosts = driver = await self._make_driver(hosts, port)
-        router = self._make_router(territory, driver)
+        router = self._make_router(addresses, driver)
         token, read_token = secrets.token_hex(32), secrets.token_hex(32)
-        self._door = Door(
+        self._gateway = ApiGateway(
             router,
             token=token,
             read_token=read_token,
             clock=self.project.clock,
-            mishaps=lambda: self._mishaps,
+            injector=lambda: self._injector,
             witness=self._witness,
         )
-        self._server = HTTPServer(make_application(self._door, replace=self._replace_faults))
-        sockets = bind_sockets(0, territory.api)
-        self._server.add_sockets(sockets)
+        self._http = HTTPServer(make_application(self._gateway, replace=self._replace_faults))
+        sockets = bind_sockets(0, addresses.api)
+        self._http.add_sockets(sockets)
         self.settings = SandboxSettings(
-            endpoint=f"http://{territory.api}:{sockets[0].getsockname()[1]}/v1",
+            endpoint=f"http://{addresses.api}:{sockets[0].getsockname()[1]}/v1",
             token=token,
             read_token=read_token,
             ssh_port=port,
-            network_range=str(territory.private) if self._options.hosts == "process" else _NETWORK,
+            network_range=str(addresses.private) if self._options.hosts == "process" else _NETWORK,
         )
 
     async def _make_driver(self, folder: Path, port: int) -> Driver:
@@ -166,27 +184,27 @@ class Sandbox:
             baked = own_environment() if given is None else await asyncio.to_thread(environment_of, given)
             self.project.label_images(baked.labels)
             return ProcessHosts(
-                folder, sandbox_id=sandbox_id(self._folder), port=port, baked=baked, diagnose=self._diagnose
+                folder, sandbox_id=sandbox_id(self._folder), port=port, baked=baked, find_faults=self._find_faults
             )
         self.project.label_images(own_environment().labels)
         return ScriptedHosts(
             folder,
             port=port,
             places=self._places,
-            diagnose=self._diagnose,
+            find_faults=self._find_faults,
             pause=lambda seconds: pause(seconds * self._options.time_scale),
         )
 
     async def _start_machines(self, folder: Path) -> Driver:
         # Here alone: these modules need Linux.
-        from scherbelberg.sandbox.hosts.machines.driver import MachineHosts  # noqa: PLC0415
-        from scherbelberg.sandbox.hosts.machines.links import PUBLIC_NET  # noqa: PLC0415
+        from scherbelberg.sandbox.hosts.machine.driver import MachineHosts  # noqa: PLC0415
+        from scherbelberg.sandbox.hosts.machine.network import PUBLIC_NET  # noqa: PLC0415
 
         machines = MachineHosts(
             folder,
             places=self._interfaces,
             rules=self.project.rules,
-            diagnose=self._diagnose,
+            find_faults=self._find_faults,
             release=self._options.base,
         )
         try:
@@ -194,28 +212,28 @@ class Sandbox:
         except BaseException:
             await machines.close()
             raise
-        if self._territory is not None:
-            self._territory.public = PUBLIC_NET
+        if self._addresses is not None:
+            self._addresses.public = PUBLIC_NET
         return machines
 
-    def _make_router(self, territory: Territory, driver: Driver) -> Router:
+    def _make_router(self, addresses: AddressPool, driver: Driver) -> Router:
         if self._options.hosts == "process":
-            territory.private_ranges = (territory.private,)
-        work = Work(
+            addresses.private_ranges = (addresses.private,)
+        runner = ActionRunner(
             self.project,
             time_scale=self._options.time_scale,
             delays=self._options.delays,
-            faults=lambda: self._mishaps.faults,
+            faults=lambda: self._injector.faults,
         )
-        wiring = Wiring(work, territory)
-        self._machines = Machines(work, driver, wiring)
+        networking = Networking(runner, addresses)
+        self._servers = Servers(runner, driver, networking)
         context = Context(
             project=self.project,
-            work=work,
-            machines=self._machines,
-            wiring=wiring,
-            territory=territory,
-            faults=lambda: self._mishaps.faults,
+            runner=runner,
+            servers=self._servers,
+            networking=networking,
+            addresses=addresses,
+            faults=lambda: self._injector.faults,
         )
         return Router(all_routes(context))
 
@@ -223,15 +241,15 @@ class Sandbox:
         """Answer no more, end all hosts, delete their files."""
         async with contextlib.AsyncExitStack() as steps:  # the last one first, and each whatever becomes of the others
             steps.callback(self._remove_folder)
-            if self._territory is not None:
-                steps.callback(self._territory.close)
+            if self._addresses is not None:
+                steps.callback(self._addresses.close)
             if self._hosts is not None:
                 steps.push_async_callback(self._hosts.close)
-            if self._machines is not None:
-                steps.push_async_callback(self._machines.close)
-            if self._server is not None:
-                steps.push_async_callback(self._server.close_all_connections)
-                steps.callback(self._server.stop)
+            if self._servers is not None:
+                steps.push_async_callback(self._servers.close)
+            if self._http is not None:
+                steps.push_async_callback(self._http.close_all_connections)
+                steps.callback(self._http.stop)
 
     def _remove_folder(self) -> None:
         with contextlib.suppress(OSError):
@@ -247,7 +265,7 @@ class SandboxThread:
         witness: As for `Sandbox`.
     """
 
-    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _nobody) -> None:
+    def __init__(self, folder: Path, options: Options = USUAL, *, witness: Witness = _no_witness) -> None:
         self.sandbox = Sandbox(folder, options, witness=witness)
         self._ready: concurrent.futures.Future[asyncio.AbstractEventLoop] = concurrent.futures.Future()
         self._enough = asyncio.Event()

@@ -11,14 +11,14 @@ from typing import Literal, get_args
 
 from attrs import frozen
 
-from scherbelberg.sandbox.words import (
+from scherbelberg.sandbox.faults import (
     ActionFault,
-    Ailment,
     Disguise,
     Faults,
     HostFault,
-    Part,
+    HostFaultKind,
     RequestFault,
+    ScriptPhase,
     SoldOut,
 )
 from scherbelberg.spec.model import Timeouts
@@ -44,7 +44,7 @@ PATIENT = Timeouts(request=5, cloud=10, rent=30, reach=15, bootstrap=30, node_wa
 _REFUSALS = ((403, "forbidden"), (422, "invalid_input"), (403, "resource_limit_exceeded"), (400, "json_error"))
 _PASSING = ((503, "unavailable"), (500, "server_error"), (502, "bad_gateway"), (504, "timeout"), (503, "maintenance"))
 _BUSY = ((423, "locked"), (409, "conflict"))
-_PARTS: tuple[Part, ...] = ("hostkey", "environment", "tls", "service")
+_PARTS: tuple[ScriptPhase, ...] = ("hostkey", "environment", "tls", "service")
 _COMMANDS = ("create_server", "start_server", "attach_to_network", "delete_server")
 
 
@@ -187,7 +187,7 @@ def _action(how: Literal["error", "endless"]) -> Callable[[random.Random], Fault
     return make
 
 
-def _host(how: Ailment) -> Callable[[random.Random], Faults]:
+def _host(how: HostFaultKind) -> Callable[[random.Random], Faults]:
     def make(dice: random.Random) -> Faults:
         return Faults(hosts=(HostFault(server=_node(dice), how=how, phase=dice.choice(_PARTS)),))
 
@@ -214,5 +214,5 @@ KINDS: dict[str, Callable[[random.Random], Faults]] = {
     "action in error": _action("error"),
     "action without end": _action("endless"),
     "never boots": lambda dice: Faults(dead=(_node(dice),)),
-    **{how: _host(how) for how in get_args(Ailment)},
+    **{how: _host(how) for how in get_args(HostFaultKind)},
 }

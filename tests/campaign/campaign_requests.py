@@ -11,9 +11,9 @@ from typing import Any, Literal
 from description import Witness
 from tornado.httputil import HTTPServerRequest
 
-from scherbelberg.sandbox.api.http import Door
+from scherbelberg.sandbox.api.http import ApiGateway
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.traffic import Bucket
 
 Side = Literal["before", "after"]
 
@@ -39,20 +39,20 @@ class Counter:
         self.description = Witness()
         self._worked = 0
         self._act: tuple[Side, int, Callable[[], None]] | None = None
-        self._door: Door | None = None
+        self._gateway: ApiGateway | None = None
 
     def watch(self, sandbox: SandboxThread) -> None:
         """Begin to count."""
-        door = sandbox.sandbox._door
-        if door is None:
+        gateway = sandbox.sandbox._gateway
+        if gateway is None:
             raise AssertionError("the sandbox runs")
-        door.requests = _Arrivals(self._arrived)
-        self._door = door
+        gateway.requests = _Arrivals(self._arrived)
+        self._gateway = gateway
 
     def reset(self) -> None:
         """Begin anew with all the requests that a project may send in an hour, and act at none."""
-        if self._door is not None:
-            self._door.bucket = Bucket()
+        if self._gateway is not None:
+            self._gateway.bucket = Bucket()
         self.arrivals.clear()
         self._worked = 0
         self._act = None

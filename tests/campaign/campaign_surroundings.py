@@ -21,7 +21,7 @@ from campaign_trials import Place, given_back, is_ready
 from surroundings import folders
 
 from scherbelberg.errors import ExitCode
-from scherbelberg.sandbox.words import NO_FAULTS
+from scherbelberg.sandbox.faults import NO_FAULTS
 
 #: What breaks at some moment: its reader leaves, its disk is full, its folder is deleted, answers lack a field.
 Break = Literal["reader leaves", "disk full", "folder gone", "field missing", "field null"]
@@ -109,11 +109,11 @@ class _Breaker:
 @contextmanager
 def _answers_break(where: Place, trouble: Trouble) -> Iterator[None]:
     """From some answer on, servers lack a field or have nothing in it."""
-    door = where.sandbox.sandbox._door
-    if door is None or trouble.breaks not in ("field missing", "field null"):
+    gateway = where.sandbox.sandbox._gateway
+    if gateway is None or trouble.breaks not in ("field missing", "field null"):
         yield
         return
-    answer, count = door.answer, 0
+    answer, count = gateway.answer, 0
 
     def answer_less(request: Any) -> Any:
         nonlocal count
@@ -125,11 +125,11 @@ def _answers_break(where: Place, trouble: Trouble) -> Iterator[None]:
 
     watched = where.counter.description
     where.counter.description = lambda *_: None  # type: ignore[assignment] # it would complain of such answers
-    door.answer = answer_less  # type: ignore[method-assign]
+    gateway.answer = answer_less  # type: ignore[method-assign]
     try:
         yield
     finally:
-        del door.answer
+        del gateway.answer
         where.counter.description = watched
 
 

@@ -20,8 +20,9 @@ from sandbox_helpers import Api, new_key, public
 from surroundings import environment_for, folders, held, settings_for
 
 from scherbelberg.errors import ExitCode
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, RequestFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, Options, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ClusterSpec
 from scherbelberg.spec.toml import write_spec

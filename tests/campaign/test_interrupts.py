@@ -23,8 +23,8 @@ from scherbelberg import sync
 from scherbelberg.concurrency.waiting import Deadline
 from scherbelberg.errors import ClusterBroken, ClusterExists
 from scherbelberg.inventory.history import History
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Store
 

@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 from surroundings import environment_for, folders, held, settings_for
 
+from scherbelberg.sandbox.faults import Faults, HostFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 180

@@ -28,8 +28,9 @@ from scherbelberg.events import ignore
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.orphan_records import read
 from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.sandbox.faults import ActionFault, Disguise, Faults, HostFault, RequestFault, SoldOut
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Disguise, Faults, HostFault, Options, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 from scherbelberg.state.manifest import Manifest
 from scherbelberg.state.store import Store

@@ -19,8 +19,9 @@ import pytest
 from attrs import Factory, frozen
 from surroundings import environment_for, settings_for
 
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, HostFault, RequestFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault, Options, RequestFault
 
 _PHRASE = "Schaumburg-Lippe-1647-blau"
 _VALUE = "Wolkenkuckucksheim-99"

@@ -21,9 +21,9 @@ from scherbelberg import Cluster, ClusterSpec, Event, Phase
 from scherbelberg.environments.versions import Baked, Client, Versions
 from scherbelberg.errors import BootstrapFailed, ClusterExists, LeftOver, StateDamaged, TokenRefused, WaitTimeout
 from scherbelberg.inventory.history import History
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, HostFault, RequestFault
 from scherbelberg.sandbox.hosts.system import marked
 from scherbelberg.sandbox.server import SandboxThread, sandbox_id
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Store
 

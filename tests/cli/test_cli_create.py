@@ -15,8 +15,8 @@ from shells import Shell
 from surroundings import folders, held
 
 from scherbelberg import sync
+from scherbelberg.sandbox.faults import Faults, HostFault, RequestFault, SoldOut
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault, RequestFault, SoldOut
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -14,8 +14,9 @@ from shells import Shell
 from surroundings import settings_for
 
 from scherbelberg import Event, Phase, sync
+from scherbelberg.sandbox.faults import Faults, HostFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.settings import Settings
 
 _WITHIN_S = 60

@@ -29,8 +29,8 @@ from shells import Shell
 from surroundings import environment_for, settings_for
 
 from scherbelberg import sync
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 
 WITHIN_S = 60

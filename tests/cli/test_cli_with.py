@@ -18,8 +18,8 @@ from surroundings import environment_for, folders, held
 
 from scherbelberg.cli.signals import run_program
 from scherbelberg.inventory.history import History
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings, environment_with
 
 pytestmark = pytest.mark.hosts("scripted")

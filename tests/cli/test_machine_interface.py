@@ -22,8 +22,8 @@ from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.environments import shipped
 from scherbelberg.environments.shipped import shipped_pins, tool_version
 from scherbelberg.errors import LeftOver, ScherbelbergError, Tried, _restored
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -23,8 +23,8 @@ from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
 from scherbelberg.cli.output import Failure, Reporter
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -24,8 +24,8 @@ from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Json, read_resource
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import CloudUnreachable, NameTaken, QuotaReached, TokenRefused
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.keys import make_ssh_pair
 

@@ -19,7 +19,7 @@ from scherbelberg.cloud.resources import Catalog
 from scherbelberg.errors import BadInput, CloudError, ScherbelbergError
 from scherbelberg.planning.candidates import candidates
 from scherbelberg.planning.lookup import find_location, find_type, pick_image
-from scherbelberg.sandbox.cloud.catalogue import read_catalogue
+from scherbelberg.sandbox.cloud.catalog import make_catalog
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.spec.model import ClusterSpec
 
@@ -53,7 +53,7 @@ _FIELDS: dict[str, tuple[tuple[Any, ...], ...]] = {
 
 def _answers() -> dict[str, Any]:
     """What the cloud lists, as it should be."""
-    known = read_catalogue()
+    known = make_catalog()
     return {
         "server_types": [copy.deepcopy(kind.row) for kind in known.server_types if not kind.retired],
         "images": [copy.deepcopy(_IMAGE), {**_IMAGE, "id": 2, "architecture": "arm"}],

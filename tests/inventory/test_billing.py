@@ -24,8 +24,8 @@ from scherbelberg.inventory.clusters import holdings
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.ledger import Entry, entry
 from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Folder
 

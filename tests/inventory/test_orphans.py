@@ -34,8 +34,8 @@ from scherbelberg.inventory.orphans import (
     where_to_look,
     write_outliving,
 )
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Store
 

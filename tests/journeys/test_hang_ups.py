@@ -29,8 +29,8 @@ from surroundings import NODE_PYTHON, SHORT, settings_for
 from tornado.iostream import SSLIOStream
 
 from scherbelberg import Cluster, ClusterSpec
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.share import openssl_errors
 
 _HEALTHY, _RUDE = 20, 200

@@ -21,8 +21,8 @@ from surroundings import NODE_PYTHON, SHORT, settings_for
 from scherbelberg import ClusterSpec, sync
 from scherbelberg.errors import BadInput, ChannelUnreachable, SandboxFailed
 from scherbelberg.sandbox.daemon import start
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 
 #: Nothing listens there: an environment that has to be solved cannot be had.
 _NOBODY = "http://127.0.0.1:9"

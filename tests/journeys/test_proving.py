@@ -23,8 +23,8 @@ from scherbelberg.environments.fit import Environment, image_environment
 from scherbelberg.environments.interpreter import read_client
 from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.scheduler import proof
 from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.scheduler.proof import prove

@@ -33,8 +33,8 @@ from scherbelberg.errors import ClusterExists
 from scherbelberg.events import ignore
 from scherbelberg.lifecycle.order import place
 from scherbelberg.planning.plan import ClusterPlan
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -26,8 +26,8 @@ from scherbelberg.inventory.clusters import selector
 from scherbelberg.lifecycle import destroy
 from scherbelberg.lifecycle.deletion import delete_all
 from scherbelberg.lifecycle.destroy import give_back, give_back_all
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -17,8 +17,8 @@ from surroundings import folders, held
 
 from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.hetzner import Hetzner
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.spec.urls import HETZNER
 from scherbelberg.state.store import Folder
 

@@ -21,8 +21,8 @@ from scherbelberg.events import ignore
 from scherbelberg.inventory.clusters import selector
 from scherbelberg.lifecycle import deletion, server_watch
 from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

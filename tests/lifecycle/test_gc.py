@@ -22,8 +22,8 @@ from scherbelberg.events import Event, ignore
 from scherbelberg.inventory import listing
 from scherbelberg.inventory.deadlines import Verdict
 from scherbelberg.lifecycle.gc import collect, sift
+from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Folder, Store
 

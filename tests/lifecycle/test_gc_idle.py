@@ -15,8 +15,9 @@ from shells import Shell
 from surroundings import held, settings_for
 
 from scherbelberg import sync
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, HostFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault, Options
 
 #: Looks at a cluster that is about to become idle.
 _MOST_LOOKS = 300

@@ -20,8 +20,8 @@ from scherbelberg import ClusterSpec, Event, Phase, sync
 from scherbelberg.cli.create import usual_wait_s
 from scherbelberg.errors import BadInput, NoCapacity
 from scherbelberg.lifecycle.rent import Queue
+from scherbelberg.sandbox.faults import Faults, SoldOut
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, SoldOut
 from scherbelberg.settings import Settings
 
 pytestmark = pytest.mark.hosts("scripted")

@@ -17,8 +17,8 @@ from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.errors import CloudError, ClusterBroken, NodeUnreachable, WaitTimeout
 from scherbelberg.events import Phase
 from scherbelberg.lifecycle import server_watch
+from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults
 from scherbelberg.scheduler import client
 from scherbelberg.settings import Settings
 

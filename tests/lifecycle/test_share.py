@@ -29,8 +29,8 @@ from scherbelberg import sync
 from scherbelberg.errors import BadInput, ClusterExists, StateDamaged, StateMissing
 from scherbelberg.lifecycle import share
 from scherbelberg.lifecycle.update import let_in
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.settings import Settings
 from scherbelberg.state.keys import SHORTEST, seal, unseal
 from scherbelberg.state.manifest import AUTHORITY, CLIENT_KEY, MANIFEST, SSH_KEY

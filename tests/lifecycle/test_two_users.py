@@ -14,8 +14,9 @@ from surroundings import SHORT, folders, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
 from scherbelberg.errors import ClusterExists, ExitCode, NameTaken, ScherbelbergError
+from scherbelberg.sandbox.faults import Faults, RequestFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, Options, RequestFault
 from scherbelberg.settings import Settings
 
 SPEC = ClusterSpec(prefix="same", workers=1, timeouts=SHORT)

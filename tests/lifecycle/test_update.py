@@ -19,19 +19,18 @@ from schemas import read, unpromised
 from shells import Shell
 from surroundings import folders, held
 
-from scherbelberg import sync
+from scherbelberg import Cluster, sync
 from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Json, Resource
-from scherbelberg.cluster import Cluster
 from scherbelberg.errors import BadInput, CloudError, ClusterBroken, ClusterNotFound, ClusterProtected, WaitTimeout
 from scherbelberg.events import Event, Phase
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.ledger import whole
 from scherbelberg.inventory.listing import remembered_folder
 from scherbelberg.lifecycle.update import let_in
+from scherbelberg.sandbox.faults import ActionFault, Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, RequestFault
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ANYWHERE, ClusterSpec
 from scherbelberg.spec.urls import HETZNER

@@ -12,10 +12,9 @@ from pathlib import Path
 from machine_fixtures import BASE
 from sandbox_helpers import Api, Waiter, rent
 
-from scherbelberg.sandbox.daemon import start, status, stop
-from scherbelberg.sandbox.hosts.machines import groups, links
-from scherbelberg.sandbox.state import read_state
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.daemon import read_state, start, status, stop
+from scherbelberg.sandbox.hosts.machine import cgroups, network
+from scherbelberg.sandbox.options import Options
 
 pytest_plugins = ("machine_fixtures",)
 
@@ -33,12 +32,12 @@ def test_killed_sandbox(base: Path, tmp_path: Path) -> None:
     assert process is not None
     os.kill(process.pid, signal.SIGKILL)
     Waiter().wait(lambda: status(folder) is None, what="the sandbox's end")
-    assert groups.names()
+    assert cgroups.group_names()
     second = tmp_path / "zweiter"
     start(second, options)
-    assert (groups.names(), links.mounted(), asyncio.run(links.namespaces())) == (set(), [], [])
-    assert asyncio.run(links.interfaces()) == ["sbg-public"]
+    assert (cgroups.group_names(), network.mounted_machines(), asyncio.run(network.our_namespaces())) == (set(), [], [])
+    assert asyncio.run(network.our_interfaces()) == ["sbg-public"]
     assert stop(second)
-    assert asyncio.run(links.interfaces()) == []
+    assert asyncio.run(network.our_interfaces()) == []
     assert stop(folder)
     assert not folder.exists()

@@ -19,8 +19,8 @@ from surroundings import SHORT
 
 from scherbelberg import Event
 from scherbelberg.errors import BootstrapHopeless, ScherbelbergError
+from scherbelberg.sandbox.faults import NO_FAULTS, Faults, HostFault
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import NO_FAULTS, Faults, HostFault
 from scherbelberg.sync import Cluster
 
 if TYPE_CHECKING:

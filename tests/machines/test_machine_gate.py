@@ -17,8 +17,8 @@ from conda_channel import Channel
 from port_scan import open_among, open_ports
 from sandbox_helpers import Waiter
 
-from scherbelberg.sandbox.hosts.machines.commands import run
-from scherbelberg.sandbox.hosts.machines.links import GATEWAY, PUBLIC_NET
+from scherbelberg.sandbox.hosts.machine.network import GATEWAY, PUBLIC_NET
+from scherbelberg.sandbox.hosts.machine.programs import run
 from scherbelberg.sandbox.server import SandboxThread
 
 if TYPE_CHECKING:

@@ -20,10 +20,10 @@ from sandbox_helpers import Api, Machine, Waiter, rent, run
 
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.sandbox.hosts.machines import links
-from scherbelberg.sandbox.hosts.machines.filtering import ruleset
+from scherbelberg.sandbox.faults import Faults, HostFault
+from scherbelberg.sandbox.hosts.machine.network import GATEWAY, ruleset
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault, Options
 
 pytest_plugins = ("machine_fixtures",)
 _NETWORKS = st.sampled_from(["0.0.0.0/0", "::/0", "198.51.100.0/24", "198.51.100.7/32", "10.0.0.0/8", "2001:db8::/32"])
@@ -96,7 +96,7 @@ async def test_firewall(machine: Machine) -> None:
 
     await eventually(sees, what="the server")
     ssh = {"direction": "in", "protocol": "tcp", "port": "22", "source_ips": ["0.0.0.0/0", "::/0"]}
-    web = {"direction": "in", "protocol": "tcp", "port": "8000-8010", "source_ips": [f"{links.GATEWAY}/32"]}
+    web = {"direction": "in", "protocol": "tcp", "port": "8000-8010", "source_ips": [f"{GATEWAY}/32"]}
     target = [{"type": "server", "server": {"id": machine.row["id"]}}]
     made = api("POST", "/firewalls", {"name": "wall", "rules": [ssh], "apply_to": target}).body
     await asyncio.to_thread(api.done, *made["actions"])

@@ -14,7 +14,7 @@ from sandbox_helpers import Waiter
 from surroundings import folders, held
 from third_computer import ADDRESS, Third, third_computer
 
-from scherbelberg.sandbox.hosts.machines.links import GATEWAY
+from scherbelberg.sandbox.hosts.machine.network import GATEWAY
 
 if TYPE_CHECKING:
     from machine_fixtures import Rented

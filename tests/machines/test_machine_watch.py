@@ -16,7 +16,7 @@ from sandbox_helpers import Waiter
 from surroundings import held
 
 from scherbelberg.nodes.payload import command
-from scherbelberg.sandbox.hosts.machines.links import GATEWAY
+from scherbelberg.sandbox.hosts.machine.network import GATEWAY
 
 if TYPE_CHECKING:
     import pytest

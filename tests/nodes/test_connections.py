@@ -20,8 +20,8 @@ from scherbelberg.concurrency.loop import private_loop
 from scherbelberg.concurrency.waiting import together
 from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import NodeUnreachable
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Options
 from scherbelberg.scheduler import client as dask_client
 from scherbelberg.scheduler.endpoint import Door
 from scherbelberg.settings import Settings

@@ -15,7 +15,7 @@ import pytest
 from scherbelberg.cloud.public_address import has_route
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.nodes.dialing import dial, first_way, ways
-from scherbelberg.sandbox.hosts.silence import Silence
+from scherbelberg.sandbox.hosts.sshd import Silence
 
 _V4, _V6, _TEST_V6 = "198.51.100.1", "2a01:4f8:1:2::1", "2001:db8:1:2::1"
 

@@ -18,8 +18,9 @@ from surroundings import SHORT, folders, held, settings_for
 from scherbelberg import Cluster, ClusterSpec, Event, Phase
 from scherbelberg.errors import BootstrapFailed, NodeUnreachable, ScherbelbergError, WaitTimeout
 from scherbelberg.nodes.log_reading import keep_log
+from scherbelberg.sandbox.faults import Faults, HostFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Faults, HostFault, Options
 from scherbelberg.settings import Settings
 
 _BROKEN = HostFault(server="*worker000", how="fails", phase="tls")

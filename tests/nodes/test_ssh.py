@@ -22,7 +22,7 @@ from scherbelberg.errors import NodeUnreachable, WaitTimeout
 from scherbelberg.nodes.connections import Tunnel
 from scherbelberg.nodes.reachability import Failure
 from scherbelberg.nodes.ssh import Remote
-from scherbelberg.sandbox.hosts.silence import Silence
+from scherbelberg.sandbox.hosts.sshd import Silence
 from scherbelberg.state.keys import make_ssh_pair
 
 

@@ -22,7 +22,7 @@ from scherbelberg.planning.attempts import Attempts
 from scherbelberg.planning.candidates import candidates
 from scherbelberg.planning.plan import make_plan
 from scherbelberg.planning.remedies import remedied
-from scherbelberg.sandbox.cloud.catalogue import read_catalogue
+from scherbelberg.sandbox.cloud.catalog import make_catalog
 from scherbelberg.spec.model import ClusterSpec
 
 _IMAGE: dict[str, Any] = {
@@ -36,7 +36,7 @@ _IMAGE: dict[str, Any] = {
 
 def _catalog() -> Catalog:
     """The whole line-up of August 2026."""
-    known = read_catalogue()
+    known = make_catalog()
     return read_catalog(
         server_types=[kind.row for kind in known.server_types],
         images=[_IMAGE | {"id": number, "architecture": name} for number, name in enumerate(("x86", "arm"), 1)],

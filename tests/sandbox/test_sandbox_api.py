@@ -26,8 +26,8 @@ from sandbox_helpers import (
     unique,
 )
 
+from scherbelberg.sandbox.api.rate_limit import LIMIT
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.traffic import LIMIT
 
 
 @pytest.fixture

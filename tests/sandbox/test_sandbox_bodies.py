@@ -17,7 +17,7 @@ from sandbox_helpers import new_key, public
 from sandbox_orders import Ahead, act
 from sandbox_world import KINDS, Json
 
-from scherbelberg.sandbox.api.lacking import ACTIONS
+from scherbelberg.sandbox.api.unsupported import ACTIONS
 
 pytestmark = pytest.mark.skipif(not OPENAPI.exists(), reason="the description of the API is not beside the repository")
 

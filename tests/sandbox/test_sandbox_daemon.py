@@ -27,8 +27,8 @@ from sandbox_helpers import (
 
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import SandboxFailed
-from scherbelberg.sandbox import daemon, state
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox import daemon
+from scherbelberg.sandbox.options import Options
 
 SCALE = 0.02
 
@@ -66,7 +66,7 @@ def test_daemon(place: Path) -> None:
     assert stat.S_IMODE((place / "sandbox.json").stat().st_mode) == 0o600
     assert stat.S_IMODE(place.stat().st_mode) == 0o700
     machine = busy_machine(place)
-    found = state.read_state(place)
+    found = daemon.read_state(place)
     assert found
     assert daemon.stop(place)
     assert found.process() is None
@@ -91,7 +91,7 @@ def test_daemon_that_was_killed(place: Path) -> None:
 
 def kill_server(place: Path) -> None:
     """End a background sandbox the hard way."""
-    found = state.read_state(place)
+    found = daemon.read_state(place)
     assert found
     os.kill(found.pid, signal.SIGKILL)
     Waiter().wait(lambda: found.process() is None, what="the end of the server")
@@ -101,7 +101,7 @@ def test_recycled_pid_is_left_alone(place: Path) -> None:
     """A process that merely has the pid of a dead server is not touched."""
     place.mkdir()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        state.write_state(place, state.State(pid=stranger.pid, create_time=1.0))
+        daemon.write_state(place, daemon.State(pid=stranger.pid, create_time=1.0))
         assert daemon.status(place) is None
         assert daemon.stop(place)
         assert stranger.poll() is None
@@ -112,7 +112,7 @@ def test_recycled_pid_is_left_alone(place: Path) -> None:
 CLIENT = """
 import pathlib, sys
 from scherbelberg.sandbox import daemon
-from scherbelberg.sandbox.words import Options
+from scherbelberg.sandbox.options import Options
 with daemon.running(pathlib.Path(sys.argv[1]), Options(time_scale=0.02)):
     print("up", flush=True)
     sys.stdin.read()
@@ -126,7 +126,7 @@ def test_sandbox_ends_with_its_client(place: Path) -> None:
         assert client.stdout
         assert client.stdout.readline() == b"up\n"
         machine = busy_machine(place)
-        found = state.read_state(place)
+        found = daemon.read_state(place)
         client.kill()
     assert found
     Waiter().wait(lambda: found.process() is None, what="the end of the sandbox")
@@ -154,7 +154,7 @@ def test_failed_start_tells_why(place: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SandboxFailed, match="need bash"):
         daemon.start(place)
     monkeypatch.undo()
-    monkeypatch.setattr(daemon, "write", lambda _options: "no JSON")
+    monkeypatch.setattr(daemon, "write_json", lambda _options: "no JSON")
     with pytest.raises(SandboxFailed, match="did not start: This is no JSON"):
         daemon.start(place)
     assert not place.exists()

@@ -15,9 +15,9 @@ from sandbox_helpers import WITHIN_S, Api
 
 from scherbelberg.errors import BadInput, SandboxFailed
 from scherbelberg.sandbox import daemon
-from scherbelberg.sandbox.documents import read_faults, read_options, write
+from scherbelberg.sandbox.faults import ActionFault, Faults, HostFault, RequestFault, SoldOut
+from scherbelberg.sandbox.options import Options, read_faults, read_options, write_json
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, HostFault, Options, RequestFault, SoldOut
 
 PAGE = Path(__file__).parents[2] / "docs" / "sandbox.md"
 #: What the page shows.
@@ -41,14 +41,14 @@ def test_page() -> None:
     blocks = PAGE.read_text(encoding="utf-8").split("\n\n")
     (text,) = [block for block in blocks if block.startswith("    {\n")]
     assert read_faults(text) == SHOWN
-    assert sorted(json.loads(text)) == sorted(json.loads(write(Faults())))
+    assert sorted(json.loads(text)) == sorted(json.loads(write_json(Faults())))
 
 
 def test_written_and_read() -> None:
     """What is written is read as the same."""
-    assert read_faults(write(SHOWN)) == SHOWN
+    assert read_faults(write_json(SHOWN)) == SHOWN
     options = Options(hosts="scripted", time_scale=0.5, realistic=True, faults=SHOWN)
-    assert read_options(write(options)) == options
+    assert read_options(write_json(options)) == options
     assert (read_faults("{}"), read_options("{}")) == (Faults(), Options())
 
 
@@ -98,7 +98,7 @@ def test_hosts_that_boot_nothing(hosts: Any) -> None:
         Options(hosts=hosts, base="sid")
     with pytest.raises(BadInput, match="base"):
         read_options('{"hosts": "machine", "base": "buzz"}')
-    assert read_options(write(Options(hosts="machine", base="trixie"))).base == "trixie"
+    assert read_options(write_json(Options(hosts="machine", base="trixie"))).base == "trixie"
 
 
 def test_hosts_that_cannot(emulated: SandboxThread, api: Api, tmp_path: Path) -> None:

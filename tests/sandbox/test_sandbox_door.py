@@ -14,8 +14,8 @@ from sandbox_helpers import WITHIN_S, Api
 from sandbox_orders import Ahead, code, idle, look
 from sandbox_world import KINDS
 
-from scherbelberg.sandbox.api.lacking import ACTIONS
-from scherbelberg.sandbox.api.lacking import KINDS as LACKING
+from scherbelberg.sandbox.api.unsupported import ACTIONS
+from scherbelberg.sandbox.api.unsupported import KINDS as LACKING
 from scherbelberg.sandbox.server import SandboxThread
 
 METHODS = ("GET", "POST", "PUT", "DELETE")

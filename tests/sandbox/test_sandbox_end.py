@@ -18,9 +18,9 @@ import pytest
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox import server
 from scherbelberg.sandbox.addresses import claim
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
-from scherbelberg.sandbox.words import Options
 
 _SCRIPTED = Options(hosts="scripted", time_scale=0.02)
 

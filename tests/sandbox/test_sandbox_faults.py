@@ -13,8 +13,8 @@ import pytest
 from sandbox_helpers import Api, Json, Waiter, order, unique
 from sandbox_orders import Ahead, act, code, ended, finish, idle, look, make, settled
 
+from scherbelberg.sandbox.faults import ActionFault, Faults, HostFault, SoldOut
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, HostFault, SoldOut
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ import pytest
 from sandbox_helpers import WITHIN_S, Api, Machine, commands, run, running
 
 from scherbelberg.concurrency.waiting import until
+from scherbelberg.sandbox.faults import Faults, HostFault, HostFaultKind
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import Ailment, Faults, HostFault
 
 #: What a script does, for this purpose.
 SCRIPT = "echo '@phase environment start'; echo; echo '@phase tls start'; exec sleep 1000"
 
 
-def ill(emulated: SandboxThread, machine: Machine, how: Ailment) -> None:
+def ill(emulated: SandboxThread, machine: Machine, how: HostFaultKind) -> None:
     """Let something be wrong with a machine."""
     emulated.set_faults(Faults(hosts=(HostFault(server=machine.row["name"], how=how, phase="tls"),)))
 

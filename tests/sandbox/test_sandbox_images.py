@@ -12,8 +12,8 @@ import pytest
 from sandbox_helpers import Api, Machine, Reply, order, rent, run, unique, wait_for_ssh
 from sandbox_orders import Ahead, act, code, finish, idle, look
 
+from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults
 
 INVALID = (422, "invalid_input")
 ARM_IMAGE = 161547270

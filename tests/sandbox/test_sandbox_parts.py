@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Parts of the sandbox that need no server: selectors, user data, addresses, platforms, stand-ins."""
+"""Parts of the sandbox that need no server: its rooms, selectors, user data, addresses, platforms, stand-ins."""
 
 from __future__ import annotations
 
@@ -12,15 +12,30 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from architecture import is_in, own_imports, package
 from sandbox_helpers import cloud_config, new_key, public
 
 from scherbelberg.errors import SandboxFailed
 from scherbelberg.sandbox.addresses import claim, free_private
-from scherbelberg.sandbox.api.selectors import read_selector
+from scherbelberg.sandbox.api.listing import read_selector
+from scherbelberg.sandbox.cloud.errors import ApiError
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
-from scherbelberg.sandbox.hosts.standins import main as standin
+from scherbelberg.sandbox.hosts.fake_programs import main as standin
 from scherbelberg.sandbox.hosts.system import check_platform, platform_refusal
-from scherbelberg.sandbox.refusals import Refused
+
+#: Each may import from those before it, and from itself.
+_ROOMS = ("addresses", "faults", "options", "hosts", "cloud", "api", "server", "daemon", "__main__")
+
+
+def test_rooms() -> None:
+    """In the sandbox, too, arrows go one way, and its three kinds of hosts know nothing of each other."""
+    arrows = {name: others for name, others in own_imports(package()).items() if name.startswith("sandbox.")}
+    pairs = [(name, other) for name, others in arrows.items() for other in others if other.startswith("sandbox.")]
+    floors = [(_ROOMS.index(name.split(".")[1]), _ROOMS.index(other.split(".")[1])) for name, other in pairs]
+    assert [pair for pair, (floor, below) in zip(pairs, floors, strict=True) if below > floor] == []
+    kinds = {f"sandbox.hosts.{kind}" for kind in ("process", "scripted", "machine")}
+    of_kinds = [(name, other) for name, other in pairs if is_in(name, {"sandbox.hosts"}) and is_in(other, kinds)]
+    assert [(name, other) for name, other in of_kinds if name.split(".")[2] != other.split(".")[2]] == []
 
 
 @pytest.mark.parametrize(
@@ -55,7 +70,7 @@ def test_selectors(words: str, expected: bool) -> None:
 @pytest.mark.parametrize("words", ["=", "a=b=c", "a in", "a in b", "(a)", "a,,b", "a=b c", "!", "!a=b"])
 def test_bad_selectors(words: str) -> None:
     """What is no selector is refused."""
-    with pytest.raises(Refused):
+    with pytest.raises(ApiError):
         read_selector(words)
 
 
@@ -107,11 +122,11 @@ def test_host_keys_whose_halves_differ() -> None:
 
 def test_addresses_are_not_used_again_soon() -> None:
     """Public addresses go round; private ones begin behind the gateway's."""
-    territory = claim()
-    first, second = territory.take_public(), territory.take_public()
-    territory.give_back(first)
-    third = territory.take_public()
-    territory.close()
+    addresses = claim()
+    first, second = addresses.take_public(), addresses.take_public()
+    addresses.give_back(first)
+    third = addresses.take_public()
+    addresses.close()
     assert len({first, second, third}) == 3
     subnet = IPv4Network("127.64.1.0/30")
     assert free_private(subnet, set()) == IPv4Address("127.64.1.2")
@@ -128,7 +143,7 @@ def test_platforms() -> None:
         check_platform("linux", lambda _: False)
 
 
-def test_standins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_fake_programs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The programs that may be missing do what is asked of them, and fail loudly otherwise."""
     from cryptography import x509
 

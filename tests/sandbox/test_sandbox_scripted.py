@@ -32,9 +32,10 @@ from scherbelberg.errors import (
     WaitTimeout,
 )
 from scherbelberg.nodes.connections import Links
-from scherbelberg.sandbox.hosts.scripted import ScriptedHosts
+from scherbelberg.sandbox.faults import ActionFault, Faults, HostFault, HostFaultKind
+from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import Sandbox, SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Ailment, Faults, HostFault, Options
 from scherbelberg.settings import Settings
 
 #: Fast, but slow enough that things still happen one after the other.
@@ -143,7 +144,7 @@ def test_environment_that_is_not_there(stage: SandboxThread, around: Settings) -
 
 
 #: What is wrong with a host, the error, its phase and words.
-WRONG: list[tuple[Ailment, type[ScherbelbergError], str, str]] = [
+WRONG: list[tuple[HostFaultKind, type[ScherbelbergError], str, str]] = [
     ("fails", BootstrapFailed, "hostkey", "the sandbox was told to fail here"),
     ("fails", BootstrapFailed, "service", "the sandbox was told to fail here"),
     ("dies", NodeUnreachable, "tls", "was lost or refused"),
@@ -159,7 +160,7 @@ def test_hosts_that_go_wrong(
     stage: SandboxThread,
     around: Settings,
     *,
-    how: Ailment,
+    how: HostFaultKind,
     error: type[ScherbelbergError],
     phase: str,
     words: str,

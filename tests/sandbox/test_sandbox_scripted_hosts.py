@@ -19,7 +19,7 @@ from process_node import make_node
 
 from scherbelberg.lifecycle import share
 from scherbelberg.nodes.payload import FOLDER, command, unpack_command
-from scherbelberg.sandbox.hosts.played.playing import ADMIT, SCRIPT, UNPACK
+from scherbelberg.sandbox.hosts.scripted.commands import ADMIT, SCRIPT, UNPACK
 from scherbelberg.state.keys import make_authority, sign_request
 
 

@@ -17,7 +17,7 @@ from scherbelberg.events import Event, Phase
 from scherbelberg.nodes.bootstrap import Answers, _Talk, bootstrap
 from scherbelberg.nodes.payload import FOLDER
 from scherbelberg.nodes.ssh import Remote
-from scherbelberg.sandbox.words import HostFault, Part
+from scherbelberg.sandbox.faults import HostFault, ScriptPhase
 from scherbelberg.spec.model import Timeouts
 
 _LOCK, _DIGEST = lock_text(DISTRIBUTED, OTHER)
@@ -57,7 +57,7 @@ async def test_refusals(actor: Actor) -> None:
 
 
 @pytest.mark.parametrize("phase", ["download", "miniforge"])
-async def test_trouble(tmp_path: Path, phase: Part) -> None:
+async def test_trouble(tmp_path: Path, phase: ScriptPhase) -> None:
     """Faults of hosts reach into the phases of an installation."""
     wrong = (HostFault(how="fails", phase=phase),)
     async with acting(tmp_path / "hosts", "scheduler", wrong=wrong) as (actor,):

@@ -24,10 +24,10 @@ from scherbelberg.environments.shipped import shipped_files
 from scherbelberg.nodes.logs import MISSING, SCRIPT, Source, log_command
 from scherbelberg.nodes.payload import command
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.hosts.played.lan import Lan, Listening
-from scherbelberg.sandbox.hosts.played.scenario import Scenario
-from scherbelberg.sandbox.hosts.played.service import Service
+from scherbelberg.sandbox.hosts.driver import HostPlan
+from scherbelberg.sandbox.hosts.scripted.host import Timing
+from scherbelberg.sandbox.hosts.scripted.network import Lan, Listening
+from scherbelberg.sandbox.hosts.scripted.service import Service
 from scherbelberg.state.keys import Certified, make_client
 
 
@@ -59,7 +59,7 @@ async def test_service_that_breaks(actor: Actor, monkeypatch: pytest.MonkeyPatch
     async def fail(*_: object) -> None:
         raise OSError("no more memory")
 
-    monkeypatch.setattr(Service, "_schedule", fail)
+    monkeypatch.setattr(Service, "_run_scheduler", fail)
     await actor.having(WAIT_S="600").push()
     ended = await actor.up()
     assert ended.said[-1] == f"@failed service Dask's scheduler does not answer at {SCHEDULER_IP}:8786"
@@ -266,7 +266,7 @@ async def test_snapshot(actor: Actor) -> None:
 async def test_end_in_the_middle_of_a_start(tmp_path: Path, moment: int) -> None:
     """Hosts that are removed while their Dask starts and joins leave no task and no complaint."""
     before = asyncio.all_tasks()
-    async with acting(tmp_path / "hosts", "scheduler", "worker000", scenario=Scenario(service_s=0)) as actors:
+    async with acting(tmp_path / "hosts", "scheduler", "worker000", timing=Timing(service_s=0)) as actors:
         await asyncio.gather(*(actor.push() for actor in actors))
         runs = [asyncio.create_task(actor.up()) for actor in actors]
         await until(lambda: reached(actors, moment), every_s=0, within_s=WITHIN_S, what="the moment")

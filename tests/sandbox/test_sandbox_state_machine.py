@@ -14,7 +14,7 @@ from sandbox_draws import REQUESTS, Draws, Request, tell
 from sandbox_invariants import Rows, check_actions, check_addresses, check_firewalls, check_groups, check_networks
 from sandbox_world import KINDS, Reply, World
 
-from scherbelberg.sandbox.words import NO_FAULTS
+from scherbelberg.sandbox.faults import NO_FAULTS
 
 #: In the order in which they can be given back.
 CLEARING = ("servers", "firewalls", "placement_groups", "primary_ips", "networks", "ssh_keys", "images")

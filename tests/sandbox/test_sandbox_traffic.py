@@ -21,10 +21,11 @@ from sandbox_helpers import (
 )
 
 from scherbelberg.sandbox.addresses import claim
+from scherbelberg.sandbox.api.rate_limit import Bucket
 from scherbelberg.sandbox.daemon import set_clock
+from scherbelberg.sandbox.faults import Faults, RequestFault
+from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.traffic import Bucket
-from scherbelberg.sandbox.words import Faults, Options, RequestFault
 
 
 def test_fault_error(emulated: SandboxThread, api: Api) -> None:
@@ -85,16 +86,16 @@ def test_requests_are_recorded(emulated: SandboxThread, api: Api) -> None:
 
 def test_rate_limit(emulated: SandboxThread, api: Api) -> None:
     """An empty bucket answers 429 with the time of full recovery."""
-    door = emulated.sandbox._door
-    assert door
+    gateway = emulated.sandbox._gateway
+    assert gateway
     empty = Bucket()
     while empty.take():
         pass
-    door.bucket, full = empty, door.bucket
+    gateway.bucket, full = empty, gateway.bucket
     try:
         answer = api("GET", "/servers")
     finally:
-        door.bucket = full
+        gateway.bucket = full
     assert (answer.status, answer.error["code"]) == (429, "rate_limit_exceeded")
     assert answer.headers["RateLimit-Remaining"] == "0"
     assert int(answer.headers["RateLimit-Reset"]) > time.time() + 3000

@@ -19,8 +19,8 @@ from hcloud.servers.domain import ServerCreatePublicNetwork
 from sandbox_helpers import Api, cloud_config, new_key, public, unique
 from strangers import CX23, FSN1, finish, make_network, official_client, refusal, rent
 
+from scherbelberg.sandbox.faults import ActionFault, Faults, RequestFault, SoldOut
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults, RequestFault, SoldOut
 
 
 @pytest.fixture

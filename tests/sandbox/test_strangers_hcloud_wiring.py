@@ -16,8 +16,8 @@ from hcloud.servers.domain import ServerCreatePublicNetwork
 from sandbox_helpers import Api, unique
 from strangers import FSN1, finish, make_network, official_client, refusal, rent
 
+from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
-from scherbelberg.sandbox.words import ActionFault, Faults
 
 
 @pytest.fixture

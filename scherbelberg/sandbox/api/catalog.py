@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from scherbelberg.sandbox.api.listing import page_of
 from scherbelberg.sandbox.api.routing import Answer, Context, Json, Request, Route, actions_page, answer_action
-from scherbelberg.sandbox.refusals import Refused, missing
+from scherbelberg.sandbox.cloud.errors import ApiError, missing
 
 _ACTION_IDS = 25
 _CHANGELOG = {"announcement": "https://docs.hetzner.cloud/changelog"}
@@ -17,11 +17,11 @@ _CHANGELOG = {"announcement": "https://docs.hetzner.cloud/changelog"}
 
 def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
-    catalogue, project = context.project.catalogue, context.project
-    yield from _fixed("locations", "location", [row.row for row in catalogue.locations], sorts=("id", "name"))
-    yield from _fixed("server_types", "server_type", [row.row for row in catalogue.server_types])
+    catalog, project = context.project.catalog, context.project
+    yield from _fixed("locations", "location", [row.row for row in catalog.locations], sorts=("id", "name"))
+    yield from _fixed("server_types", "server_type", [row.row for row in catalog.server_types])
     yield from _fixed("isos", "iso", [])
-    yield "GET", "/pricing", lambda _request: Answer(200, {"pricing": catalogue.pricing})
+    yield "GET", "/pricing", lambda _request: Answer(200, {"pricing": catalog.pricing})
     yield "GET", r"/datacenters(?:/\d+)?", _datacenters
     yield "GET", "/actions", lambda request: _actions(context, request)
     yield "GET", r"/actions/(\d+)", lambda _request, number: answer_action(project, number)
@@ -42,15 +42,15 @@ def _fixed(plural: str, singular: str, rows: list[Json], *, sorts: tuple[str, ..
 
 
 def _datacenters(_request: Request) -> Answer:
-    raise Refused(410, "deprecated_api_endpoint", "datacenters were removed", _CHANGELOG)
+    raise ApiError(410, "deprecated_api_endpoint", "datacenters were removed", _CHANGELOG)
 
 
 def _actions(context: Context, request: Request) -> Answer:
     words = request.query.words.get("id", ())
     if not words:
         message = "listing arbitrary actions was removed, use the id parameter"
-        raise Refused(410, "deprecated_api_endpoint", message, _CHANGELOG)
+        raise ApiError(410, "deprecated_api_endpoint", message, _CHANGELOG)
     if len(words) > _ACTION_IDS or not all(re.fullmatch(r"[0-9]{1,18}", word) for word in words):
-        raise Refused(422, "invalid_input", f"id takes at most {_ACTION_IDS} numbers")
+        raise ApiError(422, "invalid_input", f"id takes at most {_ACTION_IDS} numbers")
     known = context.project.actions
     return actions_page(request, [known[int(word)] for word in dict.fromkeys(words) if int(word) in known])

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
-from scherbelberg.sandbox.refusals import invalid
+from scherbelberg.sandbox.cloud.errors import invalid
 
 Check = Callable[[Any], Any]
 
@@ -31,7 +31,7 @@ def read_fields(body: object, known: Mapping[str, Check], *, required: Collectio
         The checked values of the fields that are there.
 
     Raises:
-        Refused: A field is unknown, missing or wrong.
+        ApiError: A field is unknown, missing or wrong.
     """
     if not isinstance(body, dict):
         raise invalid("body", "must be a JSON object")

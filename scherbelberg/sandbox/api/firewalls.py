@@ -10,12 +10,12 @@ from ipaddress import ip_network
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
+from scherbelberg.sandbox.api.listing import read_selector
 from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, require_unlocked, shared_routes
-from scherbelberg.sandbox.api.selectors import read_selector
 from scherbelberg.sandbox.api.views import Json, head, show_action
+from scherbelberg.sandbox.cloud.errors import ApiError, in_use, over_limit
 from scherbelberg.sandbox.cloud.model import Firewall, Server
-from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER
-from scherbelberg.sandbox.refusals import Refused, in_use, over_limit
+from scherbelberg.sandbox.cloud.networking import FIREWALLS_PER_SERVER
 
 _RULES = 50
 _PORTS = 65_535
@@ -38,13 +38,13 @@ class _Firewalls:
 
     Args:
         project: The state.
-        wiring: Puts them in force.
+        networking: Puts them in force.
     """
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
-        self._work = context.work
-        self._wiring = context.wiring
+        self._runner = context.runner
+        self._networking = context.networking
 
     def show(self, firewall: Firewall) -> Json:
         """Show one."""
@@ -79,9 +79,9 @@ class _Firewalls:
     def remove(self, _request: Request, number: int) -> Answer:
         """Delete a firewall that nothing has any more."""
         firewall = self._find(number)
-        if firewall.selectors or self._project.guarded(firewall):
+        if firewall.selectors or self._project.servers_behind(firewall):
             raise in_use("firewall", number)
-        self._wiring.forget_firewall(firewall)
+        self._networking.forget_firewall(firewall)
         del self._project.firewalls[number]
         return Answer(204)
 
@@ -93,7 +93,7 @@ class _Firewalls:
 
     def _rules_action(self, firewall: Firewall, rules: list[Json]) -> Json:
         replace = partial(setattr, firewall, "rules", rules)
-        return show_action(self._work.instant("set_firewall_rules", ("firewall", firewall), do=replace))
+        return show_action(self._runner.instant("set_firewall_rules", ("firewall", firewall), do=replace))
 
     def apply(self, request: Request, number: int) -> Answer:
         """Apply a firewall to servers and labels."""
@@ -104,7 +104,7 @@ class _Firewalls:
         if any(firewall.id in server.firewalls for server in servers) or set(_selectors(targets)) & set(
             firewall.selectors
         ):
-            raise Refused(422, "firewall_already_applied", "firewall is already applied to this resource")
+            raise ApiError(422, "firewall_already_applied", "firewall is already applied to this resource")
         _require_applicable(firewall, servers)
         return Answer(201, {"actions": self._apply(firewall, servers, targets)})
 
@@ -118,29 +118,29 @@ class _Firewalls:
             if firewall.id in server.firewalls:
                 require_unlocked(server)
             elif firewall.id in server.selected:
-                raise Refused(422, "firewall_managed_by_label_selector", "firewall is applied by a label selector")
+                raise ApiError(422, "firewall_managed_by_label_selector", "firewall is applied by a label selector")
             else:
                 raise _absent(server.id)
         if not set(_selectors(targets)) <= set(firewall.selectors):
             raise _absent(", ".join(_selectors(targets)))
         for words in _selectors(targets):
             firewall.selectors.remove(words)
-        self._wiring.select(firewall, read_selectors(firewall))
-        actions = [show_action(self._wiring.unguard(firewall, server)) for server in servers]
+        self._networking.select(firewall, read_selectors(firewall))
+        actions = [show_action(self._networking.remove_firewall(firewall, server)) for server in servers]
         return Answer(201, {"actions": actions or [self._rules_action(firewall, firewall.rules)]})
 
     def _apply(self, firewall: Firewall, servers: list[Server], targets: list[Json]) -> list[Json]:
         firewall.selectors += _selectors(targets)
-        self._wiring.select(firewall, read_selectors(firewall))
-        return [show_action(self._wiring.guard(firewall, server)) for server in servers]
+        self._networking.select(firewall, read_selectors(firewall))
+        return [show_action(self._networking.apply_firewall(firewall, server)) for server in servers]
 
     def _servers(self, targets: list[Json], *, missing_status: int = 404) -> list[Server]:
         numbers = [row["server"]["id"] for row in targets if row["type"] == "server"]
         for number in numbers:
             if number not in self._project.servers:
-                raise Refused(missing_status, "firewall_resource_not_found", f"server with ID '{number}' not found")
+                raise ApiError(missing_status, "firewall_resource_not_found", f"server with ID '{number}' not found")
         if len(set(numbers)) < len(numbers):
-            raise Refused(422, "server_already_added", "a server is named more than once")
+            raise ApiError(422, "server_already_added", "a server is named more than once")
         return [self._project.servers[number] for number in numbers]
 
     def _find(self, number: int) -> Firewall:
@@ -151,14 +151,14 @@ class _Firewalls:
 def _require_applicable(firewall: Firewall, servers: list[Server]) -> None:
     for server in servers:
         if server.ipv4 is None and server.ipv6 is None:
-            raise Refused(422, "private_net_only_server", "server has no public interface")
+            raise ApiError(422, "private_net_only_server", "server has no public interface")
         require_unlocked(server)
         if len({*server.firewalls, *server.selected, firewall.id}) > FIREWALLS_PER_SERVER:
             raise over_limit("firewalls_per_server", f"a server has at most {FIREWALLS_PER_SERVER} firewalls")
 
 
-def _absent(what: object) -> Refused:
-    return Refused(404, "firewall_resource_not_found", f"firewall is not applied to {what}")
+def _absent(what: object) -> ApiError:
+    return ApiError(404, "firewall_resource_not_found", f"firewall is not applied to {what}")
 
 
 def read_selectors(firewall: Firewall) -> Any:

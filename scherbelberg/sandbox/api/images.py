@@ -18,8 +18,8 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import Json, show_image
+from scherbelberg.sandbox.cloud.errors import ApiError, in_use, invalid_combination
 from scherbelberg.sandbox.cloud.model import Image
-from scherbelberg.sandbox.refusals import Refused, in_use, unsupported
 
 _FILTERS = ("name", "architecture", "type", "status", "bound_to")
 
@@ -48,7 +48,7 @@ def _describe(image: Image, values: Json) -> None:
 
 def _require_own(image: Image) -> None:
     if image.kind != "snapshot":
-        raise Refused(403, "forbidden", "a system image cannot be changed")
+        raise ApiError(403, "forbidden", "a system image cannot be changed")
 
 
 def _remove(context: Context, number: int) -> Answer:
@@ -57,8 +57,8 @@ def _remove(context: Context, number: int) -> Answer:
     _require_own(image)
     require_unprotected(image)
     if image.status == "creating":
-        raise unsupported("the image is still being created")
+        raise invalid_combination("the image is still being created")
     if any(server.image is image and server.status == "initializing" for server in context.project.servers.values()):
         raise in_use("image", number)
-    context.machines.forget_image(image)
+    context.servers.forget_image(image)
     return Answer(204)

@@ -25,9 +25,9 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import Json, head, show_action
+from scherbelberg.sandbox.cloud.errors import ApiError, in_use, invalid, invalid_combination, missing
 from scherbelberg.sandbox.cloud.model import Network, Server, Subnet
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import Refused, in_use, invalid, missing, unsupported
 
 _MIN_NETWORK_BITS = 24
 _MIN_SUBNET_BITS = 30
@@ -69,13 +69,13 @@ class _Networks:
 
     def __init__(self, context: Context) -> None:
         self._project: Project = context.project
-        self._work = context.work
-        self._wiring = context.wiring
-        self._territory = context.territory
+        self._runner = context.runner
+        self._networking = context.networking
+        self._addresses = context.addresses
         self._subnet = {
             "type": checks.one_of("cloud", "server", "vswitch"),
             "ip_range": _range,
-            "network_zone": checks.one_of(*sorted(self._project.catalogue.zones)),
+            "network_zone": checks.one_of(*sorted(self._project.catalog.zones)),
             "vswitch_id": checks.absent,
             "gateway": checks.text,  # not in the API's description, but sent by Hetzner's Go library, and empty
         }
@@ -129,7 +129,7 @@ class _Networks:
         network = self._find(number)
         require_unprotected(network)
         del self._project.networks[number]
-        self._wiring.dissolve(network)
+        self._networking.remove_members(network)
         return Answer(204)
 
     def list_members(self, request: Request, number: int) -> Answer:
@@ -143,7 +143,7 @@ class _Networks:
         network = self._find(number)
         row = checks.read_fields(request.body, self._subnet, required=("type", "network_zone"))
         if len(network.subnets) >= _SUBNETS:
-            raise unsupported(f"a network has at most {_SUBNETS} subnets")
+            raise invalid_combination(f"a network has at most {_SUBNETS} subnets")
         return self._done("add_subnet", network, partial(network.subnets.append, _make_subnet(network, row)))
 
     def delete_subnet(self, request: Request, number: int) -> Answer:
@@ -162,7 +162,7 @@ class _Networks:
         network = self._find(number)
         row = checks.read_fields(request.body, _ROUTE, required=tuple(_ROUTE))
         if len(network.routes) >= _ROUTES:
-            raise unsupported(f"a network has at most {_ROUTES} routes")
+            raise invalid_combination(f"a network has at most {_ROUTES} routes")
         return self._done("add_route", network, partial(network.routes.append, _make_route(network, row)))
 
     def delete_route(self, request: Request, number: int) -> Answer:
@@ -184,14 +184,14 @@ class _Networks:
         return self._done("change_ip_range", network, partial(setattr, network, "ip_range", wanted))
 
     def _require_allowed(self, ip_range: IPv4Network) -> None:
-        allowed = self._territory.private_ranges
+        allowed = self._addresses.private_ranges
         if not any(ip_range.subnet_of(whole) for whole in allowed):
             raise invalid("ip_range", f"network must be within {' or '.join(map(str, allowed))}")
         if ip_range.prefixlen > _MIN_NETWORK_BITS:
             raise invalid("ip_range", f"network must be at least /{_MIN_NETWORK_BITS}")
 
     def _done(self, command: str, network: Network, do: Callable[[], object]) -> Answer:
-        return Answer(201, {"action": show_action(self._work.instant(command, ("network", network), do=do))})
+        return Answer(201, {"action": show_action(self._runner.instant(command, ("network", network), do=do))})
 
     def _find(self, number: int) -> Network:
         self._project.get("networks", number)
@@ -266,7 +266,7 @@ def _make_subnet(network: Network, row: Json) -> Subnet:
     if not ip_range.subnet_of(network.ip_range) or ip_range.prefixlen > _MIN_SUBNET_BITS:
         raise invalid("subnets", f"subnet must be within the network and at least /{_MIN_SUBNET_BITS}")
     if _taken(network, ip_range):
-        raise unsupported("subnet overlaps with other subnet or route")
+        raise invalid_combination("subnet overlaps with other subnet or route")
     return Subnet(ip_range=ip_range, network_zone=row["network_zone"], type=row["type"])
 
 
@@ -275,4 +275,4 @@ def _free_subnet(network: Network) -> IPv4Network:
     for candidate in network.ip_range.subnets(new_prefix=bits):
         if not _taken(network, candidate):
             return candidate
-    raise Refused(422, "no_subnet_available", "no subnet available")
+    raise ApiError(422, "no_subnet_available", "no subnet available")

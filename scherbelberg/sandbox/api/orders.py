@@ -1,21 +1,23 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""What an order of a server names, looked up: whether it is there, and fits together."""
+"""What an order of a server names, looked up: whether it is there, fits together, and is in stock."""
 
 from __future__ import annotations
 
+from fnmatch import fnmatchcase
 from ipaddress import IPv4Address
 from itertools import combinations
 from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.sandbox.api.placement_groups import require_room as require_place
-from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
+from scherbelberg.sandbox.api.placement_groups import require_place
+from scherbelberg.sandbox.cloud.catalog import Location, ServerType
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination, over_limit
 from scherbelberg.sandbox.cloud.model import Image, Network, PlacementGroup, PrimaryIp, SshKey
+from scherbelberg.sandbox.cloud.networking import choose_address, require_room
 from scherbelberg.sandbox.cloud.project import Project, choose, choose_row
-from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
-from scherbelberg.sandbox.refusals import Refused, invalid, unsupported
+from scherbelberg.sandbox.faults import Disguise, Faults
 
 Json = dict[str, Any]
 #: Most networks that one server may be in.
@@ -23,7 +25,7 @@ NETWORKS_PER_SERVER = 3
 
 
 @frozen(kw_only=True)
-class Wanted:
+class Order:
     """What an order asks for, looked up."""
 
     server_type: ServerType
@@ -37,7 +39,7 @@ class Wanted:
     ipv6: PrimaryIp | None
 
 
-def look_up(project: Project, values: Json) -> Wanted:
+def read_order(project: Project, values: Json) -> Order:
     """Find all that an order names.
 
     Args:
@@ -45,13 +47,13 @@ def look_up(project: Project, values: Json) -> Wanted:
         values: The checked fields of the order.
 
     Raises:
-        Refused: Something is missing, or does not fit.
+        ApiError: Something is missing, or does not fit.
     """
     server_type = find_type(project, values["server_type"])
     group = _group(project, values.get("placement_group"))
     addresses = [_primary_ip(project, values.get("public_net", {}), kind) for kind in ("ipv4", "ipv6")]
     location = _location(project, values.get("location"), server_type, addresses)
-    return Wanted(
+    return Order(
         server_type=server_type,
         location=location,
         image=_image(project, values["image"], server_type),
@@ -73,13 +75,13 @@ def find_type(project: Project, key: int | str, *, retired_code: str = "invalid_
         retired_code: Code of the error for a type that is no longer sold.
 
     Raises:
-        Refused: There is none.
+        ApiError: There is none.
     """
-    found: ServerType | None = choose_row(project.catalogue.server_types, key)
+    found: ServerType | None = choose_row(project.catalog.server_types, key)
     if found is None:
         raise invalid("server_type", f"server type {key} not found")
     if found.retired:
-        raise Refused(422, retired_code, f"server type {found.id} is deprecated")
+        raise ApiError(422, retired_code, f"server type {found.id} is deprecated")
     return found
 
 
@@ -88,13 +90,13 @@ def _location(
 ) -> Location:
     given = [primary.location.name for primary in addresses if primary is not None]
     wanted = (given or [server_type.locations[0]])[0] if key is None else key
-    found: Location | None = choose_row(project.catalogue.locations, wanted)
+    found: Location | None = choose_row(project.catalog.locations, wanted)
     if found is None:
         raise invalid("location", f"location {wanted} not found")
     if found.name not in server_type.locations:
-        raise unsupported("unsupported location for server type")
+        raise invalid_combination("unsupported location for server type")
     if any(name != found.name for name in given):
-        raise Refused(422, "primary_ip_datacenter_mismatch", "primary IP is in another location")
+        raise ApiError(422, "primary_ip_datacenter_mismatch", "primary IP is in another location")
     return found
 
 
@@ -106,9 +108,9 @@ def _primary_ip(project: Project, public: Json, kind: str) -> PrimaryIp | None:
     if primary is None or not public.get(f"enable_{kind}", True):
         raise invalid(f"public_net.{kind}", f"primary IP {number} not found, or {kind} is not enabled")
     if primary.assignee is not None:
-        raise Refused(409, "primary_ip_assigned", "primary IP is already assigned to a server")
+        raise ApiError(409, "primary_ip_assigned", "primary IP is already assigned to a server")
     if primary.type != kind:
-        raise Refused(422, "primary_ip_version_mismatch", "primary IP has the wrong IP version")
+        raise ApiError(422, "primary_ip_version_mismatch", "primary IP has the wrong IP version")
     return primary
 
 
@@ -118,12 +120,14 @@ def _image(project: Project, key: int | str, server_type: ServerType) -> Image:
         raise invalid("image", f"image {key} not found")
     fitting = [image for image in images if image.architecture == server_type.architecture]
     if not fitting:
-        raise unsupported(f"image architecture does not fit server type architecture {server_type.architecture}")
+        raise invalid_combination(
+            f"image architecture does not fit server type architecture {server_type.architecture}"
+        )
     image = fitting[0]
     if image.status != "available":
-        raise unsupported("image is not available yet")
+        raise invalid_combination("image is not available yet")
     if image.disk_gb > server_type.disk:
-        raise unsupported(f"image needs a disk of {image.disk_gb} GB, server type has {server_type.disk} GB")
+        raise invalid_combination(f"image needs a disk of {image.disk_gb} GB, server type has {server_type.disk} GB")
     return image
 
 
@@ -166,7 +170,47 @@ def require_apart(networks: list[Network]) -> None:
     """Refuse to attach a server to networks that have addresses in common.
 
     Raises:
-        Refused: They have.
+        ApiError: They have.
     """
     if any(one.ip_range.overlaps(other.ip_range) for one, other in combinations(networks, 2)):
-        raise Refused(422, "networks_overlap", "networks overlap")
+        raise ApiError(422, "networks_overlap", "networks overlap")
+
+
+def require_quota(project: Project, faults: Faults, *, addresses: int) -> None:
+    """Refuse one more server.
+
+    Args:
+        project: The state.
+        faults: The quotas.
+        addresses: Number of primary IPs that come with it.
+
+    Raises:
+        ApiError: The account may not have it.
+    """
+    if faults.servers is not None and len(project.servers) >= faults.servers:
+        raise over_limit("server_limit", "server_limit exceeded")
+    if faults.primary_ips is not None and len(project.primary_ips) + addresses > faults.primary_ips:
+        raise over_limit("primary_ip_limit", "primary_ip_limit exceeded")
+
+
+def require_stock(faults: Faults, server_type: ServerType, location: Location) -> None:
+    """Refuse what is sold out, in one of Hetzner's ways.
+
+    Raises:
+        ApiError: It is.
+    """
+    for row in faults.sold_out:
+        if fnmatchcase(server_type.name, row.server_type) and fnmatchcase(location.name, row.location):
+            raise _sold_out(row.disguise, server_type)
+
+
+def _sold_out(disguise: Disguise, server_type: ServerType) -> ApiError:
+    match disguise:
+        case "placement":
+            return ApiError(412, "resource_unavailable", "error during placement")
+        case "location_disabled":
+            return ApiError(412, "resource_unavailable", "server location disabled")
+        case "unsupported_location":
+            return invalid_combination("unsupported location for server type")
+        case "deprecated_type":
+            return invalid_combination(f"server type {server_type.id} is deprecated")

@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, shared_routes
 from scherbelberg.sandbox.api.views import Json, show_placement_group
+from scherbelberg.sandbox.cloud.errors import in_use, over_limit, placement_error
 from scherbelberg.sandbox.cloud.model import PlacementGroup
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import in_use, over_limit, placement_error
 
 #: Most groups of a project, and most servers of a group that spreads them.
 GROUPS = 50
@@ -49,17 +49,17 @@ def _make(project: Project, request: Request) -> Answer:
 
 def _remove(project: Project, number: int) -> Answer:
     project.get("placement_groups", number)
-    if project.spread(project.placement_groups[number]):
+    if project.group_members(project.placement_groups[number]):
         raise in_use("placement group", number)
     del project.placement_groups[number]
     return Answer(204)
 
 
-def require_room(project: Project, group: PlacementGroup) -> None:
+def require_place(project: Project, group: PlacementGroup) -> None:
     """Refuse one more server in a group that is full.
 
     Raises:
-        Refused: It is.
+        ApiError: It is.
     """
-    if len(project.spread(group)) >= SERVERS:
+    if len(project.group_members(group)) >= SERVERS:
         raise placement_error(f"a spread placement group has at most {SERVERS} servers")

@@ -23,9 +23,9 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import Json, show_action, show_primary_ip
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid, invalid_combination, missing
 from scherbelberg.sandbox.cloud.model import PrimaryIp, Server
 from scherbelberg.sandbox.cloud.project import choose_row
-from scherbelberg.sandbox.refusals import Refused, invalid, missing, unsupported
 
 
 def routes(context: Context) -> Iterable[Route]:
@@ -52,7 +52,7 @@ def _keep(primary: PrimaryIp, values: Json) -> None:
 
 def _require_protectable(primary: PrimaryIp, wanted: bool) -> None:
     if wanted and primary.auto_delete:
-        raise unsupported("only a primary IP whose auto_delete is false can be protected")
+        raise invalid_combination("only a primary IP whose auto_delete is false can be protected")
 
 
 class _PrimaryIps:
@@ -64,8 +64,8 @@ class _PrimaryIps:
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
-        self._work = context.work
-        self._wiring = context.wiring
+        self._runner = context.runner
+        self._networking = context.networking
 
     def make(self, request: Request) -> Answer:
         """Add an address."""
@@ -83,7 +83,7 @@ class _PrimaryIps:
         number = values.get("assignee_id")
         server = None if number is None else self._free_server(number, values["type"])
         location = self._location(values, server)
-        primary = self._wiring.make_address(
+        primary = self._networking.make_address(
             values["type"],
             location,
             name=values["name"],
@@ -93,16 +93,16 @@ class _PrimaryIps:
         body = {"primary_ip": show_primary_ip(primary)}
         if server is not None:
             connect = partial(self._connect, primary, server)
-            action = self._work.instant("create_primary_ip", ("primary_ip", primary), ("server", server), do=connect)
+            action = self._runner.instant("create_primary_ip", ("primary_ip", primary), ("server", server), do=connect)
             body = {"primary_ip": show_primary_ip(primary), "action": show_action(action)}
         return Answer(201, body)
 
     def _location(self, values: Json, server: Server | None) -> Any:
         if (server is None) is not ("location" in values) or (server and values.get("assignee_type") == "unassigned"):
-            raise unsupported("either location or assignee_id is required, and not both")
+            raise invalid_combination("either location or assignee_id is required, and not both")
         if server is not None:
             return server.location
-        location = choose_row(self._project.catalogue.locations, values["location"])
+        location = choose_row(self._project.catalog.locations, values["location"])
         if location is None:
             raise invalid("location", f"location {values['location']} not found")
         return location
@@ -112,8 +112,8 @@ class _PrimaryIps:
         primary = self._find(number)
         require_unprotected(primary)
         if primary.assignee is not None:
-            raise Refused(422, "must_be_unassigned", "primary IP must be unassigned first")
-        self._wiring.drop_address(primary)
+            raise ApiError(422, "must_be_unassigned", "primary IP must be unassigned first")
+        self._networking.delete_address(primary)
         return Answer(204)
 
     def assign(self, request: Request, number: int) -> Answer:
@@ -122,10 +122,10 @@ class _PrimaryIps:
         known = {"assignee_id": checks.number, "assignee_type": checks.one_of("server")}
         values = checks.read_fields(request.body, known, required=("assignee_id",))
         if primary.assignee is not None:
-            raise Refused(422, "primary_ip_already_assigned", "primary IP is already assigned")
+            raise ApiError(422, "primary_ip_already_assigned", "primary IP is already assigned")
         server = self._free_server(values["assignee_id"], primary.type)
         if server.location.name != primary.location.name:
-            raise unsupported("server and primary IP are not in the same location")
+            raise invalid_combination("server and primary IP are not in the same location")
         return self._done("assign_primary_ip", primary, server, do=partial(self._connect, primary, server))
 
     def unassign(self, _request: Request, number: int) -> Answer:
@@ -133,7 +133,7 @@ class _PrimaryIps:
         primary = self._find(number)
         server = self._project.servers.get(primary.assignee or 0)
         if server is None:
-            raise Refused(422, "primary_ip_not_assigned", "primary IP is not assigned")
+            raise ApiError(422, "primary_ip_not_assigned", "primary IP is not assigned")
         _require_off(require_unlocked(server))
         disconnect = partial(self._connect, primary, None, former=server)
         return self._done("unassign_primary_ip", primary, server, do=disconnect)
@@ -158,7 +158,7 @@ class _PrimaryIps:
         self, command: str, primary: PrimaryIp, server: Server | None = None, *, do: Callable[[], object]
     ) -> Answer:
         concerned = (("primary_ip", primary), *((("server", server),) if server else ()))
-        return Answer(201, {"action": show_action(self._work.instant(command, *concerned, do=do))})
+        return Answer(201, {"action": show_action(self._runner.instant(command, *concerned, do=do))})
 
     def _connect(self, primary: PrimaryIp, server: Server | None, *, former: Server | None = None) -> None:
         primary.assignee = server.id if server else None
@@ -174,7 +174,7 @@ class _PrimaryIps:
             raise missing("server", number)
         _require_off(require_unlocked(server))
         if (server.ipv4 if kind == "ipv4" else server.ipv6) is not None:
-            raise Refused(422, f"server_has_{kind}", f"server has a primary {kind} already")
+            raise ApiError(422, f"server_has_{kind}", f"server has a primary {kind} already")
         return server
 
     def _find(self, number: int) -> PrimaryIp:
@@ -188,7 +188,7 @@ def _address(value: Any) -> IPv4Address | IPv6Address:
 
 def _require_off(server: Server) -> None:
     if server.status != "off":
-        raise Refused(422, "server_not_stopped", "server must be off")
+        raise ApiError(422, "server_not_stopped", "server must be off")
 
 
 def _number_or_none(value: Any) -> int | None:

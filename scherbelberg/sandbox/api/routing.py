@@ -10,17 +10,17 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.sandbox.addresses import Territory
+from scherbelberg.sandbox.addresses import AddressPool
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.listing import Query, page_of
 from scherbelberg.sandbox.api.views import show_action
-from scherbelberg.sandbox.cloud.machines import Machines
+from scherbelberg.sandbox.cloud.actions import ActionRunner
+from scherbelberg.sandbox.cloud.errors import ApiError, locked, missing, protected
 from scherbelberg.sandbox.cloud.model import Action, Kind, Resource, Server
+from scherbelberg.sandbox.cloud.networking import Networking
 from scherbelberg.sandbox.cloud.project import SINGULAR, Project
-from scherbelberg.sandbox.cloud.wiring import Wiring
-from scherbelberg.sandbox.cloud.work import Work
-from scherbelberg.sandbox.refusals import Refused, locked, missing, protected
-from scherbelberg.sandbox.words import Faults
+from scherbelberg.sandbox.cloud.servers import Servers
+from scherbelberg.sandbox.faults import Faults
 
 Json = dict[str, Any]
 _ACTION_SORTS = ("id", "command", "status", "started", "finished")
@@ -63,18 +63,18 @@ class Context:
 
     Args:
         project: The state.
-        work: Changes it.
-        machines: Makes it come true.
-        wiring: Connects servers.
-        territory: The sandbox's addresses.
+        runner: Changes it.
+        servers: Makes it come true.
+        networking: Connects servers.
+        addresses: The sandbox's addresses.
         faults: Returns what goes wrong on purpose at the time of asking.
     """
 
     project: Project
-    work: Work
-    machines: Machines
-    wiring: Wiring
-    territory: Territory
+    runner: ActionRunner
+    servers: Servers
+    networking: Networking
+    addresses: AddressPool
     faults: Callable[[], Faults]
 
 
@@ -97,7 +97,7 @@ class Router:
             path: Below ``/v1``.
 
         Raises:
-            Refused: Nothing does.
+            ApiError: Nothing does.
         """
         others = False
         for known, pattern, handler in self._table:
@@ -107,8 +107,8 @@ class Router:
                 return lambda request: handler(request, *numbers)
             others = others or match is not None
         if others:
-            raise Refused(405, "method_not_allowed", f"{method} is not allowed here")
-        raise Refused(404, "not_found", "API endpoint not found")
+            raise ApiError(405, "method_not_allowed", f"{method} is not allowed here")
+        raise ApiError(404, "not_found", "API endpoint not found")
 
 
 @frozen(kw_only=True)
@@ -212,7 +212,7 @@ def answer_action(project: Project, number: int, kind: str | None = None, owner:
         owner: Number of what it must concern, or None for any.
 
     Raises:
-        Refused: There is none.
+        ApiError: There is none.
     """
     action = project.actions.get(number)
     concerned = action.resources if action else ()
@@ -231,7 +231,7 @@ def change_protection(
     """Let a client protect resources of a kind from deletion.
 
     Args:
-        context: State and work.
+        context: State and runner.
         kind: Which.
         fields: Names of the protections, which the API shows as equal.
         required: Those that must be named.
@@ -243,14 +243,14 @@ def change_protection(
         resource = context.project.get(kind, number)
         values = checks.read_fields(request.body, dict.fromkeys(fields, checks.boolean), required=required)
         if len(set(values.values())) > 1:
-            raise Refused(422, "invalid_input", f"{' and '.join(fields)} must be equal")
+            raise ApiError(422, "invalid_input", f"{' and '.join(fields)} must be equal")
         wanted = next(iter(values.values()), resource.protected)
         check(resource, wanted)
 
         def protect() -> None:
             resource.protected = wanted
 
-        action = context.work.instant("change_protection", (singular, resource), do=protect)
+        action = context.runner.instant("change_protection", (singular, resource), do=protect)
         return Answer(201, {"action": show_action(action)})
 
     return "POST", rf"/{kind}/(\d+)/actions/change_protection", change
@@ -260,7 +260,7 @@ def require_unprotected(resource: Resource) -> None:
     """Refuse to delete what is protected.
 
     Raises:
-        Refused: It is.
+        ApiError: It is.
     """
     if resource.protected:
         raise protected()
@@ -270,7 +270,7 @@ def require_unlocked(server: Server) -> Server:
     """Refuse what must wait until a server's actions have ended.
 
     Raises:
-        Refused: They have not.
+        ApiError: They have not.
     """
     if server.running or server.status == "deleting":
         raise locked()

@@ -10,10 +10,9 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
-from scherbelberg.sandbox.api.capacity import require_stock
 from scherbelberg.sandbox.api.images import description
-from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, find_type, require_apart
-from scherbelberg.sandbox.api.placement_groups import require_room as require_place
+from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, find_type, require_apart, require_stock
+from scherbelberg.sandbox.api.placement_groups import require_place
 from scherbelberg.sandbox.api.routing import (
     Answer,
     Context,
@@ -24,9 +23,9 @@ from scherbelberg.sandbox.api.routing import (
     require_unlocked,
 )
 from scherbelberg.sandbox.api.views import show_action, show_image
+from scherbelberg.sandbox.cloud.errors import ApiError, invalid_combination, missing, over_limit
 from scherbelberg.sandbox.cloud.model import Action, Image, Server
-from scherbelberg.sandbox.cloud.wiring import choose_address, require_room
-from scherbelberg.sandbox.refusals import Refused, missing, over_limit, unsupported
+from scherbelberg.sandbox.cloud.networking import choose_address, require_room
 
 _ATTACH = {
     "network": checks.number,
@@ -39,12 +38,12 @@ _SNAPSHOT = {"type": checks.one_of("snapshot"), "description": description, "lab
 
 def routes(context: Context) -> Iterable[Route]:
     """List what answers."""
-    machines, actions = context.machines, _Actions(context)
+    servers, actions = context.servers, _Actions(context)
     plain: dict[str, Callable[[Server], Action]] = {
-        "poweroff": machines.stop,
-        "shutdown": machines.shut_down,
-        "reboot": machines.reboot,
-        "reset": machines.reset,
+        "poweroff": servers.stop,
+        "shutdown": servers.shut_down,
+        "reboot": servers.reboot,
+        "reset": servers.reset,
     }
     handlers: dict[str, Handler] = {word: actions.plain(act) for word, act in plain.items()} | {
         "poweron": actions.start,
@@ -59,7 +58,7 @@ def routes(context: Context) -> Iterable[Route]:
         yield "POST", rf"/servers/(\d+)/actions/{word}", handler
     # What never ends must not keep a server from being given back, so it may not keep its protection either.
     yield change_protection(
-        context, "servers", "delete", "rebuild", check=lambda server, _wanted: machines.require_free(server)
+        context, "servers", "delete", "rebuild", check=lambda server, _wanted: servers.require_free(server)
     )
 
 
@@ -67,14 +66,14 @@ class _Actions:
     """Requests that begin an action.
 
     Args:
-        context: State and machines.
+        context: State and servers.
     """
 
     def __init__(self, context: Context) -> None:
         self._project = context.project
-        self._work = context.work
-        self._machines = context.machines
-        self._wiring = context.wiring
+        self._runner = context.runner
+        self._servers = context.servers
+        self._networking = context.networking
         self._faults = context.faults
 
     def plain(self, act: Callable[[Server], Action]) -> Handler:
@@ -85,8 +84,8 @@ class _Actions:
         """Switch a server on that something can reach."""
         server = self._unlocked(number)
         if not (server.private or server.ipv4 or server.ipv6):
-            raise unsupported("a server needs a public address or a network")
-        return _answer(self._machines.start(server))
+            raise invalid_combination("a server needs a public address or a network")
+        return _answer(self._servers.start(server))
 
     def attach(self, request: Request, number: int) -> Answer:
         """Attach a server to a network."""
@@ -95,7 +94,7 @@ class _Actions:
         if values["network"] not in self._project.networks:
             raise missing("network", values["network"])
         if any(place.network == values["network"] for place in server.private):
-            raise Refused(422, "server_already_attached", "server is already attached to network")
+            raise ApiError(422, "server_already_attached", "server is already attached to network")
         network = self._project.networks[values["network"]]
         require_apart([network, *(self._project.networks[at.network] for at in server.private)])
         require_room(self._project, network)
@@ -104,7 +103,7 @@ class _Actions:
         ip = choose_address(
             self._project, network, server.location, wanted=values.get("ip"), within=values.get("ip_range")
         )
-        return _answer(self._wiring.attach(server, network, ip))
+        return _answer(self._networking.attach(server, network, ip))
 
     def detach(self, request: Request, number: int) -> Answer:
         """Take a server out of a network."""
@@ -112,7 +111,7 @@ class _Actions:
         values = checks.read_fields(request.body, {"network": checks.number}, required=("network",))
         if not any(place.network == values["network"] for place in server.private):
             raise missing("network", values["network"])
-        return _answer(self._wiring.detach(server, self._project.networks[values["network"]]))
+        return _answer(self._networking.detach(server, self._project.networks[values["network"]]))
 
     def snapshot(self, request: Request, number: int) -> Answer:
         """Copy a server's disk."""
@@ -133,7 +132,7 @@ class _Actions:
             disk_gb=server.disk_gb,
             source=(server.id, server.name),
         )
-        action = self._machines.snapshot(server, image)
+        action = self._servers.snapshot(server, image)
         return Answer(201, {"image": show_image(image), "action": show_action(action)})
 
     def change_type(self, request: Request, number: int) -> Answer:
@@ -144,13 +143,13 @@ class _Actions:
         _require_off(server)
         wanted = find_type(self._project, values["server_type"], retired_code="invalid_server_type")
         if wanted.architecture != server.server_type.architecture:
-            raise Refused(422, "invalid_server_type", "server type has another architecture")
+            raise ApiError(422, "invalid_server_type", "server type has another architecture")
         if wanted.disk < server.disk_gb or wanted.name == server.server_type.name:
-            raise Refused(422, "invalid_server_type", "server type has a smaller disk, or is what the server has")
+            raise ApiError(422, "invalid_server_type", "server type has a smaller disk, or is what the server has")
         if server.location.name not in wanted.locations:
-            raise unsupported("unsupported location for server type")
+            raise invalid_combination("unsupported location for server type")
         require_stock(self._faults(), wanted, server.location)
-        return _answer(self._machines.change_type(server, wanted, upgrade_disk=values["upgrade_disk"]))
+        return _answer(self._servers.change_type(server, wanted, upgrade_disk=values["upgrade_disk"]))
 
     def join_group(self, request: Request, number: int) -> Answer:
         """Add a server to a placement group."""
@@ -162,25 +161,25 @@ class _Actions:
             raise missing("placement group", values["placement_group"])
         _require_off(server)
         if server.placement_group is not None:
-            raise unsupported("server is in a placement group already")
+            raise invalid_combination("server is in a placement group already")
         require_place(self._project, group)
         concerned: tuple[Any, ...] = (("server", server), ("placement_group", group))
         join = partial(setattr, server, "placement_group", group.id)
-        return _answer(self._work.instant("add_to_placement_group", *concerned, do=join))
+        return _answer(self._runner.instant("add_to_placement_group", *concerned, do=join))
 
     def leave_group(self, _request: Request, number: int) -> Answer:
         """Take a server out of its placement group."""
         server = self._unlocked(number)
         if server.placement_group is None:
-            raise unsupported("server is in no placement group")
+            raise invalid_combination("server is in no placement group")
         leave = partial(setattr, server, "placement_group", None)
-        return _answer(self._work.instant("remove_from_placement_group", ("server", server), do=leave))
+        return _answer(self._runner.instant("remove_from_placement_group", ("server", server), do=leave))
 
     def _unlocked(self, number: int) -> Server:
         self._project.get("servers", number)
         server = require_unlocked(self._project.servers[number])
         if server.status == "initializing":
-            raise Refused(409, "conflict", "the server's creation failed, it can only be deleted")
+            raise ApiError(409, "conflict", "the server's creation failed, it can only be deleted")
         return server
 
 
@@ -190,4 +189,4 @@ def _answer(action: Action) -> Answer:
 
 def _require_off(server: Server) -> None:
     if server.status != "off":
-        raise Refused(422, "server_not_stopped", "server must be off")
+        raise ApiError(422, "server_not_stopped", "server must be off")

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from scherbelberg.sandbox.api import checks
-from scherbelberg.sandbox.api.capacity import require_quota, require_stock
-from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, look_up
+from scherbelberg.sandbox.api.orders import NETWORKS_PER_SERVER, read_order, require_quota, require_stock
 from scherbelberg.sandbox.api.routing import (
     Answer,
     Changes,
@@ -22,11 +21,11 @@ from scherbelberg.sandbox.api.routing import (
     shared_routes,
 )
 from scherbelberg.sandbox.api.views import show_action, show_server
+from scherbelberg.sandbox.cloud.errors import invalid_combination
 from scherbelberg.sandbox.cloud.model import PrimaryIp, Server
-from scherbelberg.sandbox.cloud.wiring import FIREWALLS_PER_SERVER
+from scherbelberg.sandbox.cloud.networking import FIREWALLS_PER_SERVER
 from scherbelberg.sandbox.hosts.cloudinit import read_user_data
-from scherbelberg.sandbox.hosts.drivers import HostPlan
-from scherbelberg.sandbox.refusals import unsupported
+from scherbelberg.sandbox.hosts.driver import HostPlan
 
 _USER_DATA_BYTES = 32 * 1024
 
@@ -78,7 +77,7 @@ def routes(context: Context) -> Iterable[Route]:
 
     def apply(server: Server, values: Json) -> None:
         server.labels = values.get("labels", server.labels)
-        context.wiring.relabelled(server)
+        context.networking.apply_selectors(server)
 
     changes = Changes(known={"name": checks.host_name, "labels": checks.labels}, apply=apply)
     yield from shared_routes(project, "servers", show, changes=changes, filters=("name", "status"))
@@ -89,11 +88,11 @@ def routes(context: Context) -> Iterable[Route]:
 def _order(context: Context, request: Request) -> Answer:
     project = context.project
     values = checks.read_fields(request.body, _SERVER, required=("name", "server_type", "image"))
-    wanted = look_up(project, values)
+    wanted = read_order(project, values)
     public = values.get("public_net", {})
     with_ipv4, with_ipv6 = (bool(public.get(f"enable_{kind}", True)) for kind in ("ipv4", "ipv6"))
     if not (wanted.networks or with_ipv4 or with_ipv6):
-        raise unsupported("a server needs a public address or a network")
+        raise invalid_combination("a server needs a public address or a network")
     project.require_unique("servers", values["name"])
     faults = context.faults()
     fresh = sum((with_ipv4 and wanted.ipv4 is None, with_ipv6 and wanted.ipv6 is None))
@@ -127,8 +126,8 @@ def _order(context: Context, request: Request) -> Answer:
         user_data=values.get("user_data"),
     )
     start = values.get("start_after_create", True)
-    action, following = context.machines.create(server, plan, start=start, networks=wanted.networks)
-    context.wiring.relabelled(server)
+    action, following = context.servers.create(server, plan, start=start, networks=wanted.networks)
+    context.networking.apply_selectors(server)
     body = {
         "server": show_server(server, project),
         "action": show_action(action),
@@ -139,7 +138,7 @@ def _order(context: Context, request: Request) -> Answer:
 
 
 def _address(context: Context, server: Server, primary: PrimaryIp | None, kind: Any) -> int:
-    chosen = primary or context.wiring.make_address(kind, server.location)
+    chosen = primary or context.networking.make_address(kind, server.location)
     chosen.assignee = server.id
     return chosen.id
 
@@ -148,5 +147,5 @@ def _delete(context: Context, number: int) -> Answer:
     context.project.get("servers", number)
     server = context.project.servers[number]
     require_unprotected(server)
-    context.machines.require_free(server)
-    return Answer(200, {"action": show_action(context.machines.delete(server))})
+    context.servers.require_free(server)
+    return Answer(200, {"action": show_action(context.servers.delete(server))})

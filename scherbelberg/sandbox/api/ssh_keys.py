@@ -12,9 +12,9 @@ import asyncssh
 from scherbelberg.sandbox.api import checks
 from scherbelberg.sandbox.api.routing import Answer, Context, Request, Route, shared_routes
 from scherbelberg.sandbox.api.views import Json, head
+from scherbelberg.sandbox.cloud.errors import invalid, taken
 from scherbelberg.sandbox.cloud.model import SshKey
 from scherbelberg.sandbox.cloud.project import Project
-from scherbelberg.sandbox.refusals import invalid, taken
 
 #: Type, base64 and comment; the other formats of public keys are no use in a file of authorized keys.
 _ONE_LINE = re.compile(r"(ssh|ecdsa|sk)-[^\s]+ +[A-Za-z0-9+/=]+( [^\n\r]*)?")

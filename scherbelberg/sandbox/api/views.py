@@ -67,7 +67,7 @@ def show_image(image: Image) -> Json:
 
 def show_placement_group(group: PlacementGroup, project: Project) -> Json:
     """A placement group."""
-    return {**head(group), "type": group.type, "servers": [server.id for server in project.spread(group)]}
+    return {**head(group), "type": group.type, "servers": [server.id for server in project.group_members(group)]}
 
 
 def show_primary_ip(primary: PrimaryIp) -> Json:

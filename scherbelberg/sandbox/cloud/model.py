@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from attrs import Factory, define, field
 
-from scherbelberg.sandbox.cloud.catalogue import Location, ServerType
+from scherbelberg.sandbox.cloud.catalog import Location, ServerType
 
 Kind = Literal["ssh_keys", "networks", "firewalls", "servers", "placement_groups", "primary_ips", "images"]
 Status = Literal["initializing", "starting", "running", "stopping", "off", "deleting"]

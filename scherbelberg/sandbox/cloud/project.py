@@ -10,9 +10,9 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv4Interface, IPv6Network
 from typing import Any, TypeVar, cast
 
-from scherbelberg.sandbox.clock import Clock
-from scherbelberg.sandbox.cloud.catalogue import Catalogue, read_catalogue
-from scherbelberg.sandbox.cloud.line_up import IMAGES
+from scherbelberg.sandbox.cloud.catalog import IMAGES, Catalog, make_catalog
+from scherbelberg.sandbox.cloud.clock import Clock
+from scherbelberg.sandbox.cloud.errors import missing, taken
 from scherbelberg.sandbox.cloud.model import (
     Action,
     Firewall,
@@ -25,7 +25,6 @@ from scherbelberg.sandbox.cloud.model import (
     Server,
     SshKey,
 )
-from scherbelberg.sandbox.refusals import missing, taken
 
 R = TypeVar("R", bound=Resource)
 
@@ -41,11 +40,11 @@ SINGULAR: dict[Kind, str] = {
 
 
 class Project:
-    """State and nothing else: what changes it by itself is the machines' work."""
+    """State and nothing else: what changes it by itself is the actions' work."""
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.catalogue: Catalogue = read_catalogue()
+        self.catalog: Catalog = make_catalog()
         self.ssh_keys: dict[int, SshKey] = {}
         self.networks: dict[int, Network] = {}
         self.firewalls: dict[int, Firewall] = {}
@@ -77,7 +76,7 @@ class Project:
         """Find a resource by its number.
 
         Raises:
-            Refused: There is none.
+            ApiError: There is none.
         """
         found = self.table(kind).get(number)
         if found is None:
@@ -93,7 +92,7 @@ class Project:
             besides: The resource that may have it.
 
         Raises:
-            Refused: Another one has it.
+            ApiError: Another one has it.
         """
         if any(other.name == name and other is not besides for other in self.table(kind).values()):
             raise taken("name", f"{SINGULAR[kind]} name is already used")
@@ -102,12 +101,12 @@ class Project:
         """The servers in a network."""
         return [server for server in self.servers.values() if any(at.network == network.id for at in server.private)]
 
-    def guarded(self, firewall: Firewall) -> list[Server]:
+    def servers_behind(self, firewall: Firewall) -> list[Server]:
         """The servers that a firewall is applied to, directly or by their labels."""
         number = firewall.id
         return [one for one in self.servers.values() if number in one.firewalls or number in one.selected]
 
-    def spread(self, group: PlacementGroup) -> list[Server]:
+    def group_members(self, group: PlacementGroup) -> list[Server]:
         """The servers of a placement group."""
         return [server for server in self.servers.values() if server.placement_group == group.id]
 
@@ -211,5 +210,5 @@ def choose(table: Mapping[int, R], key: int | str) -> R | None:
 
 
 def choose_row(rows: tuple[Any, ...], key: int | str) -> Any | None:
-    """Find a row of the catalogue by number or name."""
+    """Find a row of the catalog by number or name."""
     return next((row for row in rows if str(key) in (str(row.id), row.name)), None)

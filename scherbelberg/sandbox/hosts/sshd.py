@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""A host's SSH server."""
+"""A host's SSH server, and a port that answers nothing, not even that nobody listens."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from typing import Any
 
 import asyncssh
 
-from scherbelberg.sandbox.hosts.execution import Process
-from scherbelberg.sandbox.hosts.health import HEALTHY, Health
-from scherbelberg.sandbox.hosts.silence import Silence
-from scherbelberg.sandbox.hosts.standins import LOADED_KEYS
+from scherbelberg.sandbox.faults import NO_HOST_FAULTS, HostFaults
+from scherbelberg.sandbox.hosts.fake_programs import LOADED_KEYS
+
+Process = asyncssh.SSHServerProcess[bytes]
 
 _log = logging.getLogger(__name__)
 _LOGIN_S = 30
@@ -30,6 +30,9 @@ _IPV6_FREEBIND = 78
 Serve = Callable[[Process], Coroutine[Any, Any, None]]
 #: Tells where on this computer a place as the host sees it is, or None where nobody answers.
 Find = Callable[[str, int], tuple[str, int] | None]
+
+#: The first fills the queue, where systems count correctly; others need more.
+_FILLERS = 4
 
 
 def same_place(host: str, port: int) -> tuple[str, int]:
@@ -108,7 +111,7 @@ class Sshd:
         port: Where to listen.
         address_ipv6: Where to listen, too; it is reached where this computer takes it for its own.
         serve: Runs a session's command.
-        health: What is wrong with the host.
+        faults: What is wrong with the host.
         find: Tells where forwarded connections lead.
         files: Whether it takes and gives files by SFTP and scp.
     """
@@ -121,7 +124,7 @@ class Sshd:
         port: int,
         serve: Serve,
         address_ipv6: str | None = None,
-        health: Health = HEALTHY,
+        faults: HostFaults = NO_HOST_FAULTS,
         find: Find = same_place,
         files: bool = True,
     ) -> None:
@@ -129,7 +132,7 @@ class Sshd:
         self._address = (address, port)
         self._address_ipv6 = None if address_ipv6 is None else (address_ipv6, port)
         self._serve = serve
-        self._health = health
+        self._faults = faults
         self._find = find
         self._files = files
         self._silence = Silence(address, port)
@@ -146,7 +149,7 @@ class Sshd:
         Raises:
             OSError: The address cannot be used.
         """
-        if self._health.ails("silent"):
+        if self._faults.has("silent"):
             self._silence.begin()
 
     def start(self) -> None:
@@ -205,7 +208,7 @@ class Sshd:
         except (BlockingIOError, ConnectionAbortedError):
             return  # whoever it was has hung up already
         self._arriving.add(connection)
-        if self._health.ails("mute"):
+        if self._faults.has("mute"):
             return
         self._spawn(self._shake_hands(connection))
 
@@ -225,7 +228,7 @@ class Sshd:
 
     def _current_options(self) -> asyncssh.SSHServerConnectionOptions:
         """The options, with the host keys that sshd read at boot or at its last reload."""
-        if self._health.ails("wrong_key"):
+        if self._faults.has("wrong_key"):
             return self._make_options([asyncssh.generate_private_key("ssh-ed25519")])
         loaded = self._root / LOADED_KEYS
         state = loaded.stat()
@@ -269,3 +272,42 @@ class Sshd:
             process.exit(1)
             return
         self._spawn(self._serve(process))
+
+
+class Silence:
+    """A port that is silent until it is told otherwise: whoever listens there takes nobody, and the queue is full.
+
+    Args:
+        address: Where.
+        port: Where.
+    """
+
+    def __init__(self, address: str, port: int) -> None:
+        self._place = (address, port)
+        self._sockets: list[socket.socket] = []
+
+    def begin(self) -> None:
+        """Be silent.
+
+        Raises:
+            OSError: The address cannot be used.
+        """
+        listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._sockets.append(listener)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(self._place)
+            listener.listen(0)
+            for _ in range(_FILLERS):
+                filler = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+                self._sockets.append(filler)
+                filler.setblocking(False)
+                filler.connect_ex(self._place)
+        except OSError:
+            self.end()
+            raise
+
+    def end(self) -> None:
+        """Leave the port to others."""
+        while self._sockets:
+            self._sockets.pop().close()  # the listener last: it shall not take a filler for a visitor

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import secrets
+import shutil
 import signal
 import socket
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -192,3 +195,18 @@ def resize(terminal: int, *, columns: int, rows: int) -> None:
 
     with contextlib.suppress(OSError, termios.error):
         termios.tcsetwinsize(terminal, (rows, columns))
+
+
+def copy_disk(root: Path, copy: Path) -> None:
+    """Copy all files of a host, or of a snapshot; links stay links, and what is no file, such as a socket, stays."""
+
+    def special(folder: str, names: list[str]) -> list[str]:
+        modes = {name: (Path(folder) / name).lstat().st_mode for name in names}
+        return [name for name, mode in modes.items() if stat.S_ISSOCK(mode) or stat.S_ISFIFO(mode)]
+
+    try:
+        shutil.copytree(root, copy, symlinks=True, ignore=special)
+    except shutil.Error as error:
+        # What a machine that runs deletes meanwhile is not on the copy of its disk.
+        if [reason for _, _, reason in error.args[0] if f"[Errno {errno.ENOENT}]" not in str(reason)]:
+            raise
