@@ -24,23 +24,23 @@ from scherbelberg.environments.interpreter import client_of, own_client
 from scherbelberg.environments.lock import PLATFORMS
 from scherbelberg.environments.shipped import shipped_lock
 from scherbelberg.environments.versions import Client, Versions, compare
-from scherbelberg.events import Listener, Log, carried, ignore, told
-from scherbelberg.inventory.ledger import Entry, whole
-from scherbelberg.lifecycle.create import make
-from scherbelberg.lifecycle.destroy import give_back, give_back_all
-from scherbelberg.lifecycle.order import Agree, unasked
+from scherbelberg.events import Listener, Log, guarded_listener, ignore_events, with_log
+from scherbelberg.inventory.ledger import Entry, merge_entries
+from scherbelberg.lifecycle.create import create
+from scherbelberg.lifecycle.destroy import delete_clusters, nuke_clusters
+from scherbelberg.lifecycle.order import Agree, always_agree
 from scherbelberg.lifecycle.share import export_cluster
 from scherbelberg.lifecycle.update import UNCHANGED, Unchanged, extend, protect
 from scherbelberg.node import Node
-from scherbelberg.nodes.connections import Links, attached, find_node
+from scherbelberg.nodes.connections import Connections, attach, find_node
 from scherbelberg.nodes.dialing import first_way
-from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
 from scherbelberg.scheduler.uploads import load_client, send
-from scherbelberg.settings import Settings, around
+from scherbelberg.settings import Settings, resolve_settings
 from scherbelberg.spec.dask_config import DaskConfig, read_dask_config
-from scherbelberg.spec.legacy import Modern, modern, old_token_variable
+from scherbelberg.spec.legacy import ParsedArguments, old_token_variable, parse_legacy_arguments
 from scherbelberg.spec.model import ClusterSpec
-from scherbelberg.spec.workload import Provisions
+from scherbelberg.spec.workload import WorkEnvironment
 from scherbelberg.state.manifest import Manifest, NodeRecord
 
 if TYPE_CHECKING:
@@ -69,13 +69,13 @@ def check_versions(manifest: Manifest) -> Versions:
         VersionMismatch: They differ.
     """
     client = own_client()
-    compare(client.versions, {"scheduler": _proven(manifest)}, allowed=manifest.environment.allowed)
+    compare(client.versions, {"scheduler": _proven_versions(manifest)}, allowed=manifest.environment.allowed)
     if note := other_lock(client, manifest):
         _LOG.warning("%s", note)
     return client.versions
 
 
-def _proven(manifest: Manifest) -> Versions:
+def _proven_versions(manifest: Manifest) -> Versions:
     packages = dict(manifest.versions)
     return Versions(python=packages.pop("python"), packages=packages)
 
@@ -110,10 +110,10 @@ class Cluster:
     Closing the handle ends its connections; the cluster lives on until it is destroyed.
     """
 
-    def __init__(self, settings: Settings, links: Links, listener: Listener) -> None:
+    def __init__(self, settings: Settings, connections: Connections, listener: Listener) -> None:
         self._settings = settings
-        self._links = links
-        self._listener = carried(listener)
+        self._connections = connections
+        self._listener = guarded_listener(listener)
 
     def __repr__(self) -> str:
         return f"<Cluster {self.prefix} ({self.uid}): 1 scheduler, {len(self.nodes) - 1} workers>"
@@ -121,22 +121,22 @@ class Cluster:
     @property
     def prefix(self) -> str:
         """Its name."""
-        return self._links.manifest.identity.prefix
+        return self._connections.manifest.identity.prefix
 
     @property
     def uid(self) -> str:
         """Its uid."""
-        return self._links.manifest.identity.uid
+        return self._connections.manifest.identity.uid
 
     @property
     def owner(self) -> str:
         """Who created it."""
-        return self._links.manifest.identity.owner
+        return self._connections.manifest.identity.owner
 
     @property
     def nodes(self) -> tuple[Node, ...]:
         """Its machines: the scheduler, then the workers."""
-        return tuple(self._node(record) for record in self._links.manifest.nodes)
+        return tuple(self._node(record) for record in self._connections.manifest.nodes)
 
     def node(self, name: str) -> Node:
         """One of its machines.
@@ -147,7 +147,7 @@ class Cluster:
         Raises:
             NodeNotFound: There is none of this name.
         """
-        return self._node(find_node(self._links.manifest, name))
+        return self._node(find_node(self._connections.manifest, name))
 
     def _node(self, record: NodeRecord) -> Node:
         return Node(
@@ -157,14 +157,14 @@ class Cluster:
             public_ip=record.public_ip,
             public_ipv6=record.public_ipv6,
             private_ip=record.private_ip,
-            links=self._links,
+            connections=self._connections,
             settings=self._settings,
         )
 
     @property
     def direct_address(self) -> str | None:
         """Where Dask's scheduler takes TLS from the ranges in the spec's ``direct``, or None if that names none."""
-        spec, scheduler = self._links.manifest.spec, self._links.node("scheduler")
+        spec, scheduler = self._connections.manifest.spec, self._connections.node("scheduler")
         public = first_way(scheduler.public_ip, scheduler.public_ipv6)
         if not spec.direct or public is None:
             return None
@@ -173,12 +173,12 @@ class Cluster:
     @property
     def phases(self) -> dict[str, float]:
         """Phase of its making to the seconds that it took over all nodes."""
-        return dict(self._links.manifest.phases)
+        return dict(self._connections.manifest.phases)
 
     @property
     def versions(self) -> dict[str, str]:
         """Package to version, the same on client, scheduler and workers as proven when it was made."""
-        return dict(self._links.manifest.versions)
+        return dict(self._connections.manifest.versions)
 
     @classmethod
     def from_new(
@@ -190,8 +190,8 @@ class Cluster:
         dask_config: DaskConfig | None = None,
         client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
-        agree: Agree = unasked,
-        listen: Listener = ignore,
+        agree: Agree = always_agree,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -228,14 +228,16 @@ class Cluster:
             ScherbelbergError: It could not be made; everything was given back.
         """
         # No coroutine itself, so that a warning points at the line that calls this and not at what awaits it.
-        wanted = modern(spec, fields, call="Cluster.from_new")
-        provisions = Provisions(environ=environ or {}, secrets=secrets or {}, dask_config=read_dask_config(dask_config))
+        wanted = parse_legacy_arguments(spec, fields, call="Cluster.from_new")
+        work_environment = WorkEnvironment(
+            environ=environ or {}, secrets=secrets or {}, dask_config=read_dask_config(dask_config)
+        )
 
         async def made() -> Cluster:
             who = await asyncio.to_thread(client_of, client)
-            making = partial(make, client=who, provisions=provisions, keep=keep, agree=agree)
-            where = around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable)
-            work = _new(wanted, making, where, told(listen, log))
+            making = partial(create, client=who, work_environment=work_environment, keep=keep, agree=agree)
+            ambient = resolve_settings(settings, token=token, endpoint=endpoint, variable=wanted.token_variable)
+            work = _new(wanted, making, ambient, with_log(listen, log))
             return await private_loop().submit(work, too_late=Cluster._end).join()
 
         return made()
@@ -245,7 +247,7 @@ class Cluster:
         cls,
         prefix: str = "cluster",
         *,
-        listen: Listener = ignore,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -273,9 +275,9 @@ class Cluster:
         variable = old_token_variable(old, call="Cluster.from_existing")
 
         async def found() -> Cluster:
-            where = around(settings, token=token, endpoint=endpoint, variable=variable)
-            links = await private_loop().submit(attached(where, prefix)).join()
-            return cls(where, links, told(listen, log))
+            ambient = resolve_settings(settings, token=token, endpoint=endpoint, variable=variable)
+            connections = await private_loop().submit(attach(ambient, prefix)).join()
+            return cls(ambient, connections, with_log(listen, log))
 
         return found()
 
@@ -284,7 +286,7 @@ class Cluster:
         cls,
         prefix: str = "cluster",
         *,
-        listen: Listener = ignore,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -310,8 +312,8 @@ class Cluster:
         variable = old_token_variable(old, call="Cluster.nuke")
 
         async def nuked() -> None:
-            where = around(settings, token=token, endpoint=endpoint, variable=variable)
-            nuking = give_back_all(where, prefix, listener=carried(told(listen, log)))
+            ambient = resolve_settings(settings, token=token, endpoint=endpoint, variable=variable)
+            nuking = nuke_clusters(ambient, prefix, listener=guarded_listener(with_log(listen, log)))
             await private_loop().submit(nuking, goes_on=True).join()
 
         return nuked()
@@ -326,14 +328,14 @@ class Cluster:
             VersionMismatch: This interpreter has other versions than the cluster.
             NodeUnreachable: The scheduler cannot be reached.
         """
-        ours, allowed = check_versions(self._links.manifest), self._links.manifest.environment.allowed
-        door = await self.door()
+        ours, allowed = check_versions(self._connections.manifest), self._connections.manifest.environment.allowed
+        endpoint = await self.door()
         await load_client()
         from scherbelberg.scheduler.client import connect, connect_async  # noqa: PLC0415 - heavy
 
         if asynchronous:
-            return await connect_async(door, ours=ours, allowed=allowed, listener=self._listener)
-        return await asyncio.to_thread(connect, door, ours=ours, allowed=allowed, listener=self._listener)
+            return await connect_async(endpoint, ours=ours, allowed=allowed, listener=self._listener)
+        return await asyncio.to_thread(connect, endpoint, ours=ours, allowed=allowed, listener=self._listener)
 
     async def upload(self, path: str | os.PathLike[str], *, within_s: float = UPLOAD_S) -> None:
         """Put something to import on the scheduler and all workers, those that join or restart later included.
@@ -350,21 +352,21 @@ class Cluster:
             NodeUnreachable: The scheduler cannot be reached.
             WaitTimeout: The deadline passed.
         """
-        check_versions(self._links.manifest)
-        door = await self.door()
-        await private_loop().submit(send(door, Path(path), within_s=within_s)).join()
+        check_versions(self._connections.manifest)
+        endpoint = await self.door()
+        await private_loop().submit(send(endpoint, Path(path), within_s=within_s)).join()
 
-    async def door(self) -> Door:
+    async def door(self) -> SchedulerEndpoint:
         """Open the tunnels to scheduler and dashboard, for programs of the client's versions on this computer."""
-        return await private_loop().submit(self._open_door()).join()
+        return await private_loop().submit(self._open_endpoint()).join()
 
-    async def _open_door(self) -> Door:
-        await self._links.remote("scheduler").reach(within_s=self._links.manifest.spec.timeouts.reach)
-        return await self._links.door()
+    async def _open_endpoint(self) -> SchedulerEndpoint:
+        await self._connections.remote("scheduler").reach(within_s=self._connections.manifest.spec.timeouts.reach)
+        return await self._connections.open_endpoint()
 
     async def export(self, file: str | os.PathLike[str], *, passphrase: str) -> None:
         """Write a file with which another computer can compute on this cluster; see `export_cluster`."""
-        writing = export_cluster(self._settings, self._links, Path(file), passphrase=passphrase)
+        writing = export_cluster(self._settings, self._connections, Path(file), passphrase=passphrase)
         await private_loop().submit(writing).join()
 
     async def protect(self, *, wanted: bool = True) -> None:
@@ -393,7 +395,7 @@ class Cluster:
             ClusterNotFound: It is gone.
         """
         moving = extend(self._settings, self.prefix, uid=self.uid, ttl_s=ttl_s, idle_s=idle_s, may_shorten=may_shorten)
-        return (await private_loop().submit(moving).join()).holding.deadline_s
+        return (await private_loop().submit(moving).join()).cluster.deadline_s
 
     async def destroy(self, *, forget: bool = False) -> Entry | None:
         """Give all of it back, and prove that nothing is left.
@@ -413,20 +415,20 @@ class Cluster:
 
     async def _end(self, *, forget: bool = False) -> Entry | None:
         with suppress(Exception):  # connections that cannot be closed keep nothing from being given back
-            await self._links.close()
-        bills = await give_back(
+            await self._connections.close()
+        bills = await delete_clusters(
             self._settings,
             self.prefix,
             (self.uid,),
             listener=self._listener,
-            timeouts=self._links.manifest.spec.timeouts,
+            timeouts=self._connections.manifest.spec.timeouts,
             forget=(lambda _: None) if forget else None,
         )
-        return whole(bills) if bills else None
+        return merge_entries(bills) if bills else None
 
     async def close(self) -> None:
         """End the connections of this handle; the cluster lives on."""
-        await private_loop().submit(self._links.close()).join()
+        await private_loop().submit(self._connections.close()).join()
 
     async def __aenter__(self) -> Cluster:
         return self
@@ -438,9 +440,9 @@ class Cluster:
 
 
 async def _new(
-    wanted: Modern, making: partial[Coroutine[Any, Any, Links]], settings: Settings, listen: Listener
+    wanted: ParsedArguments, making: partial[Coroutine[Any, Any, Connections]], settings: Settings, listen: Listener
 ) -> Cluster:
-    whole, heard = wanted.whole(settings.network_range), carried(listen)
+    whole, heard = wanted.to_spec(settings.network_range), guarded_listener(listen)
     async with open_api(settings.access, whole.timeouts) as hetzner:
-        links = await making(hetzner, settings, whole, heard)
-    return Cluster(settings, links, heard)
+        connections = await making(hetzner, settings, whole, heard)
+    return Cluster(settings, connections, heard)

@@ -24,7 +24,7 @@ Outcome = Literal["sold_out", "quota", "failed"]
 
 
 @frozen(kw_only=True)
-class Tried:
+class FailedAttempt:
     """One try.
 
     Args:
@@ -86,7 +86,7 @@ class ScherbelbergError(Exception):
     exit_code: ExitCode = ExitCode.FAILURE
     code: str = "failure"
     log_file: str | None = None
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[FailedAttempt, ...] = ()
 
     def __init__(
         self, message: str, *, node: str | None = None, phase: str | None = None, log_tail: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class ScherbelbergError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Let errors travel between processes with their data."""
-        return _restored, (type(self), self.args, self.__dict__)
+        return _restore, (type(self), self.args, self.__dict__)
 
     @property
     def message(self) -> str:
@@ -118,14 +118,14 @@ class ScherbelbergError(Exception):
             self.args = (f"{self.message} What the nodes concerned have logged is kept in {file}.", *self.args[1:])
 
 
-def _restored(kind: type[ScherbelbergError], args: tuple[Any, ...], data: dict[str, Any]) -> ScherbelbergError:
+def _restore(kind: type[ScherbelbergError], args: tuple[Any, ...], data: dict[str, Any]) -> ScherbelbergError:
     error = kind.__new__(kind, *args)
     error.__dict__.update(data)
     return error
 
 
 @contextmanager
-def happening(phase: str, node: str | None = None) -> Iterator[None]:
+def error_context(phase: str, node: str | None = None) -> Iterator[None]:
     """Let errors of ours say in which phase and on which node they happened, unless they know better.
 
     Args:
@@ -344,7 +344,7 @@ class VersionMismatch(ScherbelbergError):
         self.differences = differences
 
 
-def counted(number: int, word: str) -> str:
+def pluralize(number: int, word: str) -> str:
     """Write how many there are of something: ``1 difference``, ``2 differences``.
 
     Args:
@@ -414,7 +414,7 @@ class SandboxFailed(ScherbelbergError):
     code = "sandbox"
 
 
-class WhereaboutsUnknown(ScherbelbergError):
+class PublicAddressUnknown(ScherbelbergError):
     """The public address of this computer could not be found out: nothing was opened to anybody."""
 
-    code = "whereabouts_unknown"
+    code = "public_address_unknown"

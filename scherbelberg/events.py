@@ -68,7 +68,7 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-def ignore(event: Event) -> None:
+def ignore_events(event: Event) -> None:
     """Listen to nothing."""
     del event
 
@@ -119,11 +119,11 @@ def notice(text: str, *, about: str) -> None:
     _NOTICE_LOG.warning("%s", text, extra={"about": about})
 
 
-class Carried(Exception):
+class CarriedExit(Exception):
     """Carries an exception that would end the private loop: asyncio lets SystemExit and KeyboardInterrupt through."""
 
 
-def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
+def guarded_listener(listener: Callable[[E], None]) -> Callable[[E], None]:
     """Make a caller's function safe to be called on the private loop, whatever it raises.
 
     An Exception is dropped, and the first one logged. What is no Exception, such as SystemExit, goes on to whoever
@@ -139,8 +139,8 @@ def carried(listener: Callable[[E], None]) -> Callable[[E], None]:
         try:
             listener(event)
         except (SystemExit, KeyboardInterrupt) as error:
-            raise Carried from error
-        except Carried:
+            raise CarriedExit from error
+        except CarriedExit:
             raise  # from a function that was made safe before
         except Exception:  # noqa: BLE001 - a caller's function
             if not has_failed:
@@ -162,7 +162,7 @@ def line(event: Event) -> str:
     return f"{place}{event.phase.value} {event.state}{count}{detail}"
 
 
-def told(listen: Listener, log: Log | None) -> Listener:
+def with_log(listen: Listener, log: Log | None) -> Listener:
     """Make one listener of two.
 
     Args:
@@ -180,7 +180,7 @@ def told(listen: Listener, log: Log | None) -> Listener:
             write.log(logging.WARNING if event.state == "failed" else logging.INFO, "%s", line(event))
 
     # Each on its own: the one's error does not silence the other.
-    each = (carried(listen), carried(write_line))
+    each = (guarded_listener(listen), guarded_listener(write_line))
 
     def tell(event: Event) -> None:
         for one in each:

@@ -20,7 +20,7 @@ from scherbelberg.concurrency.loop import private_loop
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import BootstrapFailed, CloudError, NodeNotFound, NodeUnreachable, WaitTimeout
 from scherbelberg.inventory.clusters import selector
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.nodes.log_reading import read_logs
 from scherbelberg.nodes.logs import NodeLog, Source, check_sources, usual_sources
 from scherbelberg.nodes.payload import command
@@ -49,8 +49,8 @@ class Node:
         public_ip: IPv4 address for SSH, or None.
         public_ipv6: IPv6 address for SSH, which is taken where this computer has no way by IPv4, or None.
         private_ip: Address in the cluster's network, or None.
-        links: The cluster's connections.
-        settings: The surroundings.
+        connections: The cluster's connections.
+        settings: The ambient configuration.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Node:
     public_ip: str | None
     public_ipv6: str | None
     private_ip: str | None
-    _links: Links = field(repr=False, eq=False)
+    _connections: Connections = field(repr=False, eq=False)
     _settings: Settings = field(repr=False, eq=False)
 
     async def run(self, command: str, *, within_s: float = RUN_S) -> CommandResult:
@@ -150,7 +150,7 @@ class Node:
             WaitTimeout: The deadline passed.
             BootstrapFailed: A log cannot be read.
         """
-        wanted = check_sources(sources) or usual_sources(is_made=bool(self._links.node(self.name).script))
+        wanted = check_sources(sources) or usual_sources(is_made=bool(self._connections.node(self.name).script))
 
         async def work(remote: Remote) -> tuple[NodeLog, ...]:
             return await read_logs(remote, wanted, lines=lines, within_s=within_s)
@@ -172,30 +172,30 @@ class Node:
         await self._visit(self._reboot)
 
     async def _reboot(self, remote: Remote) -> None:
-        timeouts = self._links.manifest.spec.timeouts
+        timeouts = self._connections.manifest.spec.timeouts
         await remote.reach(within_s=timeouts.reach)
         async with open_api(self._settings.access, timeouts) as hetzner:
-            self._links.api = hetzner
+            self._connections.api = hetzner
             server = await self._server(hetzner)
             await self._demand(remote, f"touch {_STILL_UP}", "It cannot be told when it has rebooted")
-            await self._booted(remote, hetzner, await hetzner.reboot(server))
+            await self._wait_for_boot(remote, hetzner, await hetzner.reboot(server))
         for word in ("start", "ready"):
             await self._demand(remote, command(word), "Dask does not run after the reboot")
 
     async def _demand(self, remote: Remote, words: str, complaint: str) -> None:
-        done = await remote.run(words, within_s=2 * self._links.manifest.spec.timeouts.node_wait)
+        done = await remote.run(words, within_s=2 * self._connections.manifest.spec.timeouts.node_wait)
         if done.exit_code:
             raise BootstrapFailed(f"Node {self.name}: {complaint}.", node=self.name, log_tail=done.tail)
 
     async def _server(self, hetzner: Hetzner) -> Resource:
-        identity = self._links.manifest.identity
+        identity = self._connections.manifest.identity
         wanted = {**selector(prefix=identity.prefix, uid=identity.uid), "node": self.name}
         for server in await hetzner.find("servers", wanted):
             return server
         raise NodeNotFound(f"The cloud has no server '{self.name}' of cluster '{identity.prefix}' any more.")
 
-    async def _booted(self, remote: Remote, hetzner: Hetzner, action: int) -> None:
-        timeouts = self._links.manifest.spec.timeouts
+    async def _wait_for_boot(self, remote: Remote, hetzner: Hetzner, action: int) -> None:
+        timeouts = self._connections.manifest.spec.timeouts
 
         async def booted() -> bool | None:
             if failed := (await hetzner.failed_actions((action,))).get(action):
@@ -212,7 +212,7 @@ class Node:
 
     async def _visit(self, work: Callable[[Remote], Coroutine[Any, Any, T]]) -> T:
         async def visited() -> T:
-            async with self._links.visit(self.name) as remote:
+            async with self._connections.connect(self.name) as remote:
                 return await work(remote)
 
         return await private_loop().submit(visited()).join()

@@ -20,7 +20,7 @@ from attrs import Factory, field, frozen
 from scherbelberg.cloud.access import Access
 from scherbelberg.errors import BadInput, TokenMissing
 from scherbelberg.spec.model import DEFAULT_RANGE
-from scherbelberg.spec.text_files import decoded, read_text
+from scherbelberg.spec.text_files import decode, read_text
 from scherbelberg.spec.urls import HETZNER, check_endpoint, check_mirror
 
 #: Where servers take SSH.
@@ -49,7 +49,7 @@ class Sources:
 
 @frozen(kw_only=True)
 class Settings:
-    """All that the surroundings decide.
+    """The ambient configuration.
 
     Args:
         access: How the API is reached.
@@ -245,7 +245,7 @@ def read_settings(
     )
 
 
-def around(
+def resolve_settings(
     settings: Settings | None,
     *,
     token: str | Callable[[], str] | None,
@@ -277,12 +277,12 @@ def _find_token(
     token: str | Callable[[], str] | None, token_file: Path | None, endpoint: str, environ: Mapping[str, str]
 ) -> tuple[str, str]:
     if token is not None:
-        return _checked(token() if callable(token) else token, "the argument"), "the argument"
+        return _check_token(token() if callable(token) else token, "the argument"), "the argument"
     if token_file is not None:
         return _from_file(token_file), f"the file {token_file}"
     for name in _TOKEN_VARIABLES:
         if value := environ.get(name):
-            return _checked(value, name), name
+            return _check_token(value, name), name
     # A context of the hcloud CLI is for Hetzner: it is not shown to whatever else listens somewhere.
     if endpoint != HETZNER:
         raise TokenMissing(
@@ -297,7 +297,7 @@ def _find_token(
     )
 
 
-def _checked(token: str, source: str) -> str:
+def _check_token(token: str, source: str) -> str:
     text = token.strip()
     if not text or not text.isascii() or not text.isprintable() or " " in text:
         raise BadInput(f"The token from {source} is not a token: it has spaces or characters that no token has.")
@@ -305,7 +305,7 @@ def _checked(token: str, source: str) -> str:
 
 
 def _from_file(path: Path) -> str:
-    return _checked(read_text(path, what=f"The token file {path}"), f"the file {path}")
+    return _check_token(read_text(path, what=f"The token file {path}"), f"the file {path}")
 
 
 def _from_context(environ: Mapping[str, str]) -> tuple[str, str] | None:
@@ -315,7 +315,7 @@ def _from_context(environ: Mapping[str, str]) -> tuple[str, str] | None:
     if found is None:
         return None
     source = f"the hcloud CLI's context '{found[0]}'"
-    return _checked(found[1], source), source
+    return _check_token(found[1], source), source
 
 
 def _hcloud_folder(environ: Mapping[str, str]) -> Path:
@@ -381,7 +381,7 @@ def read_context(path: Path, *, asked: str | None, is_named: bool) -> tuple[str,
 
 def _read_contexts(path: Path) -> dict[str, Any] | None:
     try:
-        return tomllib.loads(decoded(path.read_bytes()))
+        return tomllib.loads(decode(path.read_bytes()))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

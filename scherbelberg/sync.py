@@ -16,18 +16,18 @@ from scherbelberg.cluster import UPLOAD_S, Token
 from scherbelberg.concurrency.loop import private_loop
 from scherbelberg.concurrency.operations import Operation
 from scherbelberg.environments.versions import Client
-from scherbelberg.events import Listener, Log, ignore
+from scherbelberg.events import Listener, Log, ignore_events
 from scherbelberg.inventory.ledger import Entry
 from scherbelberg.lifecycle import share
-from scherbelberg.lifecycle.order import Agree, unasked
+from scherbelberg.lifecycle.order import Agree, always_agree
 from scherbelberg.lifecycle.update import UNCHANGED, Unchanged
 from scherbelberg.node import COPY_S, LOG_LINES, PING_S, RUN_S
 from scherbelberg.nodes.logs import NodeLog, Source
 from scherbelberg.nodes.ssh import CommandResult
-from scherbelberg.scheduler.endpoint import Door
-from scherbelberg.settings import Settings, around
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
+from scherbelberg.settings import Settings, resolve_settings
 from scherbelberg.spec.dask_config import DaskConfig
-from scherbelberg.spec.legacy import modern, old_token_variable
+from scherbelberg.spec.legacy import old_token_variable, parse_legacy_arguments
 from scherbelberg.spec.model import ClusterSpec
 
 if TYPE_CHECKING:
@@ -134,8 +134,8 @@ class Cluster:
         dask_config: DaskConfig | None = None,
         client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
-        agree: Agree = unasked,
-        listen: Listener = ignore,
+        agree: Agree = always_agree,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -143,7 +143,7 @@ class Cluster:
         **fields: Any,
     ) -> Cluster:
         """Rent and start a new cluster; see `scherbelberg.Cluster.from_new`. An interrupt gives everything back."""
-        wanted = modern(spec, fields, call="Cluster.from_new")
+        wanted = parse_legacy_arguments(spec, fields, call="Cluster.from_new")
         making = cluster.Cluster.from_new(
             wanted.spec,
             environ=environ,
@@ -155,7 +155,7 @@ class Cluster:
             listen=listen,
             log=log,
             # Read in the caller's thread, as it may ask a GUI.
-            settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
+            settings=resolve_settings(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
             **wanted.fields,
         )
         return cls(_wait(making, too_late=cluster.Cluster.destroy))
@@ -170,8 +170,8 @@ class Cluster:
         dask_config: DaskConfig | None = None,
         client: Client | str | os.PathLike[str] | None = None,
         keep: bool = False,
-        agree: Agree = unasked,
-        listen: Listener = ignore,
+        agree: Agree = always_agree,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -179,7 +179,7 @@ class Cluster:
         **fields: Any,
     ) -> Operation[Cluster]:
         """Begin what `from_new` does and return at once; the operation tells its end, and cancels it."""
-        wanted = modern(spec, fields, call="Cluster.begin_new")
+        wanted = parse_legacy_arguments(spec, fields, call="Cluster.begin_new")
         making = cluster.Cluster.from_new(
             wanted.spec,
             environ=environ,
@@ -190,7 +190,7 @@ class Cluster:
             agree=agree,
             listen=listen,
             log=log,
-            settings=around(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
+            settings=resolve_settings(settings, token=token, endpoint=endpoint, variable=wanted.token_variable),
             **wanted.fields,
         )
         return Operation(making, convert=cls, undo=cluster.Cluster.destroy)
@@ -200,7 +200,7 @@ class Cluster:
         cls,
         prefix: str = "cluster",
         *,
-        listen: Listener = ignore,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -209,15 +209,15 @@ class Cluster:
     ) -> Cluster:
         """Attach to a cluster that was made on this computer; see `scherbelberg.Cluster.from_existing`."""
         variable = old_token_variable(old, call="Cluster.from_existing")
-        where = around(settings, token=token, endpoint=endpoint, variable=variable)
-        return cls(_wait(cluster.Cluster.from_existing(prefix, listen=listen, log=log, settings=where)))
+        ambient = resolve_settings(settings, token=token, endpoint=endpoint, variable=variable)
+        return cls(_wait(cluster.Cluster.from_existing(prefix, listen=listen, log=log, settings=ambient)))
 
     @classmethod
     def nuke(
         cls,
         prefix: str = "cluster",
         *,
-        listen: Listener = ignore,
+        listen: Listener = ignore_events,
         log: Log | None = None,
         token: Token | None = None,
         endpoint: str | None = None,
@@ -226,14 +226,14 @@ class Cluster:
     ) -> None:
         """Delete all clusters of a name, other people's included; see `scherbelberg.Cluster.nuke`."""
         variable = old_token_variable(old, call="Cluster.nuke")
-        where = around(settings, token=token, endpoint=endpoint, variable=variable)
-        _wait(cluster.Cluster.nuke(prefix, listen=listen, log=log, settings=where), goes_on=True)
+        ambient = resolve_settings(settings, token=token, endpoint=endpoint, variable=variable)
+        _wait(cluster.Cluster.nuke(prefix, listen=listen, log=log, settings=ambient), goes_on=True)
 
     def get_client(self) -> DaskClient:
         """Connect a Dask client through the tunnel; see `scherbelberg.Cluster.get_client`."""
         return _wait(self._inner.get_client())
 
-    def door(self) -> Door:
+    def door(self) -> SchedulerEndpoint:
         """Open the tunnels to scheduler and dashboard for other programs here; see `scherbelberg.Cluster.door`."""
         return _wait(self._inner.door())
 

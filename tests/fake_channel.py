@@ -42,7 +42,7 @@ def client(python: str = "3.13.14", *, own: Sequence[str] = (), **packages: str 
     """Describe a client that has what the channel has, but for what is said; None takes a package away."""
     found = {name: version for name, version in (HAD | packages).items() if version is not None}
     versions = Versions(python=python, packages=found)
-    return Client(versions=versions, path="/opt/client/bin/python", source="the test", own=tuple(own))
+    return Client(versions=versions, path="/opt/client/bin/python", source="the test", editable_packages=tuple(own))
 
 
 def add(root: Path, name: str, version: str, *needs: str, subdir: str = "noarch") -> Path:

@@ -23,7 +23,7 @@ from surroundings import settings_for
 
 from scherbelberg import sync
 from scherbelberg.cloud.access import Access
-from scherbelberg.cloud.public_address import has_route, resolved
+from scherbelberg.cloud.public_address import has_route, resolve_ranges
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.spec.model import ClusterSpec
 from scherbelberg.spec.urls import HETZNER
@@ -75,7 +75,7 @@ def _own_range() -> str:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:
-            return resolved(("here",), real, address_url=f"http://[::1]:{server.server_address[1]}")[0]
+            return resolve_ranges(("here",), real, address_url=f"http://[::1]:{server.server_address[1]}")[0]
         finally:
             server.shutdown()
             thread.join()

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from scherbelberg.environments.pypi import normalized
+from scherbelberg.environments.pypi import normalize_name
 
 
 def wheel(name: str, version: str, tag: str = "py3-none-any", *, needs: Iterable[str] = ()) -> tuple[str, bytes]:
@@ -125,7 +125,7 @@ class SimpleIndex(ThreadingHTTPServer):
 
     def page(self, name: str) -> bytes | None:
         """The page of a package."""
-        names = [file for file in self.files if normalized(re.split(r"-[0-9]", file)[0]) == name]
+        names = [file for file in self.files if normalize_name(re.split(r"-[0-9]", file)[0]) == name]
         if not names:
             return None
         hashes = {file: f"#sha256={self.sha256(file)}" if self.has_hashes else "" for file in names}

@@ -105,7 +105,7 @@ def test_ping(cluster: sync.Cluster) -> None:
 async def test_ping_of_an_impostor(cluster: sync.Cluster, around: Settings) -> None:
     """A node that answers with another host key than its own is unreachable."""
     async with await Cluster.from_existing("nodes", settings=around) as other:
-        other._links.pin("worker000", (make_ssh_pair().public,))
+        other._connections.pin_host_keys("worker000", (make_ssh_pair().public,))
         with pytest.raises(NodeUnreachable, match=r"worker000 .*[Hh]ost key"):
             await other.node("worker000").ping_ssh()
 

@@ -32,7 +32,7 @@ def surrounded(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 
 def _check_spec(cluster: Any) -> None:
-    spec = cluster._links.manifest.spec
+    spec = cluster._connections.manifest.spec
     assert (spec.location, spec.ports.scheduler, spec.ports.dashboard, spec.ports.nanny) == (
         ("fsn1",),
         8796,

@@ -118,7 +118,7 @@ def test_lost_ssh_is_opened_again_on_the_same_port(life: Life) -> None:
     with life.cluster.get_client() as client:
         address = client.scheduler.address
         before = client.scheduler_info()["id"]
-        remote = life.cluster._inner._links.remote("scheduler")
+        remote = life.cluster._inner._connections.remote("scheduler")
         private_loop().submit(remote.close()).result()
         for _ in range(_MOST_TRIES):
             # Whoever uses it in the moment of the loss, before Dask has noticed, hears of that.

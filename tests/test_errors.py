@@ -21,7 +21,7 @@ from scherbelberg.errors import (
     ScherbelbergError,
     VersionMismatch,
     WaitTimeout,
-    happening,
+    error_context,
 )
 
 #: Class to its word for programs and the command line's exit code. Scripts rely on both: they do not change.
@@ -52,7 +52,7 @@ TABLE = {
     "SandboxFailed": ("sandbox", 14),
     "EnvironmentUnavailable": ("environment_unavailable", 15),
     "ChannelUnreachable": ("channel_unreachable", 15),
-    "WhereaboutsUnknown": ("whereabouts_unknown", 1),
+    "PublicAddressUnknown": ("public_address_unknown", 1),
 }
 
 
@@ -175,8 +175,8 @@ def test_wait_timeout(last: str, sentence: str) -> None:
 )
 def test_where_it_happened(own: dict[str, Any], told: tuple[str, str]) -> None:
     """An error that does not know where it happened is told so; one that does knows better, and others are let be."""
-    with pytest.raises(ScherbelbergError) as caught, happening("rent", "worker000"):
+    with pytest.raises(ScherbelbergError) as caught, error_context("rent", "worker000"):
         raise ScherbelbergError("It broke.", **own)
     assert (caught.value.node, caught.value.phase) == told
-    with pytest.raises(ValueError, match="other"), happening("rent"):
+    with pytest.raises(ValueError, match="other"), error_context("rent"):
         raise ValueError("other")

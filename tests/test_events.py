@@ -12,7 +12,7 @@ from catalogues import CALM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scherbelberg.events import Event, Phase, State, Stopwatch, ignore, line, told
+from scherbelberg.events import Event, Phase, State, Stopwatch, ignore_events, line, with_log
 
 
 def _event(phase: Phase, state: State, at_s: float) -> Event:
@@ -49,7 +49,7 @@ def test_event_defaults() -> None:
     event = Event(phase=Phase.PLAN, state="start")
     assert (event.node, event.detail, event.done, event.total) == (None, "", None, None)
     assert before <= event.at_s <= time.monotonic()
-    ignore(event)
+    ignore_events(event)
 
 
 def test_stopwatch_passes_events_on() -> None:
@@ -65,7 +65,7 @@ def test_stopwatch_passes_events_on() -> None:
 
 def test_stopwatch_spans_all_nodes() -> None:
     """A phase takes from its first start on any node to its last end on any node, in the order of beginning."""
-    watch = Stopwatch(ignore)
+    watch = Stopwatch(ignore_events)
     for event in (
         _event(Phase.REACH, "start", 10),
         _event(Phase.TLS, "start", 11),
@@ -85,7 +85,7 @@ def test_stopwatch_spans_all_nodes() -> None:
 @given(st.lists(st.tuples(st.sampled_from(Phase), st.sampled_from(["start", "progress", "done", "skipped", "failed"]))))
 def test_stopwatch_takes_any_order(rows: list[tuple[Phase, State]]) -> None:
     """No sequence of events confuses it, and no phase takes less than nothing."""
-    watch = Stopwatch(ignore)
+    watch = Stopwatch(ignore_events)
     for at_s, (phase, state) in enumerate(rows):
         watch(_event(phase, state, at_s))
     ended = {phase.value for phase, state in rows if state in {"done", "skipped", "failed"}}
@@ -107,10 +107,10 @@ def test_a_function_and_a_listener() -> None:
     """Both hear of everything."""
     heard: list[Event] = []
     lines: list[str] = []
-    tell = told(heard.append, lines.append)
+    tell = with_log(heard.append, lines.append)
     tell(_DONE)
     assert (heard, lines) == ([_DONE], [line(_DONE)])
-    assert told(ignore, None) is ignore
+    assert with_log(ignore_events, None) is ignore_events
 
 
 def test_a_logger(caplog: pytest.LogCaptureFixture) -> None:
@@ -118,7 +118,7 @@ def test_a_logger(caplog: pytest.LogCaptureFixture) -> None:
     logger = logging.getLogger("test.told")
     with caplog.at_level(logging.INFO, logger.name):
         for event in (_DONE, _FAILED):
-            told(ignore, logger)(event)
+            with_log(ignore_events, logger)(event)
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
         (logging.INFO, line(_DONE)),
         (logging.WARNING, line(_FAILED)),
@@ -132,7 +132,7 @@ def test_errors_of_one_do_not_silence_the_other(caplog: pytest.LogCaptureFixture
     def fail(_: object) -> None:
         raise ValueError
 
-    told(fail, heard.append)(_DONE)
-    told(heard.append, fail)(_DONE)
+    with_log(fail, heard.append)(_DONE)
+    with_log(heard.append, fail)(_DONE)
     assert heard == [line(_DONE), _DONE]
     assert len(caplog.records) == 2

@@ -18,8 +18,8 @@ from scherbelberg.errors import BadInput, StateDamaged
 from scherbelberg.events import Phase
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.scheduler import client
-from scherbelberg.scheduler.endpoint import Door
-from scherbelberg.scheduler.uploads import packed
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
+from scherbelberg.scheduler.uploads import pack_modules
 from scherbelberg.settings import Settings
 
 
@@ -44,8 +44,8 @@ async def test_host_key_that_cannot_be_kept(sandbox: SandboxThread, settings: Se
     assert _orders(sandbox) == 2
 
 
-def _door(folder: Path) -> Door:
-    return Door(
+def _door(folder: Path) -> SchedulerEndpoint:
+    return SchedulerEndpoint(
         prefix="life",
         port=1,
         dashboard_port=2,
@@ -75,7 +75,7 @@ def test_upload_that_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.Monkey
     (package / "__init__.py").touch()
     nowhere = tmp_path / "nowhere"
     monkeypatch.setattr("tempfile.tempdir", str(nowhere))
-    with pytest.raises(BadInput, match="package cannot be packed for the upload") as caught, packed(package):
+    with pytest.raises(BadInput, match="package cannot be packed for the upload") as caught, pack_modules(package):
         pass
     assert str(nowhere) in caught.value.message
 
@@ -95,4 +95,4 @@ def test_upload_that_cannot_be_packed(tmp_path: Path, monkeypatch: pytest.Monkey
 )
 def test_whose_error(error: Exception, expected: bool) -> None:
     """What a worker's disk says when it takes an upload is not taken for the end of the connection."""
-    assert client.is_connections(error) is expected
+    assert client.is_connection_error(error) is expected

@@ -22,9 +22,9 @@ from extras import with_extras
 from nix_pins import complaints
 from repository import LICENCE, ROOT, locks_in, read, replace_part, share_in, write
 
-from scherbelberg.environments.checking import Verdict, check_lock
+from scherbelberg.environments.checking import LockReport, check_lock
 from scherbelberg.environments.shipped import PINS, SCRIPT_FILES, current_pins
-from scherbelberg.errors import ScherbelbergError, counted
+from scherbelberg.errors import ScherbelbergError, pluralize
 from scherbelberg.spec.toml import write_toml
 
 _HEAD = """# Read in Python, bash and Nix: each value is a text on a line of its own.
@@ -77,7 +77,7 @@ def write_derived(root: Path) -> tuple[Path, ...]:
     return tuple(stale)
 
 
-def check(root: Path) -> Verdict:
+def check(root: Path) -> LockReport:
     """Check all that is pinned: locks, what is derived from them, and what has to agree with them.
 
     Args:
@@ -102,7 +102,7 @@ def check(root: Path) -> Verdict:
         f"nix/pins.json is stale: {line}; run 'python tools/nix_pins.py' in a clone"
         for line in complaints(json.loads(read(root / "nix" / "pins.json")), root)
     ]
-    return Verdict(wrong=tuple(dict.fromkeys(wrong)), noted=noted)
+    return LockReport(wrong=tuple(dict.fromkeys(wrong)), noted=noted)
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
@@ -124,7 +124,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> None:
     for line in (*verdict.noted, *verdict.wrong):
         print(line)
     if verdict.wrong:
-        sys.exit(f"{counted(len(verdict.wrong), 'finding')} in all.")
+        sys.exit(f"{pluralize(len(verdict.wrong), 'finding')} in all.")
 
 
 if __name__ == "__main__":

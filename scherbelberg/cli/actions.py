@@ -21,19 +21,19 @@ from scherbelberg.cli.tables import print_cluster
 from scherbelberg.cluster import Cluster
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import StateDamaged, StateMissing
-from scherbelberg.events import Listener, Phase, Stopwatch, ignore
-from scherbelberg.inventory.billing import charges, noted
+from scherbelberg.events import Listener, Phase, Stopwatch, ignore_events
+from scherbelberg.inventory.billing import read_charges, read_entries
 from scherbelberg.inventory.ledger import entry_document
-from scherbelberg.inventory.listing import Kept, find_own, remembered_folder
-from scherbelberg.inventory.orphans import Outliving, write_outliving
+from scherbelberg.inventory.listing import KnownCluster, find_own, remembered_folder
+from scherbelberg.inventory.orphans import Orphan, write_orphan
 from scherbelberg.inventory.reminders import remind
-from scherbelberg.lifecycle.destroy import give_back
-from scherbelberg.lifecycle.order import describe, unasked
+from scherbelberg.lifecycle.destroy import delete_clusters
+from scherbelberg.lifecycle.order import always_agree, describe
 from scherbelberg.lifecycle.update import protect
 from scherbelberg.planning.plan import ClusterPlan
 from scherbelberg.settings import Settings, endpoint_in, home_folder, read_settings
 from scherbelberg.spec.model import ClusterSpec, Timeouts
-from scherbelberg.spec.workload import NOTHING, Provisions
+from scherbelberg.spec.workload import NOTHING, WorkEnvironment
 from scherbelberg.state.manifest import Manifest
 from scherbelberg.state.store import Folder
 
@@ -44,7 +44,7 @@ def create_cluster(
     console: Console,
     *,
     client: Client | None = None,
-    provisions: Provisions = NOTHING,
+    work_environment: WorkEnvironment = NOTHING,
     keep: bool = False,
     asks: bool = False,
 ) -> Cluster:
@@ -62,11 +62,11 @@ def create_cluster(
                 settings=settings,
                 client=client,
                 listen=listen,
-                environ=provisions.environ,
-                secrets=provisions.secrets,
-                dask_config=provisions.dask_config,
+                environ=work_environment.environ,
+                secrets=work_environment.secrets,
+                dask_config=work_environment.dask_config,
                 keep=keep,
-                agree=consent.agree if consent else unasked,
+                agree=consent.agree if consent else always_agree,
             ),
             on_first="Interrupted: giving everything back ...",
             unproven=spec.prefix,
@@ -100,13 +100,13 @@ def print_cluster_of(prefix: str, settings: Settings, console: Console, *, as_js
         print_cluster(document, console)
 
 
-def documents_of(found: Collection[Kept], settings: Settings) -> list[Json]:
+def documents_of(found: Collection[KnownCluster], settings: Settings) -> list[Json]:
     """Describe clusters; what they cost is asked of the cloud and of this computer's history."""
-    prices = run(charges(settings)) if found else None
-    earlier = noted(settings, [kept.holding.uid for kept in found])
+    prices = run(read_charges(settings)) if found else None
+    earlier = read_entries(settings, [known.cluster.uid for known in found])
     return [
-        cluster_document(kept, _manifest_of(kept), prices, [one for one in earlier if one.uid == kept.holding.uid])
-        for kept in found
+        cluster_document(known, _manifest_of(known), prices, [one for one in earlier if one.uid == known.cluster.uid])
+        for known in found
     ]
 
 
@@ -116,14 +116,14 @@ def folder_of(prefix: str) -> Folder:
     if folder is not None:
         remind(folder)
         return folder
-    kept = run(find_own(read_settings(), prefix))
-    raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
+    known = run(find_own(read_settings(), prefix))
+    raise StateMissing(f"The keys of cluster '{known.cluster.prefix}' are not on this computer.")
 
 
-def _manifest_of(kept: Kept) -> Manifest | None:
+def _manifest_of(known: KnownCluster) -> Manifest | None:
     """What this computer remembers of a cluster, if it does and can be read."""
     try:
-        return kept.folder.read() if kept.folder else None
+        return known.folder.read() if known.folder else None
     except StateDamaged:
         return None
 
@@ -149,13 +149,13 @@ def destroy_clusters(
 ) -> Json:
     """Give clusters back and show how; returns what there is to say of it."""
     get_reporter().remains = (f"cluster {prefix}",)
-    forgotten: list[Outliving] = []
-    watch = Stopwatch(ignore)
+    forgotten: list[Orphan] = []
+    watch = Stopwatch(ignore_events)
     try:
         with show_progress(console) as listen:
             watch = Stopwatch(listen)
             entries = run(
-                give_back(
+                delete_clusters(
                     settings,
                     prefix,
                     uids,
@@ -177,7 +177,7 @@ def destroy_clusters(
         "uids": list(uids),
         "phases": watch.seconds,
         "left_over": [],
-        "forgotten": [write_outliving(one) for one in forgotten],
+        "forgotten": [write_orphan(one) for one in forgotten],
         "bills": [entry_document(entry) for entry in entries],
     }
 

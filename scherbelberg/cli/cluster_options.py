@@ -22,13 +22,13 @@ from scherbelberg.cli.options import (
     prefix_option,
     workload_option,
 )
-from scherbelberg.cloud.public_address import HERE, resolved
+from scherbelberg.cloud.public_address import HERE, resolve_ranges
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in, variables
 from scherbelberg.spec.model import ANYWHERE, AUTO, ClusterSpec
 from scherbelberg.spec.text_files import read_text
 from scherbelberg.spec.toml import read_duration, read_resources, read_spec
-from scherbelberg.spec.workload import Provisions
+from scherbelberg.spec.workload import WorkEnvironment
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 #: Options that are fields of the wishes, and the field's name where it is another.
@@ -151,13 +151,13 @@ class Wishes:
 
     Args:
         fields: Fields of `ClusterSpec` that somebody asked for; ranges of addresses may still be ``here``.
-        provisions: What work finds on the nodes.
+        work_environment: What work finds on the nodes.
         client: Program of the interpreter with which the cluster is used, or None for that of the active environment.
         spec_out: Where the wishes are written, or None.
     """
 
     fields: dict[str, Any] = field(hash=False)
-    provisions: Provisions
+    work_environment: WorkEnvironment
     client: Path | None
     spec_out: Path | None
 
@@ -169,12 +169,12 @@ class Wishes:
 
         Raises:
             BadInput: They cannot be.
-            WhereaboutsUnknown: The address of this computer cannot be found out.
+            PublicAddressUnknown: The address of this computer cannot be found out.
         """
         known = {name: tuple(self.fields[name]) for name in _RANGES if name in self.fields}
         if any(HERE in ranges for ranges in known.values()):
             url = address_url_in()
-            known = {name: resolved(ranges, settings.access, address_url=url) for name, ranges in known.items()}
+            known = {name: resolve_ranges(ranges, settings.access, address_url=url) for name, ranges in known.items()}
         return ClusterSpec(**self.fields | known)
 
 
@@ -201,12 +201,14 @@ def wished(context: click.Context) -> Wishes:
     # ``here`` is an address of its own until somebody is asked.
     check = {name: [text for text in fields.get(name, ()) if text != HERE] or ANYWHERE for name in _RANGES}
     ClusterSpec(**fields | check)
-    provisions = Provisions(
+    work_environment = WorkEnvironment(
         environ=_pairs(params["env_vars"]),
         secrets=_secrets(params["secrets"]),
         dask_config=_dask_config(params["dask_config"]),
     )
-    return Wishes(fields=fields, provisions=provisions, client=params["client"], spec_out=params["spec_out"])
+    return Wishes(
+        fields=fields, work_environment=work_environment, client=params["client"], spec_out=params["spec_out"]
+    )
 
 
 def _from_file(path: Path | None) -> dict[str, Any]:

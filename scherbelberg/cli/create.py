@@ -99,7 +99,7 @@ def create(
             )
             cluster = _create_or_ask(
                 spec,
-                lambda wanted, is_new: make(wanted, provisions=wishes.provisions, asks=is_new and not yes),
+                lambda wanted, is_new: make(wanted, work_environment=wishes.work_environment, asks=is_new and not yes),
                 asks=not yes and not keep,  # what was kept of one try would be in the way of the next
             )
         actions.close_cluster(cluster)
@@ -132,9 +132,9 @@ def _write_wishes(wishes: Wishes, spec: ClusterSpec) -> None:
 def _show_plan(spec: ClusterSpec, settings: Settings, client: Client, *, as_json: bool) -> None:
     from scherbelberg.cli.documents import plan_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_plan  # noqa: PLC0415
-    from scherbelberg.lifecycle.order import planned  # noqa: PLC0415
+    from scherbelberg.lifecycle.order import plan_now  # noqa: PLC0415
 
-    document = plan_document(*run(planned(settings, evolve(spec, network_range=settings.network_range), client)))
+    document = plan_document(*run(plan_now(settings, evolve(spec, network_range=settings.network_range), client)))
     if as_json:
         get_reporter().answer(document)
     else:
@@ -167,7 +167,9 @@ def with_(context: click.Context, /, *, token_file: Path | None, command: tuple[
 
     # Nothing may come between the cluster and its end: no signal, and nothing that cannot be told.
     with postponed() as signals:
-        cluster = actions.create_cluster(spec, settings, stderr_console(), client=client, provisions=wishes.provisions)
+        cluster = actions.create_cluster(
+            spec, settings, stderr_console(), client=client, work_environment=wishes.work_environment
+        )
         code = 0
         try:
             if not signals:
@@ -231,8 +233,8 @@ def usual_wait_s(spec: ClusterSpec) -> int:
 
 def _ask_instead(spec: ClusterSpec, error: NoCapacity) -> ClusterSpec | None:
     """What the user wants by now, or None if they give up."""
-    from scherbelberg.inventory.clusters import words_for  # noqa: PLC0415 - heavy
-    from scherbelberg.planning.remedies import remedied  # noqa: PLC0415
+    from scherbelberg.inventory.clusters import format_duration  # noqa: PLC0415 - heavy
+    from scherbelberg.planning.remedies import apply_remedy  # noqa: PLC0415
 
     info("There is none left of what was asked for, and nothing is rented. There is:")
     for number, one in enumerate(error.remedies, 1):
@@ -241,11 +243,11 @@ def _ask_instead(spec: ClusterSpec, error: NoCapacity) -> ClusterSpec | None:
     wait_s = usual_wait_s(spec)
     numbers = {str(number): one for number, one in enumerate(error.remedies, 1)}
     take = f"Take it [{'/'.join(numbers)}], wait" if numbers else "Nothing that would do. Wait"
-    click.echo(f"{take} for {words_for(wait_s)} [w], or give up [Enter]: ", nl=False, err=True)
+    click.echo(f"{take} for {format_duration(wait_s)} [w], or give up [Enter]: ", nl=False, err=True)
     answer = read_line().strip().lower()
     if answer in {"w", "wait"}:
         return evolve(spec, wait_s=wait_s)
-    return remedied(spec, numbers[answer]) if answer in numbers else None
+    return apply_remedy(spec, numbers[answer]) if answer in numbers else None
 
 
 @contextmanager
@@ -254,7 +256,7 @@ def _tell_if_kept(prefix: str, settings: Settings, *, is_kept: bool) -> Iterator
 
     Args:
         prefix: The cluster's name.
-        settings: The surroundings.
+        settings: The ambient configuration.
         is_kept: Whether it is.
     """
     from scherbelberg.inventory.listing import remembered_folder  # noqa: PLC0415 - heavy
@@ -281,17 +283,17 @@ def _tell_what_is_kept(prefix: str, settings: Settings) -> None:
 
 
 def _kept_lines(prefix: str, settings: Settings) -> list[str]:
-    from scherbelberg.inventory.listing import overview  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.listing import fetch_clusters  # noqa: PLC0415 - heavy
 
     try:
-        found = run(overview(settings, prefix=prefix))
+        found = run(fetch_clusters(settings, prefix=prefix))
     except ScherbelbergError as error:
         return [f"what exactly cannot be said now: {error.message}"]
-    own = [resource for kept in found if kept.folder is not None for resource in kept.holding.resources]
-    get_reporter().remains = tuple(resource.described for resource in own)
+    own = [resource for known in found if known.folder is not None for resource in known.cluster.resources]
+    get_reporter().remains = tuple(resource.description for resource in own)
     return [_kept_line(resource) for resource in own] or ["nothing: it failed before anything was made"]
 
 
 def _kept_line(resource: Resource) -> str:
     address = f" at {resource.public_ip}" if isinstance(resource, Server) and resource.public_ip else ""
-    return f"{resource.described}{address}"
+    return f"{resource.description}{address}"

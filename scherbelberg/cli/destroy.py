@@ -25,8 +25,8 @@ from scherbelberg.errors import BadInput, ClusterNotFound, LeftOver, Scherbelber
 from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
-    from scherbelberg.inventory.orphan_records import Remembered
-    from scherbelberg.lifecycle.gc import Garbage, Judged
+    from scherbelberg.inventory.orphan_records import PaidOrphan
+    from scherbelberg.lifecycle.gc import GcCandidate, GcReport
     from scherbelberg.settings import Settings
 
 
@@ -63,30 +63,30 @@ def nuke(*, prefix: str, yes: bool, token_file: Path | None, as_json: bool) -> N
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415 - heavy
     from scherbelberg.inventory.clusters import require_unprotected  # noqa: PLC0415
-    from scherbelberg.inventory.listing import overview  # noqa: PLC0415
+    from scherbelberg.inventory.listing import fetch_clusters  # noqa: PLC0415
 
-    found = run(overview(settings, prefix=prefix, is_told=False))
+    found = run(fetch_clusters(settings, prefix=prefix, with_warning=False))
     if not found:
         raise ClusterNotFound(f"There is no cluster '{prefix}' in this project.")
-    for kept in found:
-        require_unprotected(kept.holding.resources, kept.now_s)
-    for kept in found:
-        info(f"To be deleted: {kept.holding.described(kept.now_s)}")
-    if not yes and any(kept.folder is None for kept in found):
+    for known in found:
+        require_unprotected(known.cluster.resources, known.now_s)
+    for known in found:
+        info(f"To be deleted: {known.cluster.describe(known.now_s)}")
+    if not yes and any(known.folder is None for known in found):
         _ask_for_name(prefix)
-    document = destroy_clusters(prefix, tuple(kept.holding.uid for kept in found), settings, stderr_console())
+    document = destroy_clusters(prefix, tuple(known.cluster.uid for known in found), settings, stderr_console())
     _answer(document, as_json=as_json)
 
 
 def _answer(document: Json, *, as_json: bool) -> None:
     from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415 - heavy
-    from scherbelberg.inventory.orphans import read_outliving  # noqa: PLC0415
+    from scherbelberg.inventory.orphans import read_orphan  # noqa: PLC0415
 
     if as_json:
         get_reporter().answer(document)
         return
-    forgotten = [read_outliving(row) for row in document["forgotten"]]
-    lines = [f"Forgotten, and paid for on: {one.described} of {one.server}, {one.cost}." for one in forgotten]
+    forgotten = [read_orphan(row) for row in document["forgotten"]]
+    lines = [f"Forgotten, and paid for on: {one.description} of {one.server}, {one.cost}." for one in forgotten]
     for line in (*bill_lines(document), *lines):
         stdout_console().print(line, highlight=False, soft_wrap=True)
 
@@ -116,36 +116,36 @@ def gc(*, dry_run: bool, owner: str | None, prefix: str | None, token_file: Path
     if prefix is not None:
         check_prefix(prefix)
     settings = load_settings(token_file)
-    from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.tables import outliving_lines  # noqa: PLC0415
-    from scherbelberg.inventory.orphan_records import paid_on  # noqa: PLC0415
-    from scherbelberg.lifecycle.gc import sift  # noqa: PLC0415
+    from scherbelberg.cli.documents import orphans_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import orphan_lines  # noqa: PLC0415
+    from scherbelberg.inventory.orphan_records import read_paid_orphans  # noqa: PLC0415
+    from scherbelberg.lifecycle.gc import find_expired  # noqa: PLC0415
 
-    garbage = run(sift(settings, owner=owner, prefix=prefix))
+    report = run(find_expired(settings, owner=owner, prefix=prefix))
     rows: list[Json] = []
-    findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(garbage)}
+    findings: Json = {"dry_run": dry_run, "clusters": rows, "strays": _strays(report)}
     get_reporter().findings = findings
     ends: list[tuple[str, _End]] = []
-    left: tuple[Remembered, ...] = ()
+    left: tuple[PaidOrphan, ...] = ()
     try:
-        for judged in garbage.clusters:
-            end = _end(judged, settings, dry_run=dry_run)
-            ends.append((judged.kept.holding.prefix, end))
-            rows.append(_end_document(judged, end))
+        for candidate in report.clusters:
+            end = _end(candidate, settings, dry_run=dry_run)
+            ends.append((candidate.known.cluster.prefix, end))
+            rows.append(_end_document(candidate, end))
             if not as_json:
-                _tell_end(judged, end, dry_run=dry_run)
-        left = run(paid_on(settings, prefix=prefix))
+                _tell_end(candidate, end, dry_run=dry_run)
+        left = run(read_paid_orphans(settings, prefix=prefix))
     finally:  # what went wrong before counts for more
-        findings["outliving"] = outliving_document(left)
+        findings["outliving"] = orphans_document(left)
         _raise_failures(ends)
     if as_json:
         get_reporter().answer({"schema": SCHEMA, **findings})
         return
     for name in findings["strays"]:
         info(f"Of no cluster any more, since labels are gone; look at it in the console: {name}")
-    for line in outliving_lines(left):
+    for line in orphan_lines(left):
         stdout_console().print(line, highlight=False, markup=False, soft_wrap=True)
-    if not any(judged.verdict.is_doomed for judged in garbage.clusters):
+    if not any(candidate.verdict.should_delete for candidate in report.clusters):
         info("There is nothing to delete.")
 
 
@@ -168,24 +168,24 @@ _STAYS = _End(is_gone=False)
 _NOT_BEGUN = _End(is_gone=False)
 
 
-def _end(judged: Judged, settings: Settings, *, dry_run: bool) -> _End:
-    if not judged.verdict.is_doomed or dry_run:
+def _end(candidate: GcCandidate, settings: Settings, *, dry_run: bool) -> _End:
+    if not candidate.verdict.should_delete or dry_run:
         return _STAYS
-    return _delete_expired(judged, settings) if get_reporter().interrupted_by is None else _NOT_BEGUN
+    return _delete_expired(candidate, settings) if get_reporter().interrupted_by is None else _NOT_BEGUN
 
 
-def _delete_expired(judged: Judged, settings: Settings) -> _End:
+def _delete_expired(candidate: GcCandidate, settings: Settings) -> _End:
     """Delete a cluster; one that cannot be deleted keeps no others."""
     from scherbelberg.cli.progress import show_progress  # noqa: PLC0415
-    from scherbelberg.inventory.billing import noted  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.billing import read_entries  # noqa: PLC0415 - heavy
     from scherbelberg.inventory.ledger import entry_document  # noqa: PLC0415
     from scherbelberg.lifecycle.gc import collect  # noqa: PLC0415
 
     try:
         with show_progress(stderr_console()) as listen:
-            entries = run(collect(settings, judged, listener=listen))
+            entries = run(collect(settings, candidate, listener=listen))
     except ScherbelbergError as error:
-        parts = noted(settings, [judged.kept.holding.uid])
+        parts = read_entries(settings, [candidate.known.cluster.uid])
         # It is the folder of what is gone that makes trouble then, or something that is no part of it.
         is_gone = isinstance(error, StateDamaged) or (isinstance(error, LeftOver) and error.is_rest)
         return _End(is_gone=is_gone, bills=tuple(entry_document(part) for part in parts), error=error)
@@ -208,39 +208,40 @@ def _raise_failures(ends: list[tuple[str, _End]]) -> None:
     raise worst
 
 
-def _end_document(judged: Judged, end: _End) -> Json:
-    holding, now_s = judged.kept.holding, judged.kept.now_s
+def _end_document(candidate: GcCandidate, end: _End) -> Json:
+    cluster, now_s = candidate.known.cluster, candidate.known.now_s
     return {
-        "prefix": holding.prefix,
-        "uid": holding.uid,
-        "owner": holding.owner,
-        "state": holding.state,
-        "age_s": int(now_s) - holding.created_s,
-        "deadline_s": holding.deadline_s,
-        "idle_limit_s": holding.idle_s,
-        "quiet_s": judged.quiet_s,
-        "machines": len(holding.servers),
-        "verdict": judged.verdict.value,
+        "prefix": cluster.prefix,
+        "uid": cluster.uid,
+        "owner": cluster.owner,
+        "state": cluster.state,
+        "age_s": int(now_s) - cluster.created_s,
+        "deadline_s": cluster.deadline_s,
+        "idle_limit_s": cluster.idle_s,
+        "quiet_s": candidate.idle_seconds,
+        "machines": len(cluster.servers),
+        "verdict": candidate.verdict.value,
         "deleted": end.is_gone,
         "bills": list(end.bills),
         "error": {"code": end.error.code, "message": end.error.message} if end.error else None,
     }
 
 
-def _strays(garbage: Garbage) -> list[str]:
-    return [resource.described for resource in garbage.strays]
+def _strays(report: GcReport) -> list[str]:
+    return [resource.description for resource in report.strays]
 
 
-def _tell_end(judged: Judged, end: _End, *, dry_run: bool) -> None:
+def _tell_end(candidate: GcCandidate, end: _End, *, dry_run: bool) -> None:
     from scherbelberg.cli.tables import bill_lines  # noqa: PLC0415 - heavy
     from scherbelberg.inventory.deadlines import reason  # noqa: PLC0415
 
-    holding, now_s = judged.kept.holding, judged.kept.now_s
+    cluster, now_s = candidate.known.cluster, candidate.known.now_s
     news = ""
-    if judged.verdict.is_doomed:
+    if candidate.verdict.should_delete:
         stays = "not all could be deleted" if end.error else "stays: somebody needs it again"
         stays = "not begun, since a signal came: it is rented on" if end is _NOT_BEGUN else stays
         news = f" -> {'would be deleted' if dry_run else 'deleted' if end.is_gone else stays}"
-    text = f"{holding.described(now_s)}: {reason(holding, judged.verdict, now_s, quiet_s=judged.quiet_s)}{news}"
+    why = reason(cluster, candidate.verdict, now_s, idle_seconds=candidate.idle_seconds)
+    text = f"{cluster.describe(now_s)}: {why}{news}"
     for line in (text, *bill_lines({"bills": end.bills})):
         stdout_console().print(line, highlight=False, markup=False, soft_wrap=True)

@@ -12,8 +12,17 @@ from scherbelberg.cli.output import SCHEMA, Json, tries_document
 from scherbelberg.cloud.pricing import write_price
 from scherbelberg.environments.fit import PROFILES
 from scherbelberg.environments.shipped import shipped_pins
-from scherbelberg.inventory.ledger import NOT_COUNTED, by_currency, by_month, cost, entry_document, is_of, spent, sum_of
-from scherbelberg.inventory.orphans import write_outliving
+from scherbelberg.inventory.ledger import (
+    NOT_COUNTED,
+    add_costs,
+    by_currency,
+    by_month,
+    cost,
+    entry_cost,
+    entry_document,
+    falls_in_month,
+)
+from scherbelberg.inventory.orphans import write_orphan
 from scherbelberg.planning.lookup import find_location
 
 if TYPE_CHECKING:
@@ -23,22 +32,24 @@ if TYPE_CHECKING:
     from scherbelberg.environments.lock import EnvLock
     from scherbelberg.environments.shipped import Pins
     from scherbelberg.environments.versions import Client, Versions
-    from scherbelberg.inventory.clusters import Holding
+    from scherbelberg.inventory.clusters import CloudCluster
     from scherbelberg.inventory.history import Damage
     from scherbelberg.inventory.ledger import Cost, Entry
-    from scherbelberg.inventory.listing import Kept
-    from scherbelberg.inventory.orphan_records import Remembered
+    from scherbelberg.inventory.listing import KnownCluster
+    from scherbelberg.inventory.orphan_records import PaidOrphan
     from scherbelberg.lifecycle.diagnosis import Check
     from scherbelberg.planning.candidates import Place
     from scherbelberg.planning.plan import ClusterPlan, NodePlan
     from scherbelberg.state.manifest import EnvRecord, Manifest, NodeRecord
 
 
-def cluster_document(kept: Kept, manifest: Manifest | None, prices: PriceList | None, earlier: Iterable[Entry]) -> Json:
+def cluster_document(
+    known: KnownCluster, manifest: Manifest | None, prices: PriceList | None, earlier: Iterable[Entry]
+) -> Json:
     """Describe a cluster.
 
     Args:
-        kept: What the cloud holds of it.
+        known: What the cloud holds of it.
         manifest: What this computer remembers of it, or None.
         prices: What the cloud charges at present, or None if it does not tell.
         earlier: What was given back of it before, such as machines that were replaced.
@@ -46,23 +57,23 @@ def cluster_document(kept: Kept, manifest: Manifest | None, prices: PriceList | 
     Returns:
         JSON values; money is decimal text, times are seconds.
     """
-    holding = kept.holding
-    costs = [cost(server, prices, now_s=kept.now_s) if prices else None for server in holding.servers]
+    cluster = known.cluster
+    costs = [cost(server, prices, now_s=known.now_s) if prices else None for server in cluster.servers]
     return {
         "schema": SCHEMA,
-        "prefix": holding.prefix,
-        "uid": holding.uid,
-        "owner": holding.owner,
-        "state": holding.state,
-        "age_s": int(kept.now_s) - holding.created_s,
-        "deadline_s": holding.deadline_s,
-        "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
-        "idle_limit_s": holding.idle_s,
-        "certificates_end_s": holding.certified_s,
-        "protected": holding.is_protected,
-        "keys_here": kept.folder is not None,
-        "imported": kept.folder is not None and kept.folder.is_imported,
-        "nodes": _nodes(holding, manifest, costs),
+        "prefix": cluster.prefix,
+        "uid": cluster.uid,
+        "owner": cluster.owner,
+        "state": cluster.state,
+        "age_s": int(known.now_s) - cluster.created_s,
+        "deadline_s": cluster.deadline_s,
+        "left_s": None if cluster.deadline_s is None else cluster.deadline_s - int(known.now_s),
+        "idle_limit_s": cluster.idle_s,
+        "certificates_end_s": cluster.certified_s,
+        "protected": cluster.is_protected,
+        "keys_here": known.folder is not None,
+        "imported": known.folder is not None and known.folder.is_imported,
+        "nodes": _nodes(cluster, manifest, costs),
         **_all_prices(costs, prices, earlier),
         "phases": dict(manifest.phases) if manifest else {},
         "tried": tries_document(manifest.tried) if manifest else [],
@@ -81,12 +92,12 @@ def _environment_record(record: EnvRecord) -> Json:
     }
 
 
-def _nodes(holding: Holding, manifest: Manifest | None, costs: list[Cost | None]) -> list[Json]:
+def _nodes(cluster: CloudCluster, manifest: Manifest | None, costs: list[Cost | None]) -> list[Json]:
     remembered = {node.name: node for node in manifest.nodes} if manifest else {}
     is_shipped = manifest is not None and manifest.environment.name in PROFILES
     pins = shipped_pins()
     rows = []
-    for server, its_cost in zip(holding.servers, costs, strict=True):
+    for server, its_cost in zip(cluster.servers, costs, strict=True):
         name = server.labels.get("node", server.name)
         record = remembered.get(name)
         row = {
@@ -96,7 +107,7 @@ def _nodes(holding: Holding, manifest: Manifest | None, costs: list[Cost | None]
             "location": server.location,
             "public_ip": server.public_ip,
             "public_ipv6": server.public_ipv6,
-            "private_ip": holding.private_ip(server),
+            "private_ip": cluster.private_ip(server),
             "status": server.status,
             **_prices(its_cost, {}),
             "lock": record.lock or None if record else None,
@@ -118,7 +129,7 @@ def _all_prices(costs: list[Cost | None], prices: PriceList | None, earlier: Ite
     if prices is None:
         return _prices(None, {})
     currency = prices.currency
-    return _prices(sum_of([*costs, *(spent(one, currency) for one in earlier)]), {"currency": currency})
+    return _prices(add_costs([*costs, *(entry_cost(one, currency) for one in earlier)]), {"currency": currency})
 
 
 def _prices(known: Cost | None, currency: dict[str, str]) -> Json:
@@ -128,9 +139,9 @@ def _prices(known: Cost | None, currency: dict[str, str]) -> Json:
     return {"hourly": write_price(known.hourly) | currency, "cost": write_price(known.price) | currency}
 
 
-def outliving_document(found: Iterable[Remembered]) -> list[Json]:
+def orphans_document(found: Iterable[PaidOrphan]) -> list[Json]:
     """Describe what has outlived clusters and is paid for on."""
-    return [{"prefix": one.prefix, "uid": one.uid, **write_outliving(one.what)} for one in found]
+    return [{"prefix": one.prefix, "uid": one.uid, **write_orphan(one.what)} for one in found]
 
 
 def plan_document(plan: ClusterPlan, environment: Environment) -> Json:
@@ -297,7 +308,9 @@ def bill_document(entries: tuple[Entry, ...], damages: tuple[Damage, ...], *, en
     Returns:
         JSON values; money is decimal text, times are epoch seconds.
     """
-    found = [entry for entry in entries if entry.endpoint == endpoint and (month is None or is_of(entry, month))]
+    found = [
+        entry for entry in entries if entry.endpoint == endpoint and (month is None or falls_in_month(entry, month))
+    ]
     sums = [one for one in by_month(found) if month in {None, one.month}]
     return {
         "schema": SCHEMA,

@@ -13,7 +13,7 @@ import click
 from scherbelberg.cli.options import Command, client_in, environment_options, json_option, sources, verbosity_options
 from scherbelberg.cli.output import SCHEMA, get_reporter, info, stdout_console
 from scherbelberg.cli.signals import run
-from scherbelberg.errors import BadInput, EnvironmentUnavailable, counted
+from scherbelberg.errors import BadInput, EnvironmentUnavailable, pluralize
 from scherbelberg.spec.model import ClusterSpec
 
 if TYPE_CHECKING:
@@ -133,14 +133,14 @@ def check(*, files: tuple[Path, ...], platforms: tuple[str, ...], as_json: bool)
 
     The exit code is 15 if something is wrong.
     """
-    from scherbelberg.environments.checking import Verdict, check_lock, check_shipped  # noqa: PLC0415 - heavy
+    from scherbelberg.environments.checking import LockReport, check_lock, check_shipped  # noqa: PLC0415 - heavy
     from scherbelberg.environments.foreign_locks import read_any_lock  # noqa: PLC0415
 
     if files:
         found = [check_lock(read_any_lock(path, platform=one)) for path in files for one in platforms]
     else:
         found = [check_shipped()]
-    verdict = Verdict(
+    verdict = LockReport(
         wrong=tuple(line for one in found for line in one.wrong),
         noted=tuple(line for one in found for line in one.noted),
     )
@@ -150,7 +150,7 @@ def check(*, files: tuple[Path, ...], platforms: tuple[str, ...], as_json: bool)
         for line in (*verdict.noted, *verdict.wrong):
             stdout_console().print(line, highlight=False, markup=False)
     if verdict.wrong:
-        raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({counted(len(verdict.wrong), 'finding')} in all).")
+        raise EnvironmentUnavailable(f"{verdict.wrong[0]} ({pluralize(len(verdict.wrong), 'finding')} in all).")
     info("Everything is in order.")
 
 

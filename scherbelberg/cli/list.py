@@ -42,19 +42,19 @@ def ls(token_file: Path | None, as_json: bool) -> None:
     """List all clusters of the project, with their deadlines and costs so far."""
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import documents_of  # noqa: PLC0415
-    from scherbelberg.cli.documents import outliving_document  # noqa: PLC0415 - heavy
-    from scherbelberg.cli.tables import outliving_lines, print_overview  # noqa: PLC0415
-    from scherbelberg.inventory.listing import overview  # noqa: PLC0415
-    from scherbelberg.inventory.orphan_records import paid_on  # noqa: PLC0415
+    from scherbelberg.cli.documents import orphans_document  # noqa: PLC0415 - heavy
+    from scherbelberg.cli.tables import orphan_lines, print_overview  # noqa: PLC0415
+    from scherbelberg.inventory.listing import fetch_clusters  # noqa: PLC0415
+    from scherbelberg.inventory.orphan_records import read_paid_orphans  # noqa: PLC0415
 
-    found = run(overview(settings))
-    left = run(paid_on(settings))
+    found = run(fetch_clusters(settings))
+    left = run(read_paid_orphans(settings))
     documents = documents_of(found, settings)
     if as_json:
-        get_reporter().answer({"schema": SCHEMA, "clusters": documents, "outliving": outliving_document(left)})
+        get_reporter().answer({"schema": SCHEMA, "clusters": documents, "outliving": orphans_document(left)})
         return
     print_overview(documents, stdout_console())
-    for line in outliving_lines(left):
+    for line in orphan_lines(left):
         stdout_console().print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -89,9 +89,9 @@ def catalog(location: str | None, watches: bool, token_file: Path | None, as_jso
         return
     from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
-    from scherbelberg.inventory.listing import offered  # noqa: PLC0415
+    from scherbelberg.inventory.listing import read_offers  # noqa: PLC0415
 
-    document = catalog_document(run(offered(settings)), location)
+    document = catalog_document(run(read_offers(settings)), location)
     if as_json:
         get_reporter().answer(document)
     else:
@@ -102,7 +102,7 @@ def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -
     """Show the catalogue, and then what changes in it; a program gets a document a line, whenever something has."""
     from scherbelberg.cli.documents import catalog_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_catalog  # noqa: PLC0415
-    from scherbelberg.inventory.listing import watched  # noqa: PLC0415
+    from scherbelberg.inventory.listing import watch_offers  # noqa: PLC0415
 
     reporter = get_reporter()  # asked for here: what changes is shown on another thread
     before: list[Json] = []
@@ -118,7 +118,7 @@ def _watch_catalog(settings: Settings, location: str | None, *, as_json: bool) -
             click.echo(f"{datetime.now(UTC).astimezone():%H:%M:%S} {line}")
         before[:] = [document]
 
-    run_until_ctrl_c(watched(settings, show, lost=reporter.info), is_for_readers=True)
+    run_until_ctrl_c(watch_offers(settings, show, lost=reporter.info), is_for_readers=True)
 
 
 def catalog_changes(before: Json, after: Json) -> list[str]:

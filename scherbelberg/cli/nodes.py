@@ -30,8 +30,8 @@ from scherbelberg.nodes.logs import SOURCES, NodeLog, Source, usual_sources
 from scherbelberg.spec.model import check_prefix
 
 if TYPE_CHECKING:
-    from scherbelberg.nodes.connections import Links
-    from scherbelberg.scheduler.endpoint import Door
+    from scherbelberg.nodes.connections import Connections
+    from scherbelberg.scheduler.endpoint import SchedulerEndpoint
     from scherbelberg.state.manifest import Manifest, NodeRecord
     from scherbelberg.state.store import Folder
 
@@ -153,7 +153,7 @@ def cp(prefix: str, source: str, target: str) -> None:
     """
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
-    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+    from scherbelberg.concurrency.waiting import gather_or_cancel  # noqa: PLC0415
 
     names, path, local, is_to_nodes = _read_copy(source, target)
     folder = folder_of(prefix)
@@ -162,9 +162,9 @@ def cp(prefix: str, source: str, target: str) -> None:
     if not is_to_nodes and len(records) > 1:
         places = _make_folders(local, tuple(places))
 
-    async def copy(links: Links) -> None:
+    async def copy(connections: Connections) -> None:
         one = _copy_to_node if is_to_nodes else _copy_from_node
-        await together(*(one(links, name, here, path) for name, here in places.items()))
+        await gather_or_cancel(*(one(connections, name, here, path) for name, here in places.items()))
 
     run(_with_connections(folder, copy), on_first="Interrupted: stopping the copy ...")
     nodes = ", ".join(places)
@@ -206,15 +206,15 @@ def _make_folders(local: Path, names: Iterable[str]) -> dict[str, Path]:
     return places
 
 
-async def _copy_to_node(links: Links, name: str, local: Path, path: str) -> None:
-    async with links.visit(name) as remote:
-        await remote.reach(within_s=links.manifest.spec.timeouts.reach)
+async def _copy_to_node(connections: Connections, name: str, local: Path, path: str) -> None:
+    async with connections.connect(name) as remote:
+        await remote.reach(within_s=connections.manifest.spec.timeouts.reach)
         await remote.put(local, path, within_s=_COPY_S)
 
 
-async def _copy_from_node(links: Links, name: str, local: Path, path: str) -> None:
-    async with links.visit(name) as remote:
-        await remote.reach(within_s=links.manifest.spec.timeouts.reach)
+async def _copy_from_node(connections: Connections, name: str, local: Path, path: str) -> None:
+    async with connections.connect(name) as remote:
+        await remote.reach(within_s=connections.manifest.spec.timeouts.reach)
         await remote.get(path, local, within_s=_COPY_S)
 
 
@@ -255,10 +255,11 @@ def logs(*, prefix: str, sources: tuple[str, ...], follow: bool, lines: int, nod
     labels = _Labels(wanted, get_reporter())  # here, since other threads do not know whose command runs
     if follow:
         run_until_ctrl_c(
-            _with_connections(folder, lambda links: _follow_all(links, wanted, lines, labels)), is_for_readers=True
+            _with_connections(folder, lambda connections: _follow_all(connections, wanted, lines, labels)),
+            is_for_readers=True,
         )
         return
-    found, errors = run(_with_connections(folder, lambda links: _read_all(links, wanted, lines)))
+    found, errors = run(_with_connections(folder, lambda connections: _read_all(connections, wanted, lines)))
     if not as_json:
         labels.print_all(found)
     if errors:  # a node that is lost does not hide the others' logs
@@ -307,36 +308,38 @@ class _Labels:
         self._reporter.info(f"{node}: {lacks}.")
 
 
-async def _read_all(links: Links, wanted: _Wanted, lines: int) -> tuple[list[NodeLog], list[ScherbelbergError]]:
-    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+async def _read_all(
+    connections: Connections, wanted: _Wanted, lines: int
+) -> tuple[list[NodeLog], list[ScherbelbergError]]:
+    from scherbelberg.concurrency.waiting import gather_or_cancel  # noqa: PLC0415
     from scherbelberg.nodes.log_reading import read_logs  # noqa: PLC0415 - heavy
 
     async def read(name: str) -> tuple[NodeLog, ...] | ScherbelbergError:
         try:
-            async with links.visit(name) as remote:
+            async with connections.connect(name) as remote:
                 await remote.reach(within_s=_LOGS_WITHIN_S)
                 return await read_logs(remote, wanted[name], lines=lines, within_s=_LOGS_WITHIN_S)
         except ScherbelbergError as error:
             return error
 
-    answers = await together(*(read(name) for name in wanted))
+    answers = await gather_or_cancel(*(read(name) for name in wanted))
     found = [log for answer in answers if isinstance(answer, tuple) for log in answer]
     return found, [answer for answer in answers if isinstance(answer, ScherbelbergError)]
 
 
-async def _follow_all(links: Links, wanted: _Wanted, lines: int, labels: _Labels) -> None:
-    from scherbelberg.concurrency.waiting import together  # noqa: PLC0415
+async def _follow_all(connections: Connections, wanted: _Wanted, lines: int, labels: _Labels) -> None:
+    from scherbelberg.concurrency.waiting import gather_or_cancel  # noqa: PLC0415
     from scherbelberg.nodes.log_reading import follow_log  # noqa: PLC0415 - heavy
 
     async def follow(name: str, source: Source) -> None:
         def show(line: str) -> None:
             labels.print(name, source, line)
 
-        async with links.visit(name) as remote:
+        async with connections.connect(name) as remote:
             await remote.reach(within_s=_LOGS_WITHIN_S)
             await follow_log(remote, source, lines=lines, show=show, note=lambda text: labels.say_lack(name, text))
 
-    await together(*(follow(name, source) for name, sources in wanted.items() for source in sources))
+    await gather_or_cancel(*(follow(name, source) for name, sources in wanted.items() for source in sources))
 
 
 @click.command()
@@ -349,7 +352,7 @@ def tunnel(prefix: str, as_json: bool) -> None:
     Prints a Client(...) expression, and environment variables for a Client() without arguments.
     """
     reporter = get_reporter()  # asked for here: the way is shown on another thread
-    _hold_tunnel(prefix, lambda door: _print_way(door, reporter, as_json=as_json))
+    _hold_tunnel(prefix, lambda endpoint: _print_way(endpoint, reporter, as_json=as_json))
 
 
 @click.command()
@@ -359,47 +362,47 @@ def tunnel(prefix: str, as_json: bool) -> None:
 def dashboard(prefix: str, no_browser: bool) -> None:
     """Open a cluster's dashboard in the browser, and forward its port until Ctrl-C."""
     reporter = get_reporter()
-    _hold_tunnel(prefix, lambda door: _open_dashboard(door, reporter, with_browser=not no_browser))
+    _hold_tunnel(prefix, lambda endpoint: _open_dashboard(endpoint, reporter, with_browser=not no_browser))
 
 
-def _hold_tunnel(prefix: str, show: Callable[[Door], None]) -> None:
+def _hold_tunnel(prefix: str, show: Callable[[SchedulerEndpoint], None]) -> None:
     check_prefix(prefix)
     from scherbelberg.cli.actions import folder_of  # noqa: PLC0415 - heavy
-    from scherbelberg.concurrency.waiting import heard  # noqa: PLC0415
+    from scherbelberg.concurrency.waiting import wait_event  # noqa: PLC0415
 
-    async def hold(links: Links) -> None:
-        await links.remote("scheduler").reach(within_s=links.manifest.spec.timeouts.reach)
-        door = await links.door()
-        await asyncio.to_thread(show, door)
-        await heard(asyncio.Event(), within_s=_LONGEST_TUNNEL_S)
+    async def hold(connections: Connections) -> None:
+        await connections.remote("scheduler").reach(within_s=connections.manifest.spec.timeouts.reach)
+        endpoint = await connections.open_endpoint()
+        await asyncio.to_thread(show, endpoint)
+        await wait_event(asyncio.Event(), within_s=_LONGEST_TUNNEL_S)
 
     run_until_ctrl_c(_with_connections(folder_of(prefix), hold))
 
 
-def _print_way(door: Door, reporter: Reporter, *, as_json: bool) -> None:
+def _print_way(endpoint: SchedulerEndpoint, reporter: Reporter, *, as_json: bool) -> None:
     if as_json:
         document = {
             "schema": SCHEMA,
-            "address": door.address,
-            "dashboard": door.dashboard_link,
-            "environ": door.variables,
+            "address": endpoint.address,
+            "dashboard": endpoint.dashboard_link,
+            "environ": endpoint.variables,
         }
         reporter.answer(document)
         return
     click.echo("# In Python:")
-    for line in door.python_lines:
+    for line in endpoint.python_lines:
         click.echo(f"#     {line}")
-    click.echo(f"# The dashboard: {door.dashboard_link}")
-    for name, value in door.variables.items():
+    click.echo(f"# The dashboard: {endpoint.dashboard_link}")
+    for name, value in endpoint.variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     reporter.info("The tunnel is open; Ctrl-C closes it.")
 
 
-def _open_dashboard(door: Door, reporter: Reporter, *, with_browser: bool) -> None:
+def _open_dashboard(endpoint: SchedulerEndpoint, reporter: Reporter, *, with_browser: bool) -> None:
     import webbrowser  # noqa: PLC0415 - needed by this command alone
 
-    click.echo(door.dashboard_link)
-    if with_browser and not webbrowser.open(door.dashboard_link):
+    click.echo(endpoint.dashboard_link)
+    if with_browser and not webbrowser.open(endpoint.dashboard_link):
         reporter.info("No browser could be opened here; open this address yourself.")
     reporter.info("The way there is open; Ctrl-C closes it.")
 
@@ -419,17 +422,17 @@ def _select_nodes(manifest: Manifest, name: str | None) -> tuple[NodeRecord, ...
     return manifest.nodes if name is None else (find_node(manifest, name),)
 
 
-async def _with_connections(folder: Folder, work: Callable[[Links], Coroutine[Any, Any, T]]) -> T:
+async def _with_connections(folder: Folder, work: Callable[[Connections], Coroutine[Any, Any, T]]) -> T:
     """Do something with a cluster's connections and close them; the cloud is not asked.
 
     Args:
         folder: The cluster's.
         work: What is done.
     """
-    from scherbelberg.nodes.connections import Links  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.connections import Connections  # noqa: PLC0415 - heavy
 
-    links = Links(folder, folder.read(), folder.keyring().ssh.private)
+    connections = Connections(folder, folder.read(), folder.keyring().ssh.private)
     try:
-        return await work(links)
+        return await work(connections)
     finally:
-        await links.close()
+        await connections.close()

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scherbelberg.cli.streams import output
-from scherbelberg.errors import Tried
+from scherbelberg.errors import FailedAttempt
 from scherbelberg.events import NOTICES
 
 Json = dict[str, Any]
@@ -56,7 +56,7 @@ class Failure:
     log_tail: tuple[str, ...] = ()
     left_over: tuple[str, ...] = ()
     log_file: str | None = None
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[FailedAttempt, ...] = ()
     instead: tuple[Json, ...] = ()
 
     @property
@@ -301,7 +301,7 @@ def info(text: str) -> None:
     get_reporter().info(text)
 
 
-def tries_document(tried: Iterable[Tried]) -> list[dict[str, str]]:
+def tries_document(tried: Iterable[FailedAttempt]) -> list[dict[str, str]]:
     """Describe what was tried."""
     return [asdict(row) for row in tried]
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from scherbelberg.cli.output import Reporter, get_reporter
-from scherbelberg.events import Event, Listener, Phase, ignore
+from scherbelberg.events import Event, Listener, Phase, ignore_events
 
 _MARKS = {"done": "✓", "skipped": "✓", "failed": "✗"}
 _MOST_ROWS = 20
@@ -35,7 +35,7 @@ def show_progress(console: Console) -> Iterator[Listener]:
     reporter = get_reporter()
     way = reporter.progress or ("none" if reporter.is_quiet else "auto")
     if way == "none":
-        yield ignore
+        yield ignore_events
     elif way == "json":
         yield _JsonLines(reporter)
     elif way == "plain" or reporter.is_verbose or not console.is_terminal:

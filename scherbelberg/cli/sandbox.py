@@ -76,10 +76,7 @@ def start(
     """Start the sandbox in the background. Use it in a shell with: eval "$(scherbelberg sandbox start)"."""
     from scherbelberg.sandbox.daemon import start as begin  # noqa: PLC0415 - heavy
     from scherbelberg.sandbox.faults import NO_FAULTS  # noqa: PLC0415
-    from scherbelberg.sandbox.options import (
-        Options,
-        read_faults,
-    )
+    from scherbelberg.sandbox.options import Options, read_faults  # noqa: PLC0415
 
     wrong = read_faults(faults_file.read()) if faults_file else NO_FAULTS
     if hosts == "machine":
@@ -281,9 +278,9 @@ def _show_counts(counted: Statistics, console: Console) -> None:
 
 
 def _show_nothing_left(settings: Settings) -> None:
-    from scherbelberg.inventory.listing import overview  # noqa: PLC0415 - heavy
+    from scherbelberg.inventory.listing import fetch_clusters  # noqa: PLC0415 - heavy
 
-    left = run(overview(settings))
+    left = run(fetch_clusters(settings))
     if left:
         raise ScherbelbergError(f"The cloud still lists {len(left)} clusters.")
     stdout_console().print("The cloud lists no server, network, firewall or key any more.")

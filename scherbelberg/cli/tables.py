@@ -16,12 +16,12 @@ from rich.text import Text
 
 from scherbelberg.cli.output import Json, print_tries
 from scherbelberg.environments.versions import OPTIONAL, REQUIRED
-from scherbelberg.inventory.clusters import words_for
-from scherbelberg.inventory.deadlines import left_words
-from scherbelberg.inventory.ledger import NOT_COUNTED, entry_document, read_entry, whole
+from scherbelberg.inventory.clusters import format_duration
+from scherbelberg.inventory.deadlines import format_time_left
+from scherbelberg.inventory.ledger import NOT_COUNTED, entry_document, merge_entries, read_entry
 
 if TYPE_CHECKING:
-    from scherbelberg.inventory.orphan_records import Remembered
+    from scherbelberg.inventory.orphan_records import PaidOrphan
     from scherbelberg.lifecycle.diagnosis import Check
 
 _UNKNOWN = "unknown"
@@ -87,7 +87,7 @@ def print_plan(document: Json, console: Console) -> None:
     print_environment(document["environment"], console)
     if document["at_most"]:
         net, gross = _net_and_gross(document["at_most"])
-        life = words_for(document["ttl_s"])
+        life = format_duration(document["ttl_s"])
         console.print(f"Over its time to live of {life}: {net} {currency} net, {gross} gross.", highlight=False)
 
 
@@ -95,7 +95,7 @@ def print_cluster(document: Json, console: Console) -> None:
     """Print a cluster's nodes with prices, then versions and the time that each phase took."""
     currency = document["hourly"]["currency"] if document["hourly"] else ""
     origin = f"{', protected' if document['protected'] else ''}{', imported' if document['imported'] else ''}"
-    age, left = words_for(document["age_s"]), left_words(document["left_s"])
+    age, left = format_duration(document["age_s"]), format_time_left(document["left_s"])
     title = f"Cluster {document['prefix']} ({document['state']}, {age} old, {left}{origin})"
     prices = (f"{currency}/h net".lstrip("/"), "gross")
     columns = ("node", "type", "location", "public IP", "private IP", "status", *prices)
@@ -143,10 +143,10 @@ def _print_environment_record(document: Json, console: Console) -> None:
     print_allowed(record["allowed"], console)
 
 
-def outliving_lines(found: Iterable[Remembered]) -> list[str]:
+def orphan_lines(found: Iterable[PaidOrphan]) -> list[str]:
     """Tell what has outlived clusters and is paid for on, a line for each."""
     return [
-        f"Still paid for, of cluster '{one.prefix}' that is gone: {one.what.described} of {one.what.server},"
+        f"Still paid for, of cluster '{one.prefix}' that is gone: {one.what.description} of {one.what.server},"
         f" {one.what.cost}; delete it in Hetzner's console, or 'scherbelberg destroy -p {one.prefix} --forget'."
         for one in found
     ]
@@ -159,11 +159,11 @@ def print_overview(documents: list[Json], console: Console) -> None:
         return
     table = new_table("prefix", "state", "owner", "age", "deadline", "machines", "cost so far", "keys here", "uid")
     for document in documents:
-        age = words_for(document["age_s"])
+        age = format_duration(document["age_s"])
         keys = "imported" if document["imported"] else "yes" if document["keys_here"] else "no"
         count = str(len(document["nodes"]))
         state = f"{document['state']}, protected" if document["protected"] else document["state"]
-        cells = [document["prefix"], state, document["owner"], age, left_words(document["left_s"])]
+        cells = [document["prefix"], state, document["owner"], age, format_time_left(document["left_s"])]
         table.add_row(*cells, count, price_in_words(document["cost"]), keys, document["uid"])
     console.print(table)
 
@@ -357,11 +357,11 @@ def bill_lines(document: Json) -> list[str]:
 
 
 def _bill_line(parts: list[Json]) -> str:
-    one = whole([read_entry(part) for part in parts])
+    one = merge_entries([read_entry(part) for part in parts])
     machines = "1 machine" if len(one.machines) == 1 else f"{len(one.machines)} machines"
     cost = entry_document(one)["cost"]
     price = price_in_words(cost | {"currency": one.currency} if cost else None)
-    life = words_for(one.ended_s - one.created_s)
+    life = format_duration(one.ended_s - one.created_s)
     return f"Cluster {one.prefix} ({machines}, {life}) has cost {price}; {NOT_COUNTED} is not counted."
 
 

@@ -12,7 +12,7 @@ import click
 from scherbelberg.cli.options import json_option, load_settings, prefix_option, token_option, verbosity_options
 from scherbelberg.cli.output import SCHEMA, get_reporter, info
 from scherbelberg.cli.signals import run
-from scherbelberg.cloud.public_address import HERE, resolved
+from scherbelberg.cloud.public_address import HERE, resolve_ranges
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import Settings, address_url_in, home_folder, passphrase_in
 from scherbelberg.spec.model import ANYWHERE, check_cidr, check_prefix
@@ -53,7 +53,7 @@ def extend(
     from scherbelberg.lifecycle.update import UNCHANGED  # noqa: PLC0415 - heavy
     from scherbelberg.lifecycle.update import extend as move  # noqa: PLC0415
 
-    kept = run(
+    known = run(
         move(
             settings,
             prefix,
@@ -62,16 +62,16 @@ def extend(
             may_shorten=shorten,
         )
     )
-    holding = kept.holding
+    cluster = known.cluster
     if as_json:
         get_reporter().answer(
             {
                 "schema": SCHEMA,
                 "prefix": prefix,
-                "uid": holding.uid,
-                "deadline_s": holding.deadline_s,
-                "left_s": None if holding.deadline_s is None else holding.deadline_s - int(kept.now_s),
-                "idle_limit_s": holding.idle_s,
+                "uid": cluster.uid,
+                "deadline_s": cluster.deadline_s,
+                "left_s": None if cluster.deadline_s is None else cluster.deadline_s - int(known.now_s),
+                "idle_limit_s": cluster.idle_s,
             }
         )
         return
@@ -81,7 +81,7 @@ def extend(
     if idle is not None:
         forgotten = "never counts as forgotten for being idle"
         news.append(forgotten if idle_s is None else f"counts as forgotten when it was idle for {idle}")
-    click.echo(f"Cluster '{prefix}' of {holding.owner} {' and '.join(news)}.")
+    click.echo(f"Cluster '{prefix}' of {cluster.owner} {' and '.join(news)}.")
 
 
 @click.command()
@@ -112,11 +112,11 @@ def _set_protection(prefix: str, token_file: Path | None, *, wanted: bool, as_js
     settings = load_settings(token_file)
     from scherbelberg.lifecycle.update import protect as guard  # noqa: PLC0415 - heavy
 
-    holding = run(guard(settings, prefix, wanted=wanted))
+    cluster = run(guard(settings, prefix, wanted=wanted))
     if as_json:
-        get_reporter().answer({"schema": SCHEMA, "prefix": prefix, "uid": holding.uid, "protected": wanted})
+        get_reporter().answer({"schema": SCHEMA, "prefix": prefix, "uid": cluster.uid, "protected": wanted})
     else:
-        click.echo(f"Cluster '{prefix}' of {holding.owner} is {'protected' if wanted else 'not protected any more'}.")
+        click.echo(f"Cluster '{prefix}' of {cluster.owner} is {'protected' if wanted else 'not protected any more'}.")
 
 
 @click.command()
@@ -142,10 +142,10 @@ def firewall(
     check_prefix(prefix)
     _check_ranges(ssh_from, direct)
     settings = load_settings(token_file)
-    from scherbelberg.lifecycle.update import let_in  # noqa: PLC0415 - heavy
+    from scherbelberg.lifecycle.update import set_source_ranges  # noqa: PLC0415 - heavy
 
-    ranges = None if not direct else () if direct == ("none",) else _resolved_ranges(direct, settings)
-    spec = run(let_in(settings, prefix, ssh_from=_resolved_ranges(ssh_from, settings) or None, direct=ranges))
+    ranges = None if not direct else () if direct == ("none",) else _resolve_ranges(direct, settings)
+    spec = run(set_source_ranges(settings, prefix, ssh_from=_resolve_ranges(ssh_from, settings) or None, direct=ranges))
     if as_json:
         document = {"schema": SCHEMA, "prefix": prefix, "ssh_from": list(spec.ssh_from), "direct": list(spec.direct)}
         get_reporter().answer(document)
@@ -163,8 +163,8 @@ def _check_ranges(ssh_from: tuple[str, ...], direct: tuple[str, ...]) -> None:
             check_cidr(text)
 
 
-def _resolved_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
-    return resolved(ranges, settings.access, address_url=address_url_in()) if ranges else ()
+def _resolve_ranges(ranges: tuple[str, ...], settings: Settings) -> tuple[str, ...]:
+    return resolve_ranges(ranges, settings.access, address_url=address_url_in()) if ranges else ()
 
 
 @click.command()
@@ -183,15 +183,15 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
     settings = load_settings(token_file)
     passphrase = _read_passphrase(passphrase_file, confirm=True)
     from scherbelberg.lifecycle.share import export_cluster  # noqa: PLC0415
-    from scherbelberg.nodes.connections import attached  # noqa: PLC0415 - heavy
+    from scherbelberg.nodes.connections import attach  # noqa: PLC0415 - heavy
 
     async def work() -> str:
-        links = await attached(settings, prefix)
+        connections = await attach(settings, prefix)
         try:
-            await export_cluster(settings, links, file, passphrase=passphrase)
+            await export_cluster(settings, connections, file, passphrase=passphrase)
         finally:
-            await links.close()
-        return links.manifest.identity.uid
+            await connections.close()
+        return connections.manifest.identity.uid
 
     uid = run(work())
     if as_json:
@@ -208,9 +208,9 @@ def export(*, prefix: str, passphrase_file: Path | None, file: Path, token_file:
 def import_(passphrase_file: Path | None, file: Path, as_json: bool) -> None:
     """Import a cluster from a FILE that another computer exported, to use and destroy it from here."""
     passphrase = _read_passphrase(passphrase_file, confirm=False)
-    from scherbelberg.lifecycle.share import take_in  # noqa: PLC0415 - heavy
+    from scherbelberg.lifecycle.share import import_file  # noqa: PLC0415 - heavy
 
-    manifest = take_in(home_folder(), file, passphrase=passphrase)
+    manifest = import_file(home_folder(), file, passphrase=passphrase)
     identity = manifest.identity
     if as_json:
         document = {"schema": SCHEMA, "prefix": identity.prefix, "uid": identity.uid, "endpoint": manifest.endpoint}

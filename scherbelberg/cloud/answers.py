@@ -17,7 +17,7 @@ _PASSING = {408, 429}
 _NETWORK_LOGIN, _PROXY_LOGIN = 511, 407
 
 
-class Verdict(Enum):
+class ErrorClass(Enum):
     """What to do about an error."""
 
     RETRY = "the cloud will answer otherwise in a moment"
@@ -30,29 +30,29 @@ class Verdict(Enum):
     FINAL = "the request is wrong"
 
 
-_VERDICTS = {
-    "rate_limit_exceeded": Verdict.RETRY,
-    "maintenance": Verdict.RETRY,
-    "unavailable": Verdict.RETRY,
-    "service_error": Verdict.RETRY,
-    "server_error": Verdict.RETRY,
-    "bad_gateway": Verdict.RETRY,
-    "timeout": Verdict.RETRY,
-    "locked": Verdict.BUSY,
-    "conflict": Verdict.BUSY,
-    "resource_in_use": Verdict.BUSY,
-    "uniqueness_error": Verdict.TAKEN,
-    "not_found": Verdict.GONE,
-    "resource_unavailable": Verdict.CAPACITY,
-    "placement_error": Verdict.CAPACITY,
-    "resource_limit_exceeded": Verdict.QUOTA,
-    "unauthorized": Verdict.TOKEN,
-    "token_readonly": Verdict.TOKEN,
-    "forbidden": Verdict.TOKEN,
+_ERROR_CLASSES = {
+    "rate_limit_exceeded": ErrorClass.RETRY,
+    "maintenance": ErrorClass.RETRY,
+    "unavailable": ErrorClass.RETRY,
+    "service_error": ErrorClass.RETRY,
+    "server_error": ErrorClass.RETRY,
+    "bad_gateway": ErrorClass.RETRY,
+    "timeout": ErrorClass.RETRY,
+    "locked": ErrorClass.BUSY,
+    "conflict": ErrorClass.BUSY,
+    "resource_in_use": ErrorClass.BUSY,
+    "uniqueness_error": ErrorClass.TAKEN,
+    "not_found": ErrorClass.GONE,
+    "resource_unavailable": ErrorClass.CAPACITY,
+    "placement_error": ErrorClass.CAPACITY,
+    "resource_limit_exceeded": ErrorClass.QUOTA,
+    "unauthorized": ErrorClass.TOKEN,
+    "token_readonly": ErrorClass.TOKEN,
+    "forbidden": ErrorClass.TOKEN,
 }
 
 
-def triage(code: str | int, message: str) -> Verdict:
+def classify(code: str | int, message: str) -> ErrorClass:
     """Tell what an error means.
 
     Args:
@@ -61,13 +61,13 @@ def triage(code: str | int, message: str) -> Verdict:
         message: The API's words.
     """
     if isinstance(code, int):
-        return Verdict.RETRY
+        return ErrorClass.RETRY
     if code == "invalid_input" and any(words in message for words in _NOT_SOLD):
-        return Verdict.CAPACITY
-    return _VERDICTS.get(code, Verdict.FINAL)
+        return ErrorClass.CAPACITY
+    return _ERROR_CLASSES.get(code, ErrorClass.FINAL)
 
 
-def stranger_in(method: str, path: str, *, status: int, location: str | None, content: bytes) -> str | None:
+def foreign_answer(method: str, path: str, *, status: int, location: str | None, content: bytes) -> str | None:
     """Say what answered instead of the API.
 
     Args:

@@ -23,8 +23,8 @@ from scherbelberg.cloud.resources import (
     Resource,
     read_resource,
 )
-from scherbelberg.cloud.transport import Busy, Gone, Passing, Transport
-from scherbelberg.concurrency.waiting import Deadline, pause, together, until
+from scherbelberg.cloud.transport import NotFound, ResourceBusy, TransientError, Transport
+from scherbelberg.concurrency.waiting import Deadline, gather_or_cancel, pause, until
 from scherbelberg.errors import (
     CloudError,
     NameTaken,
@@ -108,7 +108,7 @@ class Hetzner(Transport):
             kind: Which.
             selector: The labels.
         """
-        rows = await self._list(kind, {"label_selector": _written(selector)})
+        rows = await self._list(kind, {"label_selector": _label_selector(selector)})
         return tuple(read_resource(kind, row) for row in rows)
 
     async def every(self, kind: Kind) -> tuple[Resource, ...]:
@@ -135,7 +135,7 @@ class Hetzner(Transport):
             kind: Which.
             selector: The labels.
         """
-        params = {"label_selector": _written(selector)}
+        params = {"label_selector": _label_selector(selector)}
         _, pagination = await self._page(kind, {**params, "per_page": 1})
         total = pagination.get("total_entries")
         return total if type(total) is int else len(await self._list(kind, params))
@@ -159,7 +159,7 @@ class Hetzner(Transport):
         while True:
             try:
                 answer = await self.call("POST", f"/{kind}", body=body)
-            except Passing as fault:
+            except TransientError as fault:
                 if ours := await self._adopt(kind, body):
                     return ours
                 if not deadline.left_s:
@@ -199,9 +199,9 @@ class Hetzner(Transport):
         """
         try:
             answer = await self.call("DELETE", f"/{resource.kind}/{resource.id}")
-        except Gone:
+        except NotFound:
             return Ending()
-        except Busy:
+        except ResourceBusy:
             return None
         number = _part(answer, "action", "id")
         return Ending(action=number if type(number) is int else None)
@@ -219,10 +219,10 @@ class Hetzner(Transport):
         """
 
         async def change(resource: Resource) -> None:
-            with contextlib.suppress(Gone):
+            with contextlib.suppress(NotFound):
                 await self.set_labels(resource, {**resource.labels, **changed})
 
-        await together(*(change(resource) for resource in resources))
+        await gather_or_cancel(*(change(resource) for resource in resources))
 
     async def protect(self, resource: Resource, *, wanted: bool) -> None:
         """Let the cloud refuse to delete a server or network, or allow it again; the same twice changes nothing.
@@ -244,12 +244,12 @@ class Hetzner(Transport):
             try:
                 answer = await self.call("POST", path, body=body)
                 break
-            except Passing as fault:
+            except TransientError as fault:
                 if not deadline.left_s:
                     raise self.unreachable(fault) from fault
                 await pause(1.0)
-        what = f"The change of the protection of {resource.described}"
-        for reason in await self._ended([answer["action"]["id"]], what=what, within_s=self._patience_s):
+        what = f"The change of the protection of {resource.description}"
+        for reason in await self._wait_for_actions([answer["action"]["id"]], what=what, within_s=self._patience_s):
             raise CloudError(f"{what} failed: {reason}.", api_code="action_failed")
 
     async def reboot(self, server: Resource) -> int:
@@ -267,7 +267,7 @@ class Hetzner(Transport):
         """
         try:
             answer = await self.call("POST", f"/servers/{server.id}/actions/reboot")
-        except Passing as fault:
+        except TransientError as fault:
             raise self.unreachable(fault) from fault
         return int(answer["action"]["id"])
 
@@ -287,10 +287,10 @@ class Hetzner(Transport):
         ids = [action["id"] for action in answer["actions"]]
 
         what = f"The change of firewall {firewall.name}"
-        for reason in await self._ended(ids, what=what, within_s=within_s):
+        for reason in await self._wait_for_actions(ids, what=what, within_s=within_s):
             raise CloudError(f"{what} is not in force everywhere: {reason}.", api_code="action_failed")
 
-    async def _ended(self, ids: list[int], *, what: str, within_s: float) -> list[str]:
+    async def _wait_for_actions(self, ids: list[int], *, what: str, within_s: float) -> list[str]:
         """Wait for the end of actions; returns what went wrong with those that failed."""
 
         async def ended() -> list[Json] | None:
@@ -365,7 +365,7 @@ def _part(document: object, *names: str) -> Any:
     return document
 
 
-def _written(selector: Mapping[str, str]) -> str:
+def _label_selector(selector: Mapping[str, str]) -> str:
     return ",".join(f"{key}={value}" for key, value in selector.items())
 
 

@@ -127,13 +127,13 @@ def bill(machines: Iterable[tuple[int, Sequence[Tariff]]], *, currency: str, end
     rented = list(machines)
     at_most = None
     if end_s is not None:
-        each = (charged(tariffs, begin_s=begin_s, end_s=end_s).values() for begin_s, tariffs in rented)
+        each = (charges_by_month(tariffs, begin_s=begin_s, end_s=end_s).values() for begin_s, tariffs in rented)
         at_most = total(price for months in each for price in months)
     hourly = total(tariff.hourly for _, tariffs in rented for tariff in tariffs)
     return Bill(hourly=hourly, currency=currency, at_most=at_most)
 
 
-def charged(tariffs: Iterable[Tariff], *, begin_s: float, end_s: float) -> dict[str, Price]:
+def charges_by_month(tariffs: Iterable[Tariff], *, begin_s: float, end_s: float) -> dict[str, Price]:
     """What is charged for things that exist from one time to another.
 
     Args:

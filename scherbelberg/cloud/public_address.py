@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.emulated import is_emulated
-from scherbelberg.errors import WhereaboutsUnknown
+from scherbelberg.errors import PublicAddressUnknown
 
 #: The word for a range that is not known yet.
 HERE = "here"
@@ -30,7 +30,7 @@ _OWN_IPV6_BITS = 64
 _LONGEST = 64
 
 
-def resolved(ranges: Iterable[str], access: Access, *, address_url: str) -> tuple[str, ...]:
+def resolve_ranges(ranges: Iterable[str], access: Access, *, address_url: str) -> tuple[str, ...]:
     """Replace ``here`` among ranges of addresses; nobody is asked where there is none.
 
     Args:
@@ -39,7 +39,7 @@ def resolved(ranges: Iterable[str], access: Access, *, address_url: str) -> tupl
         address_url: Where to ask for the public address.
 
     Raises:
-        WhereaboutsUnknown: It cannot be found out.
+        PublicAddressUnknown: It cannot be found out.
     """
     texts = tuple(ranges)
     if HERE not in texts:
@@ -98,8 +98,8 @@ def _ask(url: str, source: str) -> str:
             return answer.read(_LONGEST).decode("ascii", "replace").strip()
 
 
-def _unknown(reason: str) -> WhereaboutsUnknown:
-    return WhereaboutsUnknown(
+def _unknown(reason: str) -> PublicAddressUnknown:
+    return PublicAddressUnknown(
         f"This computer's public address is not known: {reason}. Name it yourself as a range, such as 203.0.113.7/32."
     )
 

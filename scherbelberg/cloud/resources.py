@@ -191,7 +191,7 @@ class Resource:
     is_guarded: bool = False
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """Kind and name in words, such as ``ssh key cluster``."""
         return f"{self.kind.removesuffix('s').replace('_', ' ')} {self.name}"
 

@@ -26,7 +26,7 @@ from attrs import frozen
 from hcloud import APIException, Client
 
 from scherbelberg.cloud.access import Access
-from scherbelberg.cloud.answers import Verdict, stranger_in, triage
+from scherbelberg.cloud.answers import ErrorClass, classify, foreign_answer
 from scherbelberg.cloud.resources import Json
 from scherbelberg.concurrency.threads import Threads
 from scherbelberg.concurrency.waiting import Deadline, pause, until
@@ -133,7 +133,7 @@ class _Sending:
             self._adapter.cut()
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """A fault that may pass.
 
     Args:
@@ -160,16 +160,16 @@ class Passing(Exception):
         self.advice = advice
 
 
-class Busy(Passing):
+class ResourceBusy(TransientError):
     """The resource is locked or in use."""
 
 
-class Gone(CloudError):
+class NotFound(CloudError):
     """There is no such resource."""
 
 
 @frozen(kw_only=True)
-class Answered:
+class ResponseInfo:
     """What an answer of the API says besides its content.
 
     Args:
@@ -207,7 +207,7 @@ class Transport:
         #: Requests that were sent so far; pages, repetitions and those that nobody answered count.
         self.request_count = 0
         #: What the last answer said besides its content.
-        self.answered: Answered | None = None
+        self.last_response: ResponseInfo | None = None
         #: The shortest time in which it has answered so far, in seconds, or None.
         self.quickest_s: float | None = None
 
@@ -243,9 +243,9 @@ class Transport:
             params: Query.
 
         Raises:
-            Passing: A POST may or may not have worked.
-            Busy: What is to be deleted is locked or in use.
-            Gone: There is no such resource.
+            TransientError: A POST may or may not have worked.
+            ResourceBusy: What is to be deleted is locked or in use.
+            NotFound: There is no such resource.
             CloudError: The API refuses; see also its subclasses.
             CloudUnreachable: The API did not answer in time.
         """
@@ -254,10 +254,10 @@ class Transport:
         while True:
             try:
                 return await self._once(method, path, body, params)
-            except Passing as fault:
+            except TransientError as fault:
                 if fault.refused and self._clock is None:
                     raise self.unreachable(fault) from fault
-                if (method == "POST" and fault.maybe_done) or (method == "DELETE" and isinstance(fault, Busy)):
+                if (method == "POST" and fault.maybe_done) or (method == "DELETE" and isinstance(fault, ResourceBusy)):
                     raise
                 if (limited if fault.limited else deadline).left_s < wait_s:
                     raise self.unreachable(fault) from fault
@@ -266,7 +266,7 @@ class Transport:
             wait_s = min(wait_s * 2, 10.0)
 
     async def try_once(self, method: str, path: str, *, body: Json | None = None, params: Json | None = None) -> Json:
-        """Send a request once, see `call`; whatever may pass is raised as `Passing`."""
+        """Send a request once, see `call`; whatever may pass is raised as `TransientError`."""
         return await self._once(method, path, body, params)
 
     async def _once(self, method: str, path: str, body: Json | None, params: Json | None) -> Json:
@@ -298,7 +298,7 @@ class Transport:
         except (OSError, ValueError, TypeError) as error:  # requests' own, and what it says of files and proxies
             if sending.is_cut:
                 words = f"no whole answer within {sending.within_s:g} s"
-                raise Passing(words, maybe_done=True) from None
+                raise TransientError(words, maybe_done=True) from None
             raise self._fault(error) from None
 
     def _fault(self, error: Exception) -> Exception:
@@ -306,15 +306,15 @@ class Transport:
         if isinstance(error, _FINAL):
             return self._impossible(error)
         if isinstance(error, requests.ConnectTimeout):
-            return Passing(_words(error), maybe_done=False, refused=True)
+            return TransientError(_words(error), maybe_done=False, refused=True)
         if isinstance(error, requests.exceptions.ProxyError):  # it is told where to lead before it is given the rest
             words = f"the proxy {self.proxy} does not lead there: {_words(error)}"
-            return Passing(words, maybe_done=False, refused=True, advice=_proxy_advice(words))
+            return TransientError(words, maybe_done=False, refused=True, advice=_proxy_advice(words))
         if isinstance(error, requests.ConnectionError):
             refused = "NewConnectionError" in str(error) or "NameResolutionError" in str(error)
-            return Passing(_words(error), maybe_done=not refused, refused=refused)
+            return TransientError(_words(error), maybe_done=not refused, refused=refused)
         if isinstance(error, requests.RequestException):
-            return Passing(_words(error), maybe_done=True)
+            return TransientError(_words(error), maybe_done=True)
         return self._impossible(error)
 
     def _client(self) -> Client:
@@ -351,13 +351,13 @@ class Transport:
             self._clock = (date_s, time.monotonic())
         limit, remaining = (_number(response.headers.get(f"RateLimit-{name}")) for name in ("Limit", "Remaining"))
         self.quickest_s = took_s if self.quickest_s is None else min(self.quickest_s, took_s)
-        self.answered = Answered(date_s=date_s, took_s=took_s, limit=limit, remaining=remaining)
+        self.last_response = ResponseInfo(date_s=date_s, took_s=took_s, limit=limit, remaining=remaining)
 
     def _check(self, response: requests.Response) -> None:
         """Refuse what is not the API's answer before anything in it is believed."""
         request = response.request
         path = urlsplit(request.url or "").path.removeprefix(urlsplit(self.access.endpoint).path)
-        stranger = stranger_in(
+        stranger = foreign_answer(
             request.method or "",
             path,
             status=response.status_code,
@@ -367,39 +367,39 @@ class Transport:
         if stranger:
             words = f"what answers there is not Hetzner's API but gives {stranger}, as a network's login page does"
             advice = "log in to this network with a browser, or check the endpoint"
-            raise Passing(words, maybe_done=True, refused=True, advice=advice)
+            raise TransientError(words, maybe_done=True, refused=True, advice=advice)
 
     def _error(self, method: str, path: str, error: APIException) -> Exception:
-        verdict = triage(error.code, error.message)
+        verdict = classify(error.code, error.message)
         said = f"{error.message} ({error.code})"
-        if verdict is Verdict.RETRY:
+        if verdict is ErrorClass.RETRY:
             limited = error.code in {"rate_limit_exceeded", 429}
-            return Passing(said, maybe_done=not limited, limited=limited)
-        if verdict is Verdict.BUSY:
-            return Busy(said, maybe_done=False)
+            return TransientError(said, maybe_done=not limited, limited=limited)
+        if verdict is ErrorClass.BUSY:
+            return ResourceBusy(said, maybe_done=False)
         return self._final(verdict, f"{method} {path}", said, error)
 
-    def _final(self, verdict: Verdict, request: str, said: str, error: APIException) -> ScherbelbergError:
+    def _final(self, verdict: ErrorClass, request: str, said: str, error: APIException) -> ScherbelbergError:
         data: dict[str, Any] = {"api_code": str(error.code), "correlation_id": error.correlation_id, "said": said}
         place = f"{self.access.place} refused {request}: {said}"
-        if verdict is Verdict.TOKEN:
+        if verdict is ErrorClass.TOKEN:
             source = self.access.token_source
             return TokenRefused(f"{place}; check the token from {source} and that it may read and write.")
-        if verdict is Verdict.QUOTA:
+        if verdict is ErrorClass.QUOTA:
             limits = (error.details or {}).get("limits") or []
             names = ", ".join(str(limit.get("name")) for limit in limits) or "of something"
             return QuotaReached(f"{place}; the account's limit {names} is reached, ask Hetzner to raise it.", **data)
-        if verdict is Verdict.CAPACITY:
+        if verdict is ErrorClass.CAPACITY:
             return NoCapacity(f"{place}; try another --location or server type.", **data)
-        if verdict is Verdict.GONE:
-            return Gone(f"{place}.", **data)
-        if verdict is Verdict.TAKEN:
+        if verdict is ErrorClass.GONE:
+            return NotFound(f"{place}.", **data)
+        if verdict is ErrorClass.TAKEN:
             return NameTaken(f"{place}; choose another prefix with -p.", **data)
         return CloudError(f"{place}.", **data)
 
     def unreachable(self, fault: Exception) -> CloudUnreachable:
         """An error for a fault that did not pass."""
-        advice = fault.advice if isinstance(fault, Passing) else "check the network and the endpoint"
+        advice = fault.advice if isinstance(fault, TransientError) else "check the network and the endpoint"
         return CloudUnreachable(f"{self._where} does not answer as it should: {fault}; {advice}, then try again.")
 
     def _impossible(self, error: Exception) -> CloudUnreachable:
@@ -433,7 +433,7 @@ class Transport:
         """Whether requests are under way, those of cancelled coroutines included."""
         return bool(self._under_way)
 
-    async def settled(self, within_s: float) -> None:
+    async def wait_idle(self, within_s: float) -> None:
         """Wait until no request is under way any more, those of cancelled coroutines included.
 
         Args:

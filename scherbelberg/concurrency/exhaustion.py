@@ -12,7 +12,7 @@ from scherbelberg.errors import ScherbelbergError
 _NOTHING_LEFT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
-def is_our_own(error: BaseException | None) -> bool:
+def is_local_exhaustion(error: BaseException | None) -> bool:
     """Whether it was this computer that had nothing left for another connection, whoever is at its other end.
 
     Args:
@@ -25,7 +25,7 @@ def is_our_own(error: BaseException | None) -> bool:
     return False
 
 
-def nothing_left(error: BaseException) -> ScherbelbergError:
+def exhaustion_error(error: BaseException) -> ScherbelbergError:
     """The error that says so.
 
     Args:

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from scherbelberg.concurrency.threads import Threads
 from scherbelberg.concurrency.waiting import BEAT_S, CLOCK, Deadline
-from scherbelberg.events import Carried
+from scherbelberg.events import CarriedExit
 
 T = TypeVar("T")
 
@@ -40,11 +40,11 @@ _ANSWER_S = 0.3
 _AT_END: list[Callable[[], object]] = []
 
 
-async def _guarded(work: Coroutine[Any, Any, T]) -> T:
+async def _carry_exit(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await work
     except (SystemExit, KeyboardInterrupt) as error:
-        raise Carried from error
+        raise CarriedExit from error
 
 
 class Job(Generic[T]):
@@ -79,7 +79,7 @@ class Job(Generic[T]):
         self._loop.call_soon_threadsafe(self._start, self._work)
 
     def _start(self, work: Coroutine[Any, Any, T]) -> None:
-        self._task = self._loop.create_task(_guarded(work))
+        self._task = self._loop.create_task(_carry_exit(work))
         self._task.add_done_callback(self._finish)
         # Cancelled before its first step, a task leaves what it was to await unfinished.
         self._task.add_done_callback(lambda task: work.close())
@@ -88,7 +88,7 @@ class Job(Generic[T]):
         if task.cancelled():
             self._outcome.set_exception(asyncio.CancelledError())
         elif (error := task.exception()) is not None:
-            inner = error.__cause__ if isinstance(error, Carried) else None
+            inner = error.__cause__ if isinstance(error, CarriedExit) else None
             self._outcome.set_exception(inner or error)
         else:
             self._outcome.set_result(task.result())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from scherbelberg.concurrency.loop import private_loop
-from scherbelberg.concurrency.waiting import Deadline, finish
+from scherbelberg.concurrency.waiting import Deadline, shield_to_end
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Operation(Generic[T]):
             raise
         if self._settle():
             return convert(result)
-        await finish(undo(result))
+        await shield_to_end(undo(result))
         raise asyncio.CancelledError
 
     def _settle(self) -> bool:

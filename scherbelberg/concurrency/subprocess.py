@@ -17,7 +17,7 @@ from scherbelberg.errors import WaitTimeout
 
 
 @frozen(kw_only=True)
-class Ended:
+class ProcessResult:
     """What a program did.
 
     Args:
@@ -39,7 +39,7 @@ async def run_child(
     environ: Mapping[str, str],
     stdin: bytes = b"",
     folder: Path | None = None,
-) -> Ended:
+) -> ProcessResult:
     """Run a program until it ends; it is killed at the deadline or when this is cancelled.
 
     A thread waits, since not every event loop on Windows can run programs; files take what it says, since whatever it
@@ -78,7 +78,7 @@ async def run_child(
             if process.poll() is None:
                 process.kill()
                 process.wait()
-        return Ended(code=code, out=_all_of(out), err=_all_of(err))
+        return ProcessResult(code=code, out=_all_of(out), err=_all_of(err))
 
 
 def _all_of(file: IO[bytes]) -> bytes:

@@ -18,7 +18,7 @@ from scherbelberg.errors import WaitTimeout
 #: Between two beats, in seconds.
 BEAT_S = 1.0
 #: So many seconds without a beat are a standstill, not a busy computer.
-_STANDSTILL_S = 5.0
+_SUSPENDED_S = 5.0
 #: A program that is stopped again and again shall not try a broken node for ever.
 _MOST_TRIES = 4
 _LOG = logging.getLogger("scherbelberg")
@@ -29,7 +29,7 @@ T = TypeVar("T")
 _AGAIN_S = 10.0
 
 
-class Clock:
+class SuspendAwareClock:
     """Counts the seconds in which this program ran, as long as something makes it beat; otherwise all of them.
 
     The monotonic clock alone does not do: it goes on while a program is stopped, and on Windows while the computer is
@@ -40,7 +40,7 @@ class Clock:
         self._lock = threading.Lock()
         self._loops = 0
         self._lost_s = 0.0
-        self._standstills = 0
+        self._suspensions = 0
         self._seen_s = self._seen_at_s = 0.0
 
     @property
@@ -50,11 +50,11 @@ class Clock:
             return self._look() - self._lost_s
 
     @property
-    def standstills(self) -> int:
+    def suspensions(self) -> int:
         """How often the program stood still so far."""
         with self._lock:
             self._look()
-            return self._standstills
+            return self._suspensions
 
     def begin(self) -> None:
         """Rely on `beat` from now on."""
@@ -80,22 +80,22 @@ class Clock:
     def _look(self) -> float:
         now_s, at_s = time.monotonic(), time.time()
         gone_s = now_s - self._seen_s
-        if self._loops and max(gone_s, at_s - self._seen_at_s) > _STANDSTILL_S:
-            self._standstills += 1
+        if self._loops and max(gone_s, at_s - self._seen_at_s) > _SUSPENDED_S:
+            self._suspensions += 1
             self._lost_s += max(0.0, gone_s - BEAT_S)
         self._seen_s, self._seen_at_s = now_s, at_s
         return now_s
 
 
 #: This program's.
-CLOCK = Clock()
+CLOCK = SuspendAwareClock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=CLOCK.forget)
 
 
-async def despite_standstills(work: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
+async def retry_after_suspend(work: Callable[[], Awaitable[T]], *errors: type[Exception]) -> T:
     """Do something, and do it again when it failed and the program stood still meanwhile, a few times at most.
 
     Args:
@@ -107,12 +107,12 @@ async def despite_standstills(work: Callable[[], Awaitable[T]], *errors: type[Ex
     """
     tries = 0
     while True:
-        before = CLOCK.standstills
+        before = CLOCK.suspensions
         tries += 1
         try:
             return await work()
         except errors as error:
-            if CLOCK.standstills == before or tries == _MOST_TRIES:
+            if CLOCK.suspensions == before or tries == _MOST_TRIES:
                 raise
             _LOG.info("Done again, since this program stood still meanwhile: %s", error)
 
@@ -144,7 +144,7 @@ async def pause(seconds: float) -> None:
 
 
 @asynccontextmanager
-async def limited(within_s: float) -> AsyncIterator[asyncio.Timeout]:
+async def timeout_after(within_s: float) -> AsyncIterator[asyncio.Timeout]:
     """Cancel what stands inside when a deadline passes, as asyncio.timeout does.
 
     Args:
@@ -172,7 +172,7 @@ async def limited(within_s: float) -> AsyncIterator[asyncio.Timeout]:
                 due.cancel()
 
 
-async def heard(event: asyncio.Event, *, within_s: float) -> bool:
+async def wait_event(event: asyncio.Event, *, within_s: float) -> bool:
     """Wait for an event for a while.
 
     Args:
@@ -183,7 +183,7 @@ async def heard(event: asyncio.Event, *, within_s: float) -> bool:
         Whether it came.
     """
     try:
-        async with limited(within_s):
+        async with timeout_after(within_s):
             await event.wait()
     except TimeoutError:
         return False
@@ -225,13 +225,13 @@ async def until(
     wait_s = every_s
     while True:
         try:
-            async with limited(deadline.left_s) as limit:
+            async with timeout_after(deadline.left_s) as limit:
                 answer = await probe()
         except TimeoutError:
             if not limit.expired():
                 raise
             answer = None
-        _heed_cancellation()
+        _raise_if_cancelled()
         if answer is not None:
             return answer
         if not deadline.left_s:
@@ -240,14 +240,14 @@ async def until(
         wait_s = min(wait_s * growth, longest_s)
 
 
-def _heed_cancellation() -> None:
+def _raise_if_cancelled() -> None:
     """Raise a cancellation that the probe has swallowed, as asyncio.wait_for does now and then before Python 3.12."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
-async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
+async def gather_or_cancel(*works: Coroutine[Any, Any, T]) -> list[T]:
     """Run coroutines side by side; when one fails, stop the others, wait for them, and raise its error alone.
 
     Args:
@@ -266,7 +266,7 @@ async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
                 task.result()
         return [task.result() for task in tasks]
     finally:
-        cancelled = await _all_ended(tasks, cancel_every_s=_AGAIN_S)
+        cancelled = await _wait_for_all(tasks, cancel_every_s=_AGAIN_S)
         for task in tasks:
             if not task.cancelled():
                 task.exception()  # looked at: one error is enough
@@ -274,7 +274,7 @@ async def together(*works: Coroutine[Any, Any, T]) -> list[T]:
             raise cancelled
 
 
-async def _all_ended(
+async def _wait_for_all(
     tasks: Iterable[asyncio.Task[Any]], *, cancel_every_s: float | None = None
 ) -> asyncio.CancelledError | None:
     """Wait for the end of tasks, whatever happens to the caller; returns its cancellation if there was one.
@@ -299,14 +299,14 @@ async def _all_ended(
     return cancelled
 
 
-async def finish(work: Coroutine[Any, Any, T]) -> T:
+async def shield_to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end even when the caller is cancelled, which it then is afterwards.
 
     Args:
         work: The coroutine; it has deadlines of its own.
     """
     task = asyncio.create_task(work)
-    cancelled = await _all_ended([task])
+    cancelled = await _wait_for_all([task])
     if cancelled is not None and not task.cancelled() and task.exception() is None:
         raise cancelled
     return task.result()

@@ -56,7 +56,7 @@ _NOT_MODIFIED = "(304 "
 T = TypeVar("T")
 
 
-def part_in_peace() -> None:
+def _wait_for_rattler_threads() -> None:
     """See to it that the interpreter does not end before such threads have left it."""
     atexit.register(_wait)
 
@@ -79,7 +79,7 @@ def _first(frame: FrameType) -> FrameType:
     return frame
 
 
-part_in_peace()
+_wait_for_rattler_threads()
 
 
 class Unsolvable(Exception):
@@ -122,23 +122,23 @@ class Channels:
             Unsolvable: There is no such environment.
             WaitTimeout: It was not found in time.
         """
-        async with self._asked("a solution"):
+        async with self._channel_errors("a solution"):
             solving = partial(
                 solve,
                 self._names,
-                self._asked_for([_match_spec(spec) for spec in specs]),
+                self._with_bare_names([_match_spec(spec) for spec in specs]),
                 platforms=[platform, "noarch"],  # type: ignore[list-item] # rattler knows more of them than a literal
                 pinned_packages=[_record(package) for package in pinned],
                 virtual_packages=[_virtual(*row) for row in _node(platform)],
                 timeout=dt.timedelta(seconds=self._within_s),
                 channel_relations="disabled",  # nobody else's channels than those that were named
             )
-            found = await self._asked_of(lambda gateway: solving(gateway=gateway))
+            found = await self._ask_gateway(lambda gateway: solving(gateway=gateway))
         by_name = {record.name.normalized: record for record in found}
         order = PackageRecord.sort_topologically(list(found))
         return tuple(_package(by_name[record.name.normalized]) for record in order)
 
-    def _asked_for(self, specs: list[MatchSpec]) -> list[MatchSpec]:
+    def _with_bare_names(self, specs: list[MatchSpec]) -> list[MatchSpec]:
         """Ask for bare names, too: a channel whose versions do not fit would else seem not to know a package at all."""
         names = [_name_of(spec) for spec in specs] if len(self._names) > 1 else []
         return [*(MatchSpec(name) for name in dict.fromkeys(names)), *specs]
@@ -154,31 +154,31 @@ class Channels:
             ChannelUnreachable: A channel does not answer.
             WaitTimeout: There was no answer in time.
         """
-        async with self._asked(f"the versions of {name}"):
+        async with self._channel_errors(f"the versions of {name}"):
             for channel in self._names:
-                rows = await self._asked_of(partial(_query, channel=channel, platform=platform, name=name))
+                rows = await self._ask_gateway(partial(_query, channel=channel, platform=platform, name=name))
                 found = {str(record.version): record.version for records in rows for record in records}
                 if found:
                     return tuple(sorted(found, key=lambda text: found[text], reverse=True))
         return ()
 
-    async def _asked_of(self, ask: Callable[[Gateway], Awaitable[T]]) -> T:
+    async def _ask_gateway(self, ask: Callable[[Gateway], Awaitable[T]]) -> T:
         """Ask, and ask anew without what was kept where a server cannot tell whether that still counts.
 
         Servers of plain folders, Python's among them, compare times alone. That something is not modified is no answer
         where the library asks by content.
         """
         try:
-            return await _patiently(lambda: ask(self._gateway), within_s=self._within_s)
+            return await _with_retries(lambda: ask(self._gateway), within_s=self._within_s)
         except GatewayError as error:
             if _NOT_MODIFIED not in str(error):
                 raise
         fresh = SourceConfig(cache_action="no-cache")
         self._gateway = Gateway(cache_dir=self._cache, client=_client(self._mirror), default_config=fresh)
-        return await _patiently(lambda: ask(self._gateway), within_s=self._within_s)
+        return await _with_retries(lambda: ask(self._gateway), within_s=self._within_s)
 
     @asynccontextmanager
-    async def _asked(self, what: str) -> AsyncIterator[None]:
+    async def _channel_errors(self, what: str) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._within_s):
                 yield
@@ -213,14 +213,14 @@ async def download(url: str, target: Path, *, mirror: str | None, within_s: floa
     """
     try:
         async with asyncio.timeout(within_s):
-            await _patiently(partial(download_to_path, _client(mirror), url, target), within_s=within_s)
+            await _with_retries(partial(download_to_path, _client(mirror), url, target), within_s=within_s)
     except TimeoutError:
         raise WaitTimeout(what=f"The download of {url}", within_s=within_s) from None
     except (OSError, RuntimeError, IoError) as error:
         raise ChannelUnreachable(f"{url} could not be downloaded ({_one_line(error)}).") from None
 
 
-async def _patiently(ask: Callable[[], Awaitable[T]], *, within_s: float) -> T:
+async def _with_retries(ask: Callable[[], Awaitable[T]], *, within_s: float) -> T:
     """Ask a server that is busy again, less and less often, as long as there is time to hear why it is in vain."""
     deadline, rest_s = Deadline(min(within_s, _PATIENCE_S)), _REST_S
     while True:
@@ -249,7 +249,7 @@ def nearest_first(versions: Iterable[str], wanted: str) -> tuple[str, ...]:
     return tuple(version for pair in pairs for version in pair if version is not None)
 
 
-def complaints(packages: Iterable[Package], *, platform: str, asked: Iterable[str] = ()) -> tuple[str, ...]:
+def unmet_dependencies(packages: Iterable[Package], *, platform: str, asked: Iterable[str] = ()) -> tuple[str, ...]:
     """Say what packages need, or forbid, that the others do not fulfil; each in a few words.
 
     Args:

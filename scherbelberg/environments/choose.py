@@ -15,7 +15,7 @@ from scherbelberg.environments.channels import Channels
 from scherbelberg.environments.environment_file import EnvWish, FileKind, kind_of, read_wish
 from scherbelberg.environments.fit import (
     CHANNEL,
-    HARD,
+    EXACT,
     PROFILES,
     Environment,
     check_age,
@@ -27,19 +27,19 @@ from scherbelberg.environments.fit import (
 )
 from scherbelberg.environments.foreign_locks import platforms_of, read_any_lock
 from scherbelberg.environments.lock import PLATFORMS, EnvLock, lock_name
-from scherbelberg.environments.pylock import check_wheels, read_whole
+from scherbelberg.environments.pylock import check_wheels, read_full_pylock
 from scherbelberg.environments.pypi import pypi_versions, read_requirement
 from scherbelberg.environments.shipped import shipped_lock, shipped_locks, shipped_pins, tool_version
 from scherbelberg.environments.solver import LockCache, add, solve_bare, solve_for
 from scherbelberg.environments.versions import OPTIONAL, REQUIRED, Client, Versions
 from scherbelberg.environments.wheels import resolve_wheels
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
-from scherbelberg.events import Event, Listener, Phase, ignore
+from scherbelberg.events import Event, Listener, Phase, ignore_events
 from scherbelberg.settings import Sources
 from scherbelberg.spec.model import PYPI, ClusterSpec
 from scherbelberg.spec.text_files import read_text
 
-_SOFT = tuple(name for name in REQUIRED + OPTIONAL if name not in HARD)
+_SOFT = tuple(name for name in REQUIRED + OPTIONAL if name not in EXACT)
 
 
 async def choose(
@@ -49,7 +49,7 @@ async def choose(
     *,
     sources: Sources,
     image: Versions | None,
-    listener: Listener = ignore,
+    listener: Listener = ignore_events,
 ) -> Environment:
     """Choose an environment for a client.
 
@@ -76,7 +76,7 @@ async def choose(
     check_releases(client, may_differ=spec.allow_mismatch)
     listener(Event(phase=Phase.SOLVE, state="start"))
     environment = await _Choice(spec, client, platforms, sources).make()
-    listener(Event(phase=Phase.SOLVE, state="done", detail=described(environment)))
+    listener(Event(phase=Phase.SOLVE, state="done", detail=describe_environment(environment)))
     return environment
 
 
@@ -85,7 +85,7 @@ def is_plain(spec: ClusterSpec) -> bool:
     return spec.env is None and not spec.packages and not spec.channels
 
 
-def described(environment: Environment) -> str:
+def describe_environment(environment: Environment) -> str:
     """An environment in a few words, with what differs from the client."""
     words = [f"{environment.name}, Python {environment.versions.python}, dask {environment.versions.packages['dask']}"]
     words += [f"{name} {there} for {here}" for name, here, there in environment.allowed]
@@ -226,22 +226,22 @@ class _Choice:
         base = self._base(platform) if self._wheels is None else await self._under_wheels(self._wheels, platform, like)
         if base is None:
             self._is_solved = True
-            return await self._solved(platform, like)
+            return await self._solve(platform, like)
         more = self._more
         if (self._requirements or base.wheels) and "pip" not in {package.name for package in base.packages}:
             more = (*more, "pip")
         more = more if like is None else _as_in(like, more)
-        return await self._added(base, more) if more else base
+        return await self._add(base, more) if more else base
 
     async def _under_wheels(self, text: str, platform: str, like: EnvLock | None) -> EnvLock:
         """A Python of the client's version, and the wheels of a lock that has nothing else."""
         path = Path(self._spec.env or "")
         python = self._client.versions.python_minor if like is None else like.versions.python
         asked = {"bare": python, "platform": platform}
-        bare = await self._remembered(
+        bare = await self._answer_from_cache(
             asked, solve_bare(self._channels, python, platform=platform, profile=_profile_of(path))
         )
-        wheels = read_whole(text, source=str(path), python=bare.versions.python, platform=platform)
+        wheels = read_full_pylock(text, source=str(path), python=bare.versions.python, platform=platform)
         lock = evolve(bare, profile=_profile_of(path), wheels=wheels)
         check_wheels(lock)
         return lock
@@ -255,10 +255,10 @@ class _Choice:
             locks = (shipped_lock(profile, minor, platform) for profile in profiles_for(self._client))
             return next((lock for lock in locks if lock is not None and fits(self._client, lock)), None)
         if self._spec.env in PROFILES:
-            return self._shipped(self._spec.env, minor, platform)
+            return self._shipped_lock(self._spec.env, minor, platform)
         return None if self._has_wish else read_environment(Path(self._spec.env), platform)
 
-    def _shipped(self, profile: str, minor: str, platform: str) -> EnvLock:
+    def _shipped_lock(self, profile: str, minor: str, platform: str) -> EnvLock:
         lock = shipped_lock(profile, minor, platform)
         if lock is None and self._spec.allow_mismatch:
             others = [one for one in shipped_locks().values() if (one.profile, one.platform) == (profile, platform)]
@@ -271,7 +271,7 @@ class _Choice:
             )
         return lock
 
-    async def _solved(self, platform: str, like: EnvLock | None) -> EnvLock:
+    async def _solve(self, platform: str, like: EnvLock | None) -> EnvLock:
         more = (*self._more, "pip") if self._requirements else self._more
         more = more if like is None else _as_in(like, more)
         versions = self._client.versions if like is None else like.versions
@@ -286,13 +286,13 @@ class _Choice:
         solving = solve_for(
             self._client, self._channels, platform=platform, versions=versions, more=more, may_differ=may_differ
         )
-        return await self._remembered(asked, solving)
+        return await self._answer_from_cache(asked, solving)
 
-    async def _added(self, base: EnvLock, more: tuple[str, ...]) -> EnvLock:
+    async def _add(self, base: EnvLock, more: tuple[str, ...]) -> EnvLock:
         asked = {"to": base.digest, "platform": base.platform, "more": more}
-        return await self._remembered(asked, add(base, more, self._channels, profile=f"{base.profile}-with"))
+        return await self._answer_from_cache(asked, add(base, more, self._channels, profile=f"{base.profile}-with"))
 
-    async def _remembered(self, asked: Mapping[str, object], answer: Coroutine[Any, Any, EnvLock]) -> EnvLock:
+    async def _answer_from_cache(self, asked: Mapping[str, object], answer: Coroutine[Any, Any, EnvLock]) -> EnvLock:
         """The answer to a question that may have been asked before."""
         question = {**asked, "channels": self._channel_names, "mirror": self._sources.mirror, "tool": tool_version()}
         if (known := self._cache.read(question)) is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from scherbelberg.environments.pypi import normalized, read_requirement, without_secrets
+from scherbelberg.environments.pypi import normalize_name, read_requirement, without_secrets
 from scherbelberg.errors import BadInput
 from scherbelberg.spec.licence import check_licence_of_spec
 from scherbelberg.spec.model import check_channel
@@ -64,7 +64,7 @@ _NEWEST_PIXI, _NEWEST_CONDA_LOCK = 7, 1
 _IGNORED = {"name", "prefix", "platforms"}
 
 
-def way_from(text: str, *, source: str) -> str | None:
+def conversion_hint(text: str, *, source: str) -> str | None:
     """Say what a file is that describes no environment for nodes, and what to do; None if nobody knows it.
 
     Args:
@@ -135,7 +135,7 @@ def kind_of(text: str, *, source: str) -> FileKind:
         return FileKind.WISH
     if re.search(r"^lock-version\s*=", text, re.MULTILINE):
         return FileKind.PYLOCK
-    if way := way_from(text, source=source):
+    if way := conversion_hint(text, source=source):
         raise BadInput(way)
     kinds = ", ".join(kind.value for kind in FileKind)
     raise BadInput(f"{source} describes no environment: it can be one of {kinds}.")
@@ -209,7 +209,7 @@ def _pip(row: Mapping[Any, Any], source: str) -> list[str]:
     found = [read_requirement(_text(one, "pip", source), source=source) for one in rows]
     # A marker may choose among several wishes for the same package.
     named = [(line, one) for line, one in zip(rows.lines, found, strict=True) if ";" not in one]
-    names = [(line, normalized(re.split(r"[^A-Za-z0-9._-]", one, maxsplit=1)[0]), one) for line, one in named]
+    names = [(line, normalize_name(re.split(r"[^A-Za-z0-9._-]", one, maxsplit=1)[0]), one) for line, one in named]
     _check_once(names, "pip", source)
     return found
 
@@ -276,7 +276,7 @@ def _check_version(version: Any, newest: int, kind: FileKind, source: str) -> No
         )
 
 
-def left_out(text: str, *, source: str) -> frozenset[str]:
+def skipped_files(text: str, *, source: str) -> frozenset[str]:
     """List what of a conda-lock.yml is for something else than running, such as tests.
 
     Args:

@@ -22,7 +22,7 @@ from scherbelberg.environments.versions import (
     compare,
     differences,
 )
-from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch, counted
+from scherbelberg.errors import EnvironmentUnavailable, VersionMismatch, pluralize
 
 #: Locks that are shipped, the smallest first.
 PROFILES = ("main", "science")
@@ -33,7 +33,7 @@ IMAGE = "image"
 LEAST_PYTHON = (3, 11)
 LEAST_DASK = (2026, 6)
 #: Never another version than the client's; the others may be the nearest of the same major version.
-HARD = ("dask", "distributed")
+EXACT = ("dask", "distributed")
 #: What Dask's dashboard is made of; no client needs it.
 DASHBOARD = "bokeh"
 
@@ -107,7 +107,7 @@ def check_unchanged(client: Client, image: Baked, *, folder: str) -> None:
     if folder != image.folder or not rows:
         return
     raise VersionMismatch(
-        f"The environment of {client.path} has changed since the sandbox was started with it: {_told(rows)}. Start the"
+        f"The environment of {client.path} has changed since the sandbox was started with it: {_join(rows)}. Start the"
         f" sandbox again, with all that it holds, by '{AGAIN[0]}' and '{AGAIN[1]}'.",
         differences=tuple((IMAGE, *row) for row in rows),
     )
@@ -128,7 +128,7 @@ def changes(now: Versions, before: Versions) -> tuple[tuple[str, str, str], ...]
     return tuple(row for row in rows if row[1] != row[2])
 
 
-def _told(rows: Iterable[tuple[str, str, str]]) -> str:
+def _join(rows: Iterable[tuple[str, str, str]]) -> str:
     words = []
     for name, here, there in rows:
         if there == "-":
@@ -147,7 +147,7 @@ def profiles_for(client: Client) -> tuple[str, ...]:
 
 def fits(client: Client, lock: EnvLock) -> bool:
     """Whether a lock has all of a client's versions."""
-    return not client.own and not differences(client.versions, {"": lock.versions})
+    return not client.editable_packages and not differences(client.versions, {"": lock.versions})
 
 
 def environment_of(
@@ -175,7 +175,7 @@ def environment_of(
                 f"The environment '{name}' has {package} {one} on {first[0]} and {other} on {platform}: nodes of"
                 " different processors must have the same; use server types of one kind."
             )
-    if missing := [package for package in HARD if package not in versions.packages]:
+    if missing := [package for package in EXACT if package not in versions.packages]:
         raise EnvironmentUnavailable(
             f"The environment '{name}' has no {missing[0]}, without which nodes are no cluster: add it to it, for"
             f" example by --package {missing[0]}."
@@ -193,7 +193,7 @@ def _mismatch(name: str, client: Client, error: VersionMismatch) -> VersionMisma
     _, package, here, there = error.differences[0]
     return VersionMismatch(
         f"The environment '{name}' has {package} {there} and the client's Python {client.path} has {here}"
-        f" ({counted(len(error.differences), 'difference')} in all): use a client with the same versions, leave --env"
+        f" ({pluralize(len(error.differences), 'difference')} in all): use a client with the same versions, leave --env"
         " out, or allow it with --allow-mismatch.",
         differences=error.differences,
     )
@@ -230,8 +230,8 @@ def check_releases(client: Client, *, may_differ: bool) -> None:
     Raises:
         VersionMismatch: A compared package is no release.
     """
-    if client.own and not may_differ:
-        name = client.own[0]
+    if client.editable_packages and not may_differ:
+        name = client.editable_packages[0]
         version = client.versions.packages[name]
         raise VersionMismatch(
             f"{name} {version} of the client's Python {client.path} is no release (it is installed to be edited, or has"
@@ -240,7 +240,7 @@ def check_releases(client: Client, *, may_differ: bool) -> None:
         )
 
 
-def hard_specs(versions: Versions, *, free: Collection[str] = ()) -> tuple[str, ...]:
+def exact_specs(versions: Versions, *, free: Collection[str] = ()) -> tuple[str, ...]:
     """What an environment for a client must have, as match specs.
 
     Args:
@@ -248,11 +248,11 @@ def hard_specs(versions: Versions, *, free: Collection[str] = ()) -> tuple[str, 
         free: What may have any version.
     """
     pins = {"python": f"python {versions.python_minor}.*"}
-    pins |= {name: f"{conda_name(name)} =={public(versions.packages[name])}" for name in HARD}
+    pins |= {name: f"{conda_name(name)} =={public_version(versions.packages[name])}" for name in EXACT}
     return tuple(conda_name(name) if name in free else pin for name, pin in pins.items())
 
 
-def freed(more: Iterable[str], versions: Versions) -> tuple[frozenset[str], ...]:
+def loosened_packages(more: Iterable[str], versions: Versions) -> tuple[frozenset[str], ...]:
     """What of a client's versions is let go, step by step, where everything may differ.
 
     At first nothing, then what was asked for by name, then Dask with it, and in the end everything.
@@ -264,16 +264,16 @@ def freed(more: Iterable[str], versions: Versions) -> tuple[frozenset[str], ...]
     everything = frozenset({"python", *versions.packages})
     asked = {spec_name(spec) for spec in more}
     named = frozenset(name for name in everything if {name, conda_name(name)} & asked)
-    steps = (frozenset[str](), named | set(HARD) if named & set(HARD) else named, named | set(HARD), everything)
+    steps = (frozenset[str](), named | set(EXACT) if named & set(EXACT) else named, named | set(EXACT), everything)
     return tuple(dict.fromkeys(steps))
 
 
-def soft_pins(versions: Versions) -> dict[str, str]:
+def relaxable_pins(versions: Versions) -> dict[str, str]:
     """What it should have: package to version."""
-    return {name: public(version) for name, version in versions.packages.items() if name not in HARD}
+    return {name: public_version(version) for name, version in versions.packages.items() if name not in EXACT}
 
 
-def soft_spec(name: str, version: str) -> str:
+def relaxed_spec(name: str, version: str) -> str:
     """Ask for a version of a compared package."""
     return f"{conda_name(name)} =={version}"
 
@@ -288,7 +288,7 @@ def conda_name(name: str) -> str:
     return CONDA_NAMES.get(name, name)
 
 
-def public(version: str) -> str:
+def public_version(version: str) -> str:
     """A version without its local part."""
     return version.partition("+")[0]
 

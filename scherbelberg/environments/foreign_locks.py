@@ -14,10 +14,10 @@ import rattler
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from rattler.lock import CondaLockedBinaryPackage, LockedPackage, LockFile, PypiLockedPackage
 
-from scherbelberg.environments.environment_file import FileKind, check_pixi, kind_of, left_out
+from scherbelberg.environments.environment_file import FileKind, check_pixi, kind_of, skipped_files
 from scherbelberg.environments.lock import BANNER, EnvLock, Package, Wheel, check_foreign, read_lock
-from scherbelberg.environments.pypi import normalized, without_secrets
-from scherbelberg.errors import BadInput, counted
+from scherbelberg.environments.pypi import normalize_name, without_secrets
+from scherbelberg.errors import BadInput, pluralize
 from scherbelberg.events import notice
 from scherbelberg.spec.licence import check_licence
 from scherbelberg.spec.text_files import read_text
@@ -50,7 +50,7 @@ def read_any_lock(path: Path, *, platform: str) -> EnvLock:
             f" env diff --env {source}', or write it with 'scherbelberg env lock --env {source} -o FILE'."
         )
     if kind is FileKind.EXPLICIT:
-        return read_lock(_published(text), source=source, platform=platform, records=_records_of(path, text))
+        return read_lock(_strip_logins(text), source=source, platform=platform, records=_records_of(path, text))
     found = {one.location: one for one in _packages(text, source, platform, _skipped(text, kind, source))}
     wheels = [one for one in found.values() if isinstance(one, PypiLockedPackage)]
     lock = EnvLock(
@@ -76,7 +76,7 @@ def platforms_of(path: Path) -> frozenset[str]:
     text = _read(path)
     if kind_of(text, source=path.name) is not FileKind.EXPLICIT:
         return frozenset(_packages_by_platform(text, path.name))
-    lock = read_lock(_published(text), source=path.name, platform=_ANY)
+    lock = read_lock(_strip_logins(text), source=path.name, platform=_ANY)
     return frozenset({lock.platform, *(one.subdir for one in lock.packages)} - {_ANY})
 
 
@@ -89,10 +89,10 @@ def _skipped(text: str, kind: FileKind, source: str) -> frozenset[str]:
     if kind is FileKind.PIXI:
         check_pixi(text, source=source)
         return frozenset()
-    skipped = left_out(text, source=source)
+    skipped = skipped_files(text, source=source)
     if skipped:
         notice(
-            f"{source} has packages of other categories than 'main' ({counted(len(skipped), 'file')}), which nodes do"
+            f"{source} has packages of other categories than 'main' ({pluralize(len(skipped), 'file')}), which nodes do"
             " not get.",
             about=source,
         )
@@ -119,7 +119,7 @@ def _packages_by_platform(text: str, source: str) -> dict[str, list[LockedPackag
     with TemporaryDirectory(prefix="scherbelberg-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "lock.yml"
         path.write_text(text, encoding="utf-8", newline="\n")  # the library knows nothing of marks of encodings
-        file = _parsed(path, source)
+        file = _parse(path, source)
     environment = file.environment(_ENVIRONMENT)
     if environment is None:
         names = ", ".join(name for name, _ in file.environments()) or "none"
@@ -129,7 +129,7 @@ def _packages_by_platform(text: str, source: str) -> dict[str, list[LockedPackag
     return {name: packages for name, packages in found.items() if packages}
 
 
-def _parsed(path: Path, source: str) -> Any:
+def _parse(path: Path, source: str) -> Any:
     try:
         return LockFile.from_path(path)
     except Exception as error:  # noqa: BLE001 - the library has no class for all that it raises of a file's content
@@ -203,7 +203,7 @@ def _wheel(one: PypiLockedPackage, source: str) -> Wheel:
         sha256 = None
     if sha256 is None:
         raise BadInput(f"{source} has no SHA-256 of {one.name}, and nodes verify nothing less: lock anew.")
-    return Wheel(name=normalized(one.name), version=one.version, url=url, sha256=sha256.hex())
+    return Wheel(name=normalize_name(one.name), version=one.version, url=url, sha256=sha256.hex())
 
 
 def _check_python(one: PypiLockedPackage, lock: EnvLock, source: str) -> None:
@@ -219,11 +219,11 @@ def _check_python(one: PypiLockedPackage, lock: EnvLock, source: str) -> None:
 def _public(location: str, name: str, source: str) -> str:
     if not location.startswith(("https://", "http://")):
         raise BadInput(f"{source} has {name} at {without_secrets(location)}, where nodes cannot download it.")
-    url = _published(location).partition("#")[0]
+    url = _strip_logins(location).partition("#")[0]
     check_licence(url, what=f"{source} has {name} at {url}, which")
     return url
 
 
-def _published(text: str) -> str:
+def _strip_logins(text: str) -> str:
     """What nodes may know of addresses: without logins, and without the tokens that Anaconda puts into paths."""
     return re.sub(r"(https?://[^/\s]+)/t/[^/\s]+/", r"\1/", without_secrets(text))

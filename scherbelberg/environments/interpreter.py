@@ -129,6 +129,6 @@ def _client(found: dict[str, object], path: Path, source: str) -> Client:
         versions=Versions(python=str(found["python"]), packages=compared),
         path=str(path),
         source=source,
-        own=tuple(str(name) for name in own if name not in SCIENCE),
+        editable_packages=tuple(str(name) for name in own if name not in SCIENCE),
         is_scientific=set(SCIENCE) <= set(packages),
     )

@@ -21,12 +21,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from scherbelberg.concurrency.waiting import together
+from scherbelberg.concurrency.waiting import gather_or_cancel
 from scherbelberg.environments.channels import download
 from scherbelberg.environments.fit import CHANNEL
 from scherbelberg.environments.lock import CHANNELS, EnvLock, Package, Wheel
-from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable, counted
-from scherbelberg.events import Event, Listener, Phase, ignore
+from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable, pluralize
+from scherbelberg.events import Event, Listener, Phase, ignore_events
 from scherbelberg.settings import Settings
 
 #: Some servers say of what only members may see that it is not there.
@@ -68,13 +68,13 @@ def _ask(url: str, authorities: str | None, within_s: float) -> bool:
 
 
 async def fetch_private(
-    locks: Iterable[EnvLock], settings: Settings, *, within_s: float, listener: Listener = ignore
+    locks: Iterable[EnvLock], settings: Settings, *, within_s: float, listener: Listener = ignore_events
 ) -> dict[str, Path]:
     """Fetch what nodes cannot get.
 
     Args:
         locks: The environment's, of all platforms.
-        settings: The surroundings.
+        settings: The ambient configuration.
         within_s: Deadline in seconds for the question whether a place is open to all.
         listener: Is told of what is fetched.
 
@@ -92,21 +92,21 @@ async def fetch_private(
         by_place.setdefault(_place(file), []).append(file)
     mirror = settings.channel_mirror
     asked = [place for place in by_place if mirror is not None or place != f"{CHANNELS}/{CHANNEL}"]
-    answers = await together(*(_is_open(by_place[place][0], settings, within_s) for place in asked))
+    answers = await gather_or_cancel(*(_is_open(by_place[place][0], settings, within_s) for place in asked))
     private = [file for place, open_ in zip(asked, answers, strict=True) if not open_ for file in by_place[place]]
     if not private:
         return {}
     limit = asyncio.Semaphore(_AT_ONCE)
     folder = settings.cache / "packages"
     listener(
-        Event(phase=Phase.DOWNLOAD, state="start", detail=f"{counted(len(private), 'file')} that nodes cannot get")
+        Event(phase=Phase.DOWNLOAD, state="start", detail=f"{pluralize(len(private), 'file')} that nodes cannot get")
     )
-    paths = await together(*(_fetch(file, folder, mirror, limit) for file in private))
-    listener(Event(phase=Phase.DOWNLOAD, state="done", detail=f"{counted(len(private), 'file')} to send along"))
+    paths = await gather_or_cancel(*(_fetch(file, folder, mirror, limit) for file in private))
+    listener(Event(phase=Phase.DOWNLOAD, state="done", detail=f"{pluralize(len(private), 'file')} to send along"))
     return {file.sha256: path for file, path in zip(private, paths, strict=True)}
 
 
-def mirrored(url: str, mirror: str | None) -> str:
+def mirror_url(url: str, mirror: str | None) -> str:
     """Where a file is fetched from.
 
     Args:
@@ -125,7 +125,7 @@ def _place(file: File) -> str:
 
 
 async def _is_open(file: File, settings: Settings, within_s: float) -> bool:
-    url = mirrored(file.url, settings.channel_mirror)
+    url = mirror_url(file.url, settings.channel_mirror)
     if url == file.url and (not url.startswith("https:") or settings.access.authorities is not None):
         # Nodes fetch nothing over plain http but from a mirror that was named for it, and know no authority of a
         # company's own but for such a mirror.

@@ -14,7 +14,7 @@ from packaging.markers import Marker
 from packaging.specifiers import SpecifierSet
 
 from scherbelberg.environments.lock import EnvLock, Wheel, check_foreign
-from scherbelberg.environments.pypi import normalized, without_secrets
+from scherbelberg.environments.pypi import normalize_name, without_secrets
 from scherbelberg.errors import BadInput, EnvironmentUnavailable
 
 #: Of the C library, 2.x, that the oldest image for nodes has: Ubuntu 22.04.
@@ -31,7 +31,7 @@ _OLD_TAGS = {"manylinux1": 5, "manylinux2010": 12, "manylinux2014": 17, "linux":
 _LEAST_PARTS = 5
 
 
-def read_whole(text: str, *, source: str, python: str, platform: str) -> tuple[Wheel, ...]:
+def read_full_pylock(text: str, *, source: str, python: str, platform: str) -> tuple[Wheel, ...]:
     """Read the wheels of a lock of the user's, all that is for nodes.
 
     Args:
@@ -46,14 +46,16 @@ def read_whole(text: str, *, source: str, python: str, platform: str) -> tuple[W
         EnvironmentUnavailable: There is a package without a wheel that nodes can download and verify.
     """
     try:
-        return _read_whole(tomllib.loads(text), text, source, python, platform)
+        return _read_full_pylock(tomllib.loads(text), text, source, python, platform)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise BadInput(f"{source} cannot be read as TOML: {error}.") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise BadInput(f"{source} is no pylock.toml: what it says makes no sense ({error!r:.200}).") from None
 
 
-def _read_whole(found: Mapping[str, Any], text: str, source: str, python: str, platform: str) -> tuple[Wheel, ...]:
+def _read_full_pylock(
+    found: Mapping[str, Any], text: str, source: str, python: str, platform: str
+) -> tuple[Wheel, ...]:
     if not re.fullmatch(r"1(\.[0-9]+)?", str(found["lock-version"])):
         raise BadInput(
             f"{source} is a pylock.toml of version {found['lock-version']}, and this scherbelberg knows 1: take another"
@@ -68,7 +70,7 @@ def _read_whole(found: Mapping[str, Any], text: str, source: str, python: str, p
     for row in found.get("packages", []):
         if "marker" in row and not _holds(row["marker"], around):
             continue
-        name = normalized(row["name"])
+        name = normalize_name(row["name"])
         check_foreign(name, source=source)
         _check_python(f"{source} has {name}, which", row, python)
         if name in chosen:
@@ -82,7 +84,7 @@ def _lines_of(name: str, text: str) -> list[str]:
     rows = (
         (number, re.match(r"""name\s*=\s*["']([^"']+)""", line)) for number, line in enumerate(text.splitlines(), 1)
     )
-    return [str(number) for number, match in rows if match and normalized(match[1]) == name]
+    return [str(number) for number, match in rows if match and normalize_name(match[1]) == name]
 
 
 def _holds(marker: str, around: Mapping[str, Any]) -> bool:
@@ -168,7 +170,7 @@ def check_wheels(lock: EnvLock, *, ubuntu: str | None = None) -> None:
 def _check_wheel(wheel: Wheel, lock: EnvLock, ubuntu: str | None) -> None:
     python, machine, newest = lock.versions.python, MACHINES[lock.platform], max(_GLIBC_MINORS.values())
     glibc_minor = _GLIBC_MINORS.get(ubuntu or "", newest)
-    if normalized(wheel.file_name.partition("-")[0]) != normalized(wheel.name):
+    if normalize_name(wheel.file_name.partition("-")[0]) != normalize_name(wheel.name):
         raise BadInput(
             f"The environment '{lock.profile}' has {wheel.file_name} as the wheel of {wheel.name}, which its name"
             " contradicts: lock anew."

@@ -34,7 +34,7 @@ _FRAME = re.compile("[\u00d7\u2500-\u257f\u25b6]")
 _ASKED = re.compile(r"(?:Failed to fetch: `?|for url \(|An index URL \()(?P<url>https?://[^\s`)]+)")
 
 
-def normalized(name: str) -> str:
+def normalize_name(name: str) -> str:
     """Write a name as indexes compare it.
 
     Args:
@@ -78,7 +78,7 @@ def pypi_versions(lock: EnvLock) -> dict[str, str]:
         Version by normalized name.
     """
     found = {pypi_name(one.name): one.version for one in lock.packages if _is_for_python(one)}
-    return found | {normalized(one.name): one.version for one in lock.wheels}
+    return found | {normalize_name(one.name): one.version for one in lock.wheels}
 
 
 def pypi_name(conda_name: str) -> str:
@@ -87,7 +87,7 @@ def pypi_name(conda_name: str) -> str:
     Args:
         conda_name: What conda-forge calls it.
     """
-    return normalized(_PYPI_NAMES.get(conda_name, conda_name))
+    return normalize_name(_PYPI_NAMES.get(conda_name, conda_name))
 
 
 def _is_for_python(package: Package) -> bool:
@@ -97,13 +97,13 @@ def _is_for_python(package: Package) -> bool:
     return "py" in package.build
 
 
-def fixed(having: Mapping[str, str]) -> dict[str, str]:
+def pinnable(having: Mapping[str, str]) -> dict[str, str]:
     """Pick what can be held fast in a resolution.
 
     Args:
         having: Version by name; conda has versions that no index takes, such as ``1.1.1w``.
     """
-    return {normalized(name): version for name, version in having.items() if _VERSION.match(version)}
+    return {normalize_name(name): version for name, version in having.items() if _VERSION.match(version)}
 
 
 def without_secrets(text: str) -> str:
@@ -115,7 +115,7 @@ def without_secrets(text: str) -> str:
     return re.sub(r"://[^/\s'\"`]*@", "://", text)
 
 
-def explained(said: str, requirements: Iterable[str]) -> ScherbelbergError:
+def uv_error(said: str, requirements: Iterable[str]) -> ScherbelbergError:
     """Tell why uv has found no wheels.
 
     Args:

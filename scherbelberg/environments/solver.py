@@ -17,15 +17,15 @@ from attrs import evolve
 from scherbelberg.environments.channels import Channels, Unsolvable, nearest_first
 from scherbelberg.environments.fit import (
     DASHBOARD,
-    HARD,
+    EXACT,
     any_of_major,
     conda_name,
-    freed,
-    hard_specs,
+    exact_specs,
+    loosened_packages,
     not_in_channel,
-    public,
-    soft_pins,
-    soft_spec,
+    public_version,
+    relaxable_pins,
+    relaxed_spec,
     unsolvable,
 )
 from scherbelberg.environments.lock import EnvLock, Package, read_lock, write_lock, write_records
@@ -34,7 +34,7 @@ from scherbelberg.errors import BadInput, EnvironmentUnavailable, WaitTimeout
 
 SOLVED = "solved"
 #: The least dangerous first: what speaks over the wire stays the same as long as it can.
-_RELAXED = tuple(name for name in (*reversed(OPTIONAL), *reversed(REQUIRED)) if name not in HARD)
+_RELAXED = tuple(name for name in (*reversed(OPTIONAL), *reversed(REQUIRED)) if name not in EXACT)
 _TRIES = 10
 #: For all questions of a search together.
 _SEARCH_S = 600.0
@@ -111,7 +111,7 @@ class _Search:
 
     async def run(self) -> tuple[Package, ...]:
         """Search, at first for exactly the wanted versions, and as long as it can be with most of them."""
-        first, *others = freed(self._more, self._versions) if self._may_differ else (frozenset[str](),)
+        first, *others = loosened_packages(self._more, self._versions) if self._may_differ else (frozenset[str](),)
         if await self._has(DASHBOARD):
             self._more = (*self._more, DASHBOARD)
         self._free = first
@@ -124,12 +124,12 @@ class _Search:
 
     async def _run(self) -> tuple[Package, ...]:
         """Search with all that is not free."""
-        wanted = {name: one for name, one in soft_pins(self._versions).items() if name not in self._free}
+        wanted = {name: one for name, one in relaxable_pins(self._versions).items() if name not in self._free}
         known = {name: await self._channels.versions(conda_name(name), platform=self._platform) for name in wanted}
         if not all(nearest_first(known[name], version) for name, version in wanted.items()):
             await self._check_hard()  # which says more, where a channel has nothing for this Python at all
         near = {name: self._near(name, version, known[name]) for name, version in wanted.items()}
-        asked = {name: soft_spec(name, versions[0]) for name, versions in near.items()}
+        asked = {name: relaxed_spec(name, versions[0]) for name, versions in near.items()}
         try:
             return await self._try(asked)
         except Unsolvable as error:
@@ -148,7 +148,7 @@ class _Search:
         return near
 
     async def _try(self, asked: Mapping[str, str]) -> tuple[Package, ...]:
-        specs = (*hard_specs(self._versions, free=self._free), *asked.values(), *self._more)
+        specs = (*exact_specs(self._versions, free=self._free), *asked.values(), *self._more)
         packages = await self._channels.solve(specs, platform=self._platform)
         self.specs = specs
         return packages
@@ -171,7 +171,7 @@ class _Search:
         loose = [name for name in _RELAXED if asked.get(name, "").endswith(".*")]
         for name in reversed(loose):
             for version in near[name]:
-                tried = asked | {name: soft_spec(name, version)}
+                tried = asked | {name: relaxed_spec(name, version)}
                 try:
                     await self._try(tried)
                 except Unsolvable:
@@ -186,16 +186,17 @@ class _Search:
     async def _check_hard(self) -> None:
         """Say it plainly where the channel has not what may never differ."""
         found = {
-            name: await self._channels.versions(conda_name(name), platform=self._platform) for name in ("python", *HARD)
+            name: await self._channels.versions(conda_name(name), platform=self._platform)
+            for name in ("python", *EXACT)
         }
         minor = self._versions.python_minor
         if "python" not in self._free and not any(version.startswith(f"{minor}.") for version in found["python"]):
             raise not_in_channel("python", f"{minor}.*", found["python"], both=None, client=self._client)
         both = next((version for version in found["dask"] if version in found["distributed"]), None)
-        for name in HARD:
+        for name in EXACT:
             if name in self._free:
                 continue
-            wanted = public(self._versions.packages[name])
+            wanted = public_version(self._versions.packages[name])
             if wanted not in found[name]:
                 raise not_in_channel(name, wanted, found[name], both=both, client=self._client)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from scherbelberg.errors import VersionMismatch, counted
+from scherbelberg.errors import VersionMismatch, pluralize
 
 #: Must be equal everywhere: they speak to each other or unpickle each other's objects.
 REQUIRED = ("dask", "distributed", "cloudpickle", "msgpack", "toolz", "tornado")
@@ -49,14 +49,14 @@ class Client:
         versions: What it has.
         path: Its program.
         source: Who said that it is the client, for people.
-        own: Compared packages that are no release: installed to be edited, or with a local version.
+        editable_packages: Compared packages that are no release: installed to be edited, or with a local version.
         is_scientific: Whether it has all of `SCIENCE`.
     """
 
     versions: Versions
     path: str
     source: str
-    own: tuple[str, ...] = ()
+    editable_packages: tuple[str, ...] = ()
     is_scientific: bool = False
 
 
@@ -164,6 +164,6 @@ def compare(ours: Versions, theirs: Mapping[str, Versions], *, allowed: Allowed 
         node, package, here, there = rows[0]
         raise VersionMismatch(
             f"{package} is {here} on this computer and {there} on node {node}"
-            f" ({counted(len(rows), 'difference')} in all); client and nodes must run the same versions.",
+            f" ({pluralize(len(rows), 'difference')} in all); client and nodes must run the same versions.",
             differences=rows,
         )

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from scherbelberg.concurrency.subprocess import run_child
 from scherbelberg.environments.lock import Wheel
 from scherbelberg.environments.pylock import GLIBC_MINOR, MACHINES, read_pylock
-from scherbelberg.environments.pypi import explained, fixed, normalized, read_requirement
+from scherbelberg.environments.pypi import normalize_name, pinnable, read_requirement, uv_error
 from scherbelberg.errors import EnvironmentUnavailable
 from scherbelberg.settings import environment_with
 
@@ -61,7 +61,7 @@ async def resolve_wheels(
     uv = find_uv(around)
     with TemporaryDirectory(prefix="scherbelberg-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        await asyncio.to_thread(_prepare, folder, wanted, fixed(having))
+        await asyncio.to_thread(_prepare, folder, wanted, pinnable(having))
         line = command(uv, python=python, platform=platform)
         done = await run_child(
             line,
@@ -71,9 +71,9 @@ async def resolve_wheels(
             environ=_environment(around),
         )
         if done.code:
-            raise explained(done.err.decode(errors="replace"), wanted)
+            raise uv_error(done.err.decode(errors="replace"), wanted)
         found = (folder / "pylock.toml").read_text(encoding="utf-8")
-    return read_pylock(found, python=python, machine=MACHINES[platform], having=map(normalized, having))
+    return read_pylock(found, python=python, machine=MACHINES[platform], having=map(normalize_name, having))
 
 
 def find_uv(environ: Mapping[str, str]) -> str:

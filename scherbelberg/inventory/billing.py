@@ -19,7 +19,7 @@ from scherbelberg.concurrency.processes import is_alive, own_name
 from scherbelberg.errors import (
     StateDamaged,
 )
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.ledger import Entry, entry, node_name
 from scherbelberg.settings import Settings
@@ -29,12 +29,14 @@ from scherbelberg.state.store import Folder, write_private
 #: For the cloud to name its prices, in seconds.
 _PRICES_S = 10.0
 #: In a cluster's folder: which servers of it are being deleted, and since when.
-_LEAVING = "leaving.json"
+_PENDING = "leaving.json"
 _LOG = logging.getLogger("scherbelberg")
-Leaving = tuple[float, Server]
+PendingDeletion = tuple[float, Server]
 
 
-def leave(folder: Folder, found: Iterable[Resource], known: Iterable[Entry], *, now_s: float) -> tuple[Leaving, ...]:
+def record_pending_deletions(
+    folder: Folder, found: Iterable[Resource], known: Iterable[Entry], *, now_s: float
+) -> tuple[PendingDeletion, ...]:
     """Write down which servers of a cluster are about to be deleted: if this process is killed, another bills them.
 
     Args:
@@ -49,8 +51,8 @@ def leave(folder: Folder, found: Iterable[Resource], known: Iterable[Entry], *, 
     servers = [one for one in found if isinstance(one, Server)]
     there = {one.id for one in servers}
     done = {(machine.name, machine.created_s) for entry in known for machine in entry.machines}
-    path = folder.path / _LEAVING
-    before = _read_leaving(path)
+    path = folder.path / _PENDING
+    before = _read_pending_deletions(path)
     lost = [row for row in before if row[1].id not in there and (node_name(row[1]), row[1].created_s) not in done]
     rows = [(since_s, asdict(one)) for since_s, one in (*lost, *((now_s, one) for one in servers))]
     with contextlib.suppress(OSError):  # what is rented is given back all the same
@@ -58,7 +60,7 @@ def leave(folder: Folder, found: Iterable[Resource], known: Iterable[Entry], *, 
     return tuple(lost)
 
 
-def _read_leaving(path: Path) -> list[Leaving]:
+def _read_pending_deletions(path: Path) -> list[PendingDeletion]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         rows = [] if is_alive(document["process"]) else document["rows"]  # who lives bills what it deletes
@@ -67,14 +69,14 @@ def _read_leaving(path: Path) -> list[Leaving]:
         return []
 
 
-async def billed(
-    hetzner: Hetzner, settings: Settings, gone: Iterable[Resource], *, lost: Iterable[Leaving] = ()
+async def record_costs(
+    hetzner: Hetzner, settings: Settings, gone: Iterable[Resource], *, lost: Iterable[PendingDeletion] = ()
 ) -> tuple[Entry, ...]:
     """Count what clusters have cost, and note it.
 
     Args:
         hetzner: The project.
-        settings: The surroundings.
+        settings: The ambient configuration.
         gone: What was deleted just now, of any clusters.
         lost: What was deleted before by a process that was killed.
 
@@ -103,7 +105,7 @@ async def billed(
 async def _entries(
     hetzner: Hetzner, parts: Mapping[float | None, Iterable[Resource]], *, endpoint: str
 ) -> tuple[Entry, ...]:
-    clusters = [(end_s, one) for end_s, part in parts.items() for one in holdings(part) if one.servers]
+    clusters = [(end_s, one) for end_s, part in parts.items() for one in group_clusters(part) if one.servers]
     if not clusters:
         return ()
     now_s = hetzner.now_s
@@ -111,11 +113,11 @@ async def _entries(
     return tuple(entry(one, prices, endpoint=endpoint, ended_s=end_s or now_s) for end_s, one in clusters)
 
 
-def noted(settings: Settings, uids: Iterable[str]) -> tuple[Entry, ...]:
+def read_entries(settings: Settings, uids: Iterable[str]) -> tuple[Entry, ...]:
     """What was given back of clusters before, as far as this computer's history can be read.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         uids: Of which.
     """
     wanted = set(uids)
@@ -139,11 +141,11 @@ async def known_prices(hetzner: Hetzner) -> PriceList | None:
         return None
 
 
-async def charges(settings: Settings) -> PriceList | None:
+async def read_charges(settings: Settings) -> PriceList | None:
     """Read what the cloud charges for what exists, or None if it does not tell.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
     """
     async with open_api(settings.access, Timeouts()) as hetzner:
         return await known_prices(hetzner)

@@ -15,7 +15,7 @@ from scherbelberg.planning.plan import LEAST_VALID_S, MANAGED_BY, PROTECTED
 
 
 @frozen(kw_only=True)
-class Holding:
+class CloudCluster:
     """What the cloud holds of one cluster, whole or broken.
 
     Args:
@@ -60,7 +60,7 @@ class Holding:
         return server.private_ip([network.id for network in own or networks])
 
     @property
-    def may_go_on(self) -> bool:
+    def is_resumable(self) -> bool:
         """Whether its making may go on, if this computer has not written down its end.
 
         The cloud says so, or has said ``ready`` already, or all that is left is what servers need: its undoing was
@@ -74,7 +74,7 @@ class Holding:
         Args:
             now_s: The API's clock, epoch seconds.
         """
-        return words_for(now_s - self.created_s) if self.created_s else "unknown time"
+        return format_duration(now_s - self.created_s) if self.created_s else "unknown time"
 
     def is_overdue(self, now_s: float) -> bool:
         """Whether its deadline has passed.
@@ -84,7 +84,7 @@ class Holding:
         """
         return self.deadline_s is not None and now_s >= self.deadline_s
 
-    def described(self, now_s: float) -> str:
+    def describe(self, now_s: float) -> str:
         """Name, owner, age and machines in one phrase.
 
         Args:
@@ -107,7 +107,7 @@ def selector(*, prefix: str | None = None, uid: str | None = None) -> dict[str, 
     return {key: value for key, value in wanted.items() if value is not None}
 
 
-def holdings(resources: Iterable[Resource]) -> tuple[Holding, ...]:
+def group_clusters(resources: Iterable[Resource]) -> tuple[CloudCluster, ...]:
     """Group resources by uid and prefix.
 
     Args:
@@ -118,7 +118,7 @@ def holdings(resources: Iterable[Resource]) -> tuple[Holding, ...]:
         labels = resource.labels
         if labels.get("managed-by") == MANAGED_BY and "uid" in labels and "prefix" in labels:
             groups.setdefault((labels["uid"], labels["prefix"]), []).append(resource)
-    found = (_holding(uid, tuple(group)) for (uid, _), group in groups.items())
+    found = (_read_cluster(uid, tuple(group)) for (uid, _), group in groups.items())
     return tuple(sorted(found, key=lambda one: (one.prefix, one.created_s)))
 
 
@@ -132,23 +132,23 @@ def require_unprotected(found: Iterable[Resource], now_s: float) -> None:
     Raises:
         ClusterProtected: A cluster in it is protected.
     """
-    for holding in holdings(found):
-        if holding.is_protected:
-            raise _protected(holding, now_s)
+    for cluster in group_clusters(found):
+        if cluster.is_protected:
+            raise _protected_error(cluster, now_s)
 
 
-def _protected(holding: Holding, now_s: float) -> ClusterProtected:
-    which = f"Cluster {holding.described(now_s)}: nothing was deleted"
-    cure = f"'scherbelberg unprotect -p {holding.prefix}'"
-    if any(PROTECTED in resource.labels for resource in holding.resources):
+def _protected_error(cluster: CloudCluster, now_s: float) -> ClusterProtected:
+    which = f"Cluster {cluster.describe(now_s)}: nothing was deleted"
+    cure = f"'scherbelberg unprotect -p {cluster.prefix}'"
+    if any(PROTECTED in resource.labels for resource in cluster.resources):
         return ClusterProtected(f"{which}; {cure} allows it again.")
-    guarded = ", ".join(resource.described for resource in holding.resources if resource.is_guarded)
+    guarded = ", ".join(resource.description for resource in cluster.resources if resource.is_guarded)
     return ClusterProtected(
         f"{which}, since Hetzner protects {guarded} against deletion; {cure} or Hetzner's console allows it again."
     )
 
 
-def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
+def _read_cluster(uid: str, group: tuple[Resource, ...]) -> CloudCluster:
     first = sorted(group, key=lambda resource: not _is_own_network(resource))
     labels = first[0].labels  # its network speaks for the others, if it has one
     created_s = _number(labels.get("created", "")) or 0
@@ -156,7 +156,7 @@ def _holding(uid: str, group: tuple[Resource, ...]) -> Holding:
     roles = {resource.labels.get("role") for resource in group if resource.kind == "servers"}
     if "ready" in states and "scheduler" not in roles:
         states = []
-    return Holding(
+    return CloudCluster(
         prefix=labels["prefix"],
         uid=uid,
         owner=labels.get("owner", "unknown"),
@@ -200,7 +200,7 @@ def _longest_idle(group: tuple[Resource, ...]) -> int | None:
     return (max(map(int, texts)) or None) if all(text.isdecimal() for text in texts) else None
 
 
-def words_for(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration for people, in its two largest units.
 
     Args:
@@ -228,7 +228,7 @@ def is_ours(server: Resource, wanted: Mapping[str, str]) -> bool:
     return re.fullmatch(rf"{re.escape(wanted['prefix'])}-(scheduler|worker[0-9]*)", server.name) is not None
 
 
-def selected(firewall: Firewall) -> str:
+def selection_warning(firewall: Firewall) -> str:
     """Say that a firewall stays as long as it is applied to labels, which a cluster's never is by us.
 
     Args:
@@ -236,12 +236,12 @@ def selected(firewall: Firewall) -> str:
     """
     labels = ", ".join(f"'{one}'" for one in firewall.selectors)
     return (
-        f"Somebody has applied {firewall.described} to whatever has the labels {labels}: take that out of it in"
+        f"Somebody has applied {firewall.description} to whatever has the labels {labels}: take that out of it in"
         " Hetzner's console."
     )
 
 
-def sentence(server: Resource, used: Iterable[Resource], wanted: Mapping[str, str]) -> str:
+def network_warning(server: Resource, used: Iterable[Resource], wanted: Mapping[str, str]) -> str:
     """Say what a server is to a cluster that is given back, and what to do about it.
 
     Args:
@@ -250,7 +250,7 @@ def sentence(server: Resource, used: Iterable[Resource], wanted: Mapping[str, st
         wanted: Those labels.
     """
     which = f"Server {server.name} (number {server.id})"
-    what = " and ".join(one.described for one in used)
+    what = " and ".join(one.description for one in used)
     if not is_ours(server, wanted):
         return (
             f"{which} uses {what}, and is none of cluster '{wanted['prefix']}': take it out of them in Hetzner's"

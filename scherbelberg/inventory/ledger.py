@@ -9,9 +9,18 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from scherbelberg.cloud.pricing import NOTHING, Price, Tariff, begun_hours, charged, read_price, total, write_price
+from scherbelberg.cloud.pricing import (
+    NOTHING,
+    Price,
+    Tariff,
+    begun_hours,
+    charges_by_month,
+    read_price,
+    total,
+    write_price,
+)
 from scherbelberg.cloud.resources import PriceList, Server
-from scherbelberg.inventory.clusters import Holding
+from scherbelberg.inventory.clusters import CloudCluster
 
 SCHEMA = 1
 #: What a bill leaves out, since the cloud tells it of each server and not of the account.
@@ -122,7 +131,7 @@ def cost(server: Server, prices: PriceList, *, now_s: float) -> Cost | None:
         return None
     return Cost(
         hourly=total(tariff.hourly for tariff in tariffs),
-        months=charged(tariffs, begin_s=server.created_s, end_s=now_s),
+        months=charges_by_month(tariffs, begin_s=server.created_s, end_s=now_s),
     )
 
 
@@ -136,7 +145,7 @@ def _tariffs(server: Server, prices: PriceList) -> tuple[Tariff, ...] | None:
     return None if own is None or address is None else (own, address)
 
 
-def sum_of(costs: Iterable[Cost | None]) -> Cost | None:
+def add_costs(costs: Iterable[Cost | None]) -> Cost | None:
     """Add up costs.
 
     Args:
@@ -152,11 +161,11 @@ def sum_of(costs: Iterable[Cost | None]) -> Cost | None:
         known.append(one)
     return Cost(
         hourly=total(one.hourly for one in known),
-        months=_added((month, price) for one in known for month, price in one.months.items()),
+        months=_add_by_key((month, price) for one in known for month, price in one.months.items()),
     )
 
 
-def _added(rows: Iterable[tuple[str, Price]]) -> dict[str, Price]:
+def _add_by_key(rows: Iterable[tuple[str, Price]]) -> dict[str, Price]:
     """Add up prices by a word that stands before each."""
     found: dict[str, list[Price]] = {}
     for word, price in rows:
@@ -164,7 +173,7 @@ def _added(rows: Iterable[tuple[str, Price]]) -> dict[str, Price]:
     return {word: total(found[word]) for word in sorted(found)}
 
 
-def spent(one: Entry, currency: str) -> Cost | None:
+def entry_cost(one: Entry, currency: str) -> Cost | None:
     """What was given back has cost, and costs no more.
 
     Args:
@@ -179,7 +188,7 @@ def spent(one: Entry, currency: str) -> Cost | None:
     return Cost(hourly=NOTHING, months=one.months)
 
 
-def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: float) -> Entry:
+def entry(gone: CloudCluster, prices: PriceList | None, *, endpoint: str, ended_s: float) -> Entry:
     """Write down what a cluster has cost.
 
     Args:
@@ -189,13 +198,15 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
         ended_s: When it was proven gone, as epoch seconds of the API's clock.
     """
     costs = [cost(server, prices, now_s=ended_s) if prices else None for server in gone.servers]
-    all_of_it = sum_of(costs)
+    all_of_it = add_costs(costs)
     return Entry(
         endpoint=endpoint,
         prefix=gone.prefix,
         uid=gone.uid,
         owner=gone.owner,
-        created_s=min(_known(server.created_s for server in gone.servers), default=gone.created_s or int(ended_s)),
+        created_s=min(
+            _without_none(server.created_s for server in gone.servers), default=gone.created_s or int(ended_s)
+        ),
         ended_s=int(ended_s),
         machines=tuple(
             Machine(
@@ -213,7 +224,7 @@ def entry(gone: Holding, prices: PriceList | None, *, endpoint: str, ended_s: fl
     )
 
 
-def _known(values: Iterable[int | None]) -> list[int]:
+def _without_none(values: Iterable[int | None]) -> list[int]:
     return [value for value in values if value is not None]
 
 
@@ -222,14 +233,14 @@ def node_name(server: Server) -> str:
     return server.labels.get("node", server.name)
 
 
-def whole(parts: Sequence[Entry]) -> Entry:
+def merge_entries(parts: Sequence[Entry]) -> Entry:
     """Put together what was given back of a cluster in several steps.
 
     Args:
         parts: At least one, in order.
     """
     currency = parts[-1].currency
-    cost = sum_of(spent(part, currency) for part in parts) if currency else None
+    cost = add_costs(entry_cost(part, currency) for part in parts) if currency else None
     return evolve(
         parts[-1],
         created_s=min(part.created_s for part in parts),
@@ -266,10 +277,10 @@ def by_currency(found: Iterable[Sum]) -> dict[str, Price]:
     Args:
         found: The sums.
     """
-    return _added((one.currency, one.price) for one in found)
+    return _add_by_key((one.currency, one.price) for one in found)
 
 
-def is_of(one: Entry, month: str) -> bool:
+def falls_in_month(one: Entry, month: str) -> bool:
     """Whether something is charged for a month, or may be where the price is unknown.
 
     Args:

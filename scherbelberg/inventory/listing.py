@@ -13,7 +13,7 @@ from attrs import frozen
 
 from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import KINDS, Catalog, Kind, Resource
-from scherbelberg.concurrency.waiting import pause, together
+from scherbelberg.concurrency.waiting import gather_or_cancel, pause
 from scherbelberg.errors import (
     CloudUnreachable,
     ClusterNotFound,
@@ -21,8 +21,8 @@ from scherbelberg.errors import (
     StateMissing,
 )
 from scherbelberg.events import notice
-from scherbelberg.inventory.clusters import Holding, holdings, selector
-from scherbelberg.inventory.deadlines import overdue_line, soon_line, soon_s
+from scherbelberg.inventory.clusters import CloudCluster, group_clusters, selector
+from scherbelberg.inventory.deadlines import overdue_line, seconds_to_deadline, soon_line
 from scherbelberg.inventory.validity import ending_line
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts, check_prefix
@@ -32,43 +32,45 @@ _LOG = logging.getLogger("scherbelberg")
 
 
 @frozen(kw_only=True)
-class Kept:
+class KnownCluster:
     """A cluster that the cloud holds.
 
     Args:
-        holding: What the cloud holds of it.
+        cluster: What the cloud holds of it.
         folder: Its folder on this computer, or None.
         now_s: The API's clock when this was read, epoch seconds.
     """
 
-    holding: Holding
+    cluster: CloudCluster
     folder: Folder | None
     now_s: float
 
 
-async def survey(hetzner: Hetzner, settings: Settings, *, untold: str | None = None) -> tuple[Kept, ...]:
+async def list_clusters(
+    hetzner: Hetzner, settings: Settings, *, without_warning: str | None = None
+) -> tuple[KnownCluster, ...]:
     """List the clusters that the project holds, and tell users of those that are overdue or end, or soon will.
 
     All are listed, whatever the name that is meant: it is one question, and the answer shows what is forgotten.
 
     Args:
         hetzner: The project.
-        settings: The surroundings.
-        untold: Name of clusters of which users are not told, since their time is what is being changed.
+        settings: The ambient configuration.
+        without_warning: Name of clusters of which users are not told, since their time is what is being changed.
     """
-    found = kept(await list_resources(hetzner, selector()), settings, now_s=hetzner.now_s)
-    others = [one for one in found if one.holding.prefix != untold]
-    point_out((one.holding for one in others), hetzner.now_s)
+    found = match_local(await list_resources(hetzner, selector()), settings, now_s=hetzner.now_s)
+    others = [one for one in found if one.cluster.prefix != without_warning]
+    warn_overdue((one.cluster for one in others), hetzner.now_s)
     for one in others:
-        left_s = soon_s(one.holding, one.now_s)
+        left_s = seconds_to_deadline(one.cluster, one.now_s)
         if one.folder is not None and left_s is not None:
-            notice(soon_line(one.holding.prefix, left_s), about=one.holding.uid)
-        if one.folder is not None and (line := ending_line(one.holding, one.now_s)):
-            notice(line, about=f"certificates of {one.holding.uid}")
+            notice(soon_line(one.cluster.prefix, left_s), about=one.cluster.uid)
+        if one.folder is not None and (line := ending_line(one.cluster, one.now_s)):
+            notice(line, about=f"certificates of {one.cluster.uid}")
     return found
 
 
-def point_out(found: Iterable[Holding], now_s: float) -> None:
+def warn_overdue(found: Iterable[CloudCluster], now_s: float) -> None:
     """Tell users of clusters that are overdue.
 
     Args:
@@ -79,16 +81,16 @@ def point_out(found: Iterable[Holding], now_s: float) -> None:
         notice(late, about="overdue")
 
 
-def kept(found: Iterable[Resource], settings: Settings, *, now_s: float) -> tuple[Kept, ...]:
+def match_local(found: Iterable[Resource], settings: Settings, *, now_s: float) -> tuple[KnownCluster, ...]:
     """Sort what the cloud holds into clusters, beside what this computer has of them.
 
     Args:
         found: What it holds.
-        settings: The surroundings.
+        settings: The ambient configuration.
         now_s: The API's clock, epoch seconds.
     """
     folders = {folder.uid: folder for folder in readable_folders(settings)}
-    return tuple(Kept(holding=one, folder=folders.get(one.uid), now_s=now_s) for one in holdings(found))
+    return tuple(KnownCluster(cluster=one, folder=folders.get(one.uid), now_s=now_s) for one in group_clusters(found))
 
 
 def readable_folders(settings: Settings, *, prefix: str | None = None) -> tuple[Folder, ...]:
@@ -97,7 +99,7 @@ def readable_folders(settings: Settings, *, prefix: str | None = None) -> tuple[
     What the cloud holds is found, and can be deleted, without them.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Only of clusters of this name.
     """
     try:
@@ -117,36 +119,38 @@ async def list_resources(
         wanted: The labels.
         kinds: Of which kinds.
     """
-    found = await together(*(hetzner.find(kind, wanted) for kind in kinds))
+    found = await gather_or_cancel(*(hetzner.find(kind, wanted) for kind in kinds))
     return tuple(resource for rows in found for resource in rows)
 
 
-async def overview(settings: Settings, *, prefix: str | None = None, is_told: bool = True) -> tuple[Kept, ...]:
+async def fetch_clusters(
+    settings: Settings, *, prefix: str | None = None, with_warning: bool = True
+) -> tuple[KnownCluster, ...]:
     """List the clusters that the project holds, whole or broken, whoever made them, and point at what is overdue.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Only those of this name.
-        is_told: Whether their own deadlines are pointed at, too, and not only those of others.
+        with_warning: Whether their own deadlines are pointed at, too, and not only those of others.
     """
     if prefix is not None:
         check_prefix(prefix)
     async with open_api(settings.access, Timeouts()) as hetzner:
-        found = await survey(hetzner, settings, untold=None if is_told else prefix)
-    return tuple(one for one in found if prefix in {None, one.holding.prefix})
+        found = await list_clusters(hetzner, settings, without_warning=None if with_warning else prefix)
+    return tuple(one for one in found if prefix in {None, one.cluster.prefix})
 
 
-async def offered(settings: Settings) -> Catalog:
+async def read_offers(settings: Settings) -> Catalog:
     """Read what the cloud offers at present.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
     """
     async with open_api(settings.access, Timeouts()) as hetzner:
         return await hetzner.catalog()
 
 
-async def watched(
+async def watch_offers(
     settings: Settings,
     show: Callable[[Catalog], None],
     *,
@@ -156,7 +160,7 @@ async def watched(
     """Read what the cloud offers again and again, until it is cancelled; that it cannot be asked now ends nothing.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         show: Is given each, on another thread.
         lost: Is told, as often as that happens, that the cloud does not answer.
         every_s: Seconds between two looks.
@@ -172,25 +176,25 @@ async def watched(
             await pause(every_s)
 
 
-async def find_own(settings: Settings, prefix: str) -> Kept:
+async def find_own(settings: Settings, prefix: str) -> KnownCluster:
     """Find the cluster of a name whose keys are on this computer.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Its name.
 
     Raises:
         ClusterNotFound: The cloud holds none of this name.
         StateMissing: It does, but its keys are elsewhere.
     """
-    found = await overview(settings, prefix=prefix)
-    own = [kept for kept in found if kept.folder is not None]
+    found = await fetch_clusters(settings, prefix=prefix)
+    own = [known for known in found if known.folder is not None]
     if own:  # of what was left of an earlier one, nothing can be used
-        return min(own, key=lambda kept: kept.holding.state != "ready")
+        return min(own, key=lambda known: known.cluster.state != "ready")
     if not found:
         raise _not_found(settings, prefix)
     raise StateMissing(
-        f"There is a cluster {found[0].holding.described(found[0].now_s)}, but its keys are not on this computer;"
+        f"There is a cluster {found[0].cluster.describe(found[0].now_s)}, but its keys are not on this computer;"
         f" 'scherbelberg nuke -p {prefix}' deletes it all the same."
     )
 
@@ -199,7 +203,7 @@ async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
     """List the uids of a name that were drawn on this computer, of damaged folders and half-made clusters too.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: The name.
 
     Raises:
@@ -207,7 +211,7 @@ async def own_uids(settings: Settings, prefix: str) -> tuple[str, ...]:
         StateMissing: The cloud holds one, but it was not made on this computer.
     """
     uids = tuple(folder.uid for folder in readable_folders(settings, prefix=prefix))
-    return uids or ((await find_own(settings, prefix)).holding.uid,)
+    return uids or ((await find_own(settings, prefix)).cluster.uid,)
 
 
 def remembered_folder(home: Path, endpoint: str, prefix: str) -> Folder | None:

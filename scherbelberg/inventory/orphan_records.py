@@ -13,7 +13,7 @@ from attrs import frozen
 
 from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import Resource, Server
-from scherbelberg.concurrency.waiting import together
+from scherbelberg.concurrency.waiting import gather_or_cancel
 from scherbelberg.errors import (
     LeftOver,
 )
@@ -22,14 +22,14 @@ from scherbelberg.inventory.clusters import selector
 from scherbelberg.inventory.listing import readable_folders
 from scherbelberg.inventory.orphans import (
     Lists,
-    Outliving,
-    merged,
-    outliving,
-    read_outliving,
+    Orphan,
+    find_orphans,
+    merge_orphans,
+    read_orphan,
     sentence,
     still_listed,
     where_to_look,
-    write_outliving,
+    write_orphan,
 )
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts
@@ -40,11 +40,11 @@ _LOOK_S = 10.0
 #: In a cluster's folder: what outlives its servers.
 _FILE = "outliving.json"
 #: Is given what is forgotten.
-Forget = Callable[[tuple[Outliving, ...]], object]
+Forget = Callable[[tuple[Orphan, ...]], object]
 
 
 @frozen(kw_only=True)
-class Remembered:
+class PaidOrphan:
     """Something that outlives a server of a cluster that is gone.
 
     Args:
@@ -55,10 +55,10 @@ class Remembered:
 
     prefix: str
     uid: str
-    what: Outliving
+    what: Orphan
 
 
-class Remaining:
+class OrphanRecorder:
     """What outlives the servers of a cluster that is given back.
 
     Args:
@@ -75,7 +75,7 @@ class Remaining:
         self._prefix = prefix
         self._folders = folders
         self._forget = forget
-        self._known = merged(*(read(folder) for folder in folders))
+        self._known = merge_orphans(*(read(folder) for folder in folders))
 
     async def record(self, found: Iterable[Resource]) -> None:
         """Look what will outlive servers, and write it down before the first one is deleted.
@@ -91,13 +91,13 @@ class Remaining:
     async def _record(self, found: Iterable[Resource]) -> None:
         servers = [one for one in found if isinstance(one, Server)]
         lists = await _lists(self._hetzner, where_to_look(servers))
-        fresh = outliving(servers, lists, None)
+        fresh = find_orphans(servers, lists, None)
         if fresh:
-            fresh = outliving(servers, lists, await known_prices(self._hetzner))
-        self._known = merged(self._known, fresh)
+            fresh = find_orphans(servers, lists, await known_prices(self._hetzner))
+        self._known = merge_orphans(self._known, fresh)
         if not self._known:
             return
-        text = json.dumps({"rows": [write_outliving(one) for one in self._known]}, indent=1)
+        text = json.dumps({"rows": [write_orphan(one) for one in self._known]}, indent=1)
         for folder in self._folders:
             with contextlib.suppress(OSError):  # another folder may take it
                 write_private(folder.path / _FILE, text.encode())
@@ -115,13 +115,13 @@ class Remaining:
         if not left:
             return "nothing is left"
         if self._forget is None:
-            names = tuple(one.described for one in left)
+            names = tuple(one.description for one in left)
             raise LeftOver(sentence(left, self._prefix), left_over=names, is_rest=True)
         self._forget(left)
-        return f"forgotten, and paid for until somebody deletes it: {', '.join(one.described for one in left)}"
+        return f"forgotten, and paid for until somebody deletes it: {', '.join(one.description for one in left)}"
 
 
-def read(folder: Folder) -> tuple[Outliving, ...]:
+def read(folder: Folder) -> tuple[Orphan, ...]:
     """What outlives the servers of a cluster, as far as its folder tells.
 
     Args:
@@ -129,37 +129,39 @@ def read(folder: Folder) -> tuple[Outliving, ...]:
     """
     try:
         document = json.loads((folder.path / _FILE).read_text(encoding="utf-8"))
-        return tuple(read_outliving(row) for row in document["rows"])
+        return tuple(read_orphan(row) for row in document["rows"])
     except Exception:  # noqa: BLE001 - mostly there is none, and what makes no sense is lost
         return ()
 
 
-async def still_paid_for(hetzner: Hetzner, settings: Settings, *, prefix: str | None = None) -> tuple[Remembered, ...]:
+async def check_paid_orphans(
+    hetzner: Hetzner, settings: Settings, *, prefix: str | None = None
+) -> tuple[PaidOrphan, ...]:
     """List what has outlived clusters of this computer; the cloud is asked only if there may be something.
 
     Args:
         hetzner: The project.
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Only of clusters of this name.
     """
     known = {folder: rows for folder in readable_folders(settings, prefix=prefix) if (rows := read(folder))}
-    counts = await together(*(hetzner.count("servers", selector(uid=folder.uid)) for folder in known))
+    counts = await gather_or_cancel(*(hetzner.count("servers", selector(uid=folder.uid)) for folder in known))
     gone = {folder: rows for (folder, rows), count in zip(known.items(), counts, strict=True) if not count}
-    left = set(await _still_there(hetzner, merged(*gone.values())))
+    left = set(await _still_there(hetzner, merge_orphans(*gone.values())))
     return tuple(
-        Remembered(prefix=folder.prefix, uid=folder.uid, what=one)
+        PaidOrphan(prefix=folder.prefix, uid=folder.uid, what=one)
         for folder, rows in gone.items()
         for one in rows
         if one in left
     )
 
 
-async def _still_there(hetzner: Hetzner, known: Collection[Outliving]) -> tuple[Outliving, ...]:
+async def _still_there(hetzner: Hetzner, known: Collection[Orphan]) -> tuple[Orphan, ...]:
     return still_listed(known, await _lists(hetzner, {one.collection for one in known}))
 
 
 async def _lists(hetzner: Hetzner, names: Collection[str]) -> Lists:
-    found = await together(*(_list(hetzner, name) for name in names))
+    found = await gather_or_cancel(*(_list(hetzner, name) for name in names))
     return dict(zip(names, found, strict=True))  # type: ignore[arg-type] # the names are those of collections
 
 
@@ -172,12 +174,12 @@ async def _list(hetzner: Hetzner, name: str) -> list[dict[str, object]] | None:
         return None
 
 
-async def paid_on(settings: Settings, *, prefix: str | None = None) -> tuple[Remembered, ...]:
+async def read_paid_orphans(settings: Settings, *, prefix: str | None = None) -> tuple[PaidOrphan, ...]:
     """List what has outlived clusters of this computer and is still paid for.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Only of clusters of this name.
     """
     async with open_api(settings.access, Timeouts()) as hetzner:
-        return await still_paid_for(hetzner, settings, prefix=prefix)
+        return await check_paid_orphans(hetzner, settings, prefix=prefix)

@@ -32,7 +32,7 @@ Lists = Mapping[Collection, list[Json] | None]
 
 
 @frozen(kw_only=True)
-class Outliving:
+class Orphan:
     """Something that outlives its server.
 
     Args:
@@ -55,7 +55,7 @@ class Outliving:
         return _COLLECTIONS[self.kind]
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """Kind and number in words, such as ``primary IP 4711``."""
         return f"{_WORDS.get(self.kind, self.kind)} {self.id}"
 
@@ -83,7 +83,7 @@ def where_to_look(servers: Iterable[Server]) -> tuple[Collection, ...]:
     return tuple(name for name, is_one in reasons.items() if is_one)
 
 
-def outliving(servers: Iterable[Server], lists: Lists, prices: PriceList | None) -> tuple[Outliving, ...]:
+def find_orphans(servers: Iterable[Server], lists: Lists, prices: PriceList | None) -> tuple[Orphan, ...]:
     """Find what outlives some servers.
 
     An address of which the cloud does not say that it goes with its server may stay.
@@ -94,7 +94,7 @@ def outliving(servers: Iterable[Server], lists: Lists, prices: PriceList | None)
         prices: The present ones, or None if the cloud did not tell.
     """
     rows = {name: _by_number(found) for name, found in lists.items()}
-    known: list[Outliving] = []
+    known: list[Orphan] = []
     for server in servers:
         parts: list[tuple[Kind, int]] = [("volume", number) for number in server.volumes]
         parts += [("floating_ip", number) for number in server.floating_ips]
@@ -104,7 +104,7 @@ def outliving(servers: Iterable[Server], lists: Lists, prices: PriceList | None)
         for kind, number in parts:
             price = _monthly(kind, rows.get(_COLLECTIONS[kind], {}).get(number), prices)
             currency = prices.currency if prices and price else None
-            known.append(Outliving(kind=kind, id=number, server=server.name, monthly=price, currency=currency))
+            known.append(Orphan(kind=kind, id=number, server=server.name, monthly=price, currency=currency))
     return tuple(known)
 
 
@@ -148,7 +148,7 @@ def _times(price: Price | None, gb: Any) -> Price | None:
     return Price(net=price.net * size, gross=price.gross * size)
 
 
-def still_listed(known: Iterable[Outliving], lists: Lists) -> tuple[Outliving, ...]:
+def still_listed(known: Iterable[Orphan], lists: Lists) -> tuple[Orphan, ...]:
     """Leave out what is gone.
 
     Args:
@@ -157,20 +157,20 @@ def still_listed(known: Iterable[Outliving], lists: Lists) -> tuple[Outliving, .
     """
     numbers = {name: None if rows is None else set(_by_number(rows)) for name, rows in lists.items()}
 
-    def is_there(one: Outliving) -> bool:
+    def is_there(one: Orphan) -> bool:
         found = numbers.get(one.collection)
         return found is None or one.id in found
 
     return tuple(one for one in known if is_there(one))
 
 
-def merged(*parts: Iterable[Outliving]) -> tuple[Outliving, ...]:
+def merge_orphans(*parts: Iterable[Orphan]) -> tuple[Orphan, ...]:
     """Put together what was found at several times; a price that is known counts for more than one that is not.
 
     Args:
         parts: The oldest first.
     """
-    found: dict[tuple[Kind, int], Outliving] = {}
+    found: dict[tuple[Kind, int], Orphan] = {}
     for part in parts:
         for one in part:
             key = (one.kind, one.id)
@@ -179,14 +179,14 @@ def merged(*parts: Iterable[Outliving]) -> tuple[Outliving, ...]:
     return tuple(found.values())
 
 
-def sentence(known: Iterable[Outliving], prefix: str) -> str:
+def sentence(known: Iterable[Orphan], prefix: str) -> str:
     """Say what outlives a cluster, and what to do about it.
 
     Args:
         known: At least one.
         prefix: The cluster's name.
     """
-    rows = "; ".join(f"{one.described} of {one.server}, {one.cost}" for one in known)
+    rows = "; ".join(f"{one.description} of {one.server}, {one.cost}" for one in known)
     return (
         f"The servers of cluster '{prefix}' are gone, but what does not go with a server is still paid for, and is"
         f" never deleted by scherbelberg: {rows}. Delete it in Hetzner's console if nobody needs it;"
@@ -194,18 +194,18 @@ def sentence(known: Iterable[Outliving], prefix: str) -> str:
     )
 
 
-def write_outliving(one: Outliving) -> dict[str, Any]:
+def write_orphan(one: Orphan) -> dict[str, Any]:
     """As JSON values; money is decimal text."""
     monthly = None if one.monthly is None else {**write_price(one.monthly), "currency": one.currency}
     return {"kind": one.kind, "id": one.id, "server": one.server, "monthly": monthly}
 
 
-def read_outliving(row: Mapping[str, Any]) -> Outliving:
+def read_orphan(row: Mapping[str, Any]) -> Orphan:
     """Make it of JSON values; they may make no sense, which raises exceptions of any kind."""
     if row["kind"] not in _COLLECTIONS:
         raise ValueError(f"{row['kind']} is no kind")
     monthly = row["monthly"]
-    return Outliving(
+    return Orphan(
         kind=row["kind"],
         id=int(row["id"]),
         server=str(row["server"]),

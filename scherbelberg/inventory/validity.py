@@ -7,7 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from scherbelberg.errors import BadInput
-from scherbelberg.inventory.clusters import Holding, words_for
+from scherbelberg.inventory.clusters import CloudCluster, format_duration
 from scherbelberg.planning.plan import BACKDATED_S
 
 #: From so many seconds before a computer's clock is that far behind, it is refused: making a cluster takes time, too.
@@ -28,8 +28,8 @@ def check_clock(*, here_s: float, cloud_s: float) -> None:
     """
     if cloud_s - here_s >= MOST_BEHIND_S:
         raise BadInput(
-            f"This computer's clock is {words_for(cloud_s - here_s)} behind the cloud's, so it would take the cluster's"
-            " certificates for not valid yet: set the clock, for example by switching on network time."
+            f"This computer's clock is {format_duration(cloud_s - here_s)} behind the cloud's, so it would take the"
+            " cluster's certificates for not valid yet: set the clock, for example by switching on network time."
         )
 
 
@@ -52,24 +52,24 @@ def check_deadline(prefix: str, *, deadline_s: int | None, certified_s: int | No
     )
 
 
-def ending_line(holding: Holding, now_s: float) -> str | None:
+def ending_line(cluster: CloudCluster, now_s: float) -> str | None:
     """Warn of the end of a cluster's certificates if it is near, or has passed, and no deadline comes before.
 
     Args:
-        holding: What the cloud holds of it.
+        cluster: What the cloud holds of it.
         now_s: The API's clock, epoch seconds.
     """
-    ends_s, deadline_s = holding.certified_s, None if holding.is_protected else holding.deadline_s
+    ends_s, deadline_s = cluster.certified_s, None if cluster.is_protected else cluster.deadline_s
     if ends_s is None or (deadline_s is not None and deadline_s <= ends_s) or ends_s - now_s > _SOON_S:
         return None
     if ends_s <= now_s:
         return (
-            f"The certificates of cluster '{holding.prefix}' ended on {_day(ends_s)}, and nobody can use it any more:"
-            f" 'scherbelberg destroy -p {holding.prefix}' gives it back."
+            f"The certificates of cluster '{cluster.prefix}' ended on {_day(ends_s)}, and nobody can use it any more:"
+            f" 'scherbelberg destroy -p {cluster.prefix}' gives it back."
         )
     return (
-        f"The certificates of cluster '{holding.prefix}' end on {_day(ends_s)}, in {words_for(ends_s - now_s)}, and"
-        " nobody can use it after that: make a new one before."
+        f"The certificates of cluster '{cluster.prefix}' end on {_day(ends_s)}, in {format_duration(ends_s - now_s)},"
+        " and nobody can use it after that: make a new one before."
     )
 
 

@@ -10,10 +10,10 @@ from functools import partial
 
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import KINDS, Firewall, Kind, Resource, Server, Shared
-from scherbelberg.concurrency.waiting import Deadline, finish, limited, pause, together, until
+from scherbelberg.concurrency.waiting import Deadline, gather_or_cancel, pause, shield_to_end, timeout_after, until
 from scherbelberg.errors import CloudError, CloudUnreachable, LeftOver, ScherbelbergError, TokenRefused, WaitTimeout
 from scherbelberg.events import Event, Listener, Phase
-from scherbelberg.inventory.clusters import is_ours, selected, selector, sentence
+from scherbelberg.inventory.clusters import is_ours, network_warning, selection_warning, selector
 from scherbelberg.inventory.listing import list_resources
 from scherbelberg.planning.plan import Identity
 from scherbelberg.spec.model import Timeouts
@@ -39,11 +39,11 @@ Note = Callable[[tuple[Resource, ...]], None]
 _SHARED = tuple(kind for kind in KINDS if kind != "servers")
 
 
-def whatever(_found: tuple[Resource, ...], _now_s: float) -> None:
+def no_check(_found: tuple[Resource, ...], _now_s: float) -> None:
     """Check nothing."""
 
 
-async def at_once(_found: tuple[Resource, ...]) -> None:
+async def no_preparation(_found: tuple[Resource, ...]) -> None:
     """Do nothing before a deletion."""
 
 
@@ -59,8 +59,8 @@ async def delete_all(
     listener: Listener,
     timeouts: Timeouts,
     note: Note,
-    check: Check = whatever,
-    before: Before = at_once,
+    check: Check = no_check,
+    before: Before = no_preparation,
     proof: Proof = by_labels,
 ) -> None:
     """Delete everything that carries certain labels, and prove that nothing is left.
@@ -81,7 +81,7 @@ async def delete_all(
     Raises:
         LeftOver: Something is still there, at the deadline or because the cloud refuses to delete it.
     """
-    tell = _deaf(listener)
+    tell = _guard_interrupts(listener)
     # What is under way may still make something that this list does not show.
     unsure = hetzner.is_busy
     found, unseen = await _look_at_all(hetzner, wanted)
@@ -134,12 +134,12 @@ async def _look_at_all(hetzner: Hetzner, wanted: Mapping[str, str]) -> tuple[tup
             reasons.append(error.message)
             return ()
 
-    found = await together(hetzner.find("servers", wanted), *(listed(kind) for kind in _SHARED))
+    found = await gather_or_cancel(hetzner.find("servers", wanted), *(listed(kind) for kind in _SHARED))
     return tuple(resource for rows in found for resource in rows), " ".join(reasons)
 
 
 async def delete_servers(
-    hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float, before: Before = at_once
+    hetzner: Hetzner, wanted: Mapping[str, str], *, note: Note, within_s: float, before: Before = no_preparation
 ) -> None:
     """Delete the servers that carry certain labels, and prove that they are gone; what they used stays.
 
@@ -174,7 +174,7 @@ async def delete_servers(
 
 async def _quiet(hetzner: Hetzner, within_s: float) -> bool:
     try:
-        await hetzner.settled(within_s)
+        await hetzner.wait_idle(within_s)
     except WaitTimeout:
         return False
     return True
@@ -229,7 +229,7 @@ class _Deletion:
         """Ask for the end of what may go and was not asked for in the last seconds."""
         if self.is_clear and not await self._hold_back():
             return
-        await together(*(self._ask_for(resource) for resource in self._due()))
+        await gather_or_cancel(*(self._ask_for(resource) for resource in self._due()))
 
     async def _ask_for(self, resource: Resource) -> None:
         key = (resource.kind, resource.id)
@@ -272,7 +272,7 @@ class _Deletion:
                     self._others[number] = found
         for one in shared:
             if isinstance(one, Firewall) and one.selectors:
-                self._refused.setdefault((one.kind, one.id), selected(one))
+                self._refused.setdefault((one.kind, one.id), selection_warning(one))
             if any(self._others.get(number) for number in one.used_by):
                 self._refused.setdefault((one.kind, one.id), "")
         return True
@@ -292,11 +292,11 @@ class _Deletion:
         """Have servers asked for again at once whose deletion the cloud began and failed to do."""
         left = {(resource.kind, resource.id) for resource in self.left}
         owners = {number: key for key, number in self._actions.items() if key in left}
-        async with limited(_REASON_S):
+        async with timeout_after(_REASON_S):
             failed = await self._hetzner.failed_actions(tuple(owners))
         for number, reason in failed.items():
             if (key := owners.get(number)) is not None:
-                self._failed[key] = f"The cloud failed to delete {self._seen[key].described} ({reason})."
+                self._failed[key] = f"The cloud failed to delete {self._seen[key].description} ({reason})."
                 del self._actions[key]
                 self._asked.pop(key, None)
 
@@ -337,17 +337,17 @@ class _Deletion:
 
     def left_over(self) -> LeftOver:
         """The error that names what is left, and why as far as the cloud said."""
-        names = tuple(resource.described for resource in self.left)
+        names = tuple(resource.description for resource in self.left)
         found = [(one, [used for used in self.left if _uses(one, used)]) for one in self._others.values() if one]
         others = [(one, used) for one, used in found if used or is_ours(one, self._wanted)]
-        users = [sentence(one, used, self._wanted) for one, used in others]
+        users = [network_warning(one, used, self._wanted) for one, used in others]
         failed = [self._failed[key] for one in self.left if (key := (one.kind, one.id)) in self._failed]
         reasons = " ".join(
             dict.fromkeys(one for one in (*self._refused.values(), *failed, *users, self._unseen) if one)
         )
         why = f" {reasons}" if reasons else ""
         what = ", ".join(names)
-        names += tuple(one.described for one, _ in others if is_ours(one, self._wanted))
+        names += tuple(one.description for one, _ in others if is_ours(one, self._wanted))
         if not names:
             seen, names = "It cannot be seen whether something is left", (f"cluster {self._wanted['prefix']}",)
         elif self._unseen:
@@ -361,7 +361,7 @@ def _uses(server: Server, one: Resource) -> bool:
     return isinstance(one, Shared) and server.id in one.used_by
 
 
-def unproven(error: BaseException, wanted: Mapping[str, str]) -> LeftOver:
+def unproven_deletion(error: BaseException, wanted: Mapping[str, str]) -> LeftOver:
     """The error that says of a deletion that broke off, for whatever reason, that something may be left.
 
     Args:
@@ -388,8 +388,8 @@ async def require_no_unlabelled(hetzner: Hetzner, wanted: Mapping[str, str]) -> 
     found = await hetzner.every("servers")
     lost = [one for one in found if is_ours(one, wanted) and not wanted.items() <= one.labels.items()]
     if lost:
-        sentences = " ".join(sentence(one, (), wanted) for one in lost)
-        raise LeftOver(sentences, left_over=tuple(one.described for one in lost))
+        sentences = " ".join(network_warning(one, (), wanted) for one in lost)
+        raise LeftOver(sentences, left_over=tuple(one.description for one in lost))
 
 
 def _how_to_nuke(wanted: Mapping[str, str]) -> str:
@@ -397,7 +397,7 @@ def _how_to_nuke(wanted: Mapping[str, str]) -> str:
 
 
 @contextlib.asynccontextmanager
-async def undone_on_failure(
+async def undo_on_failure(
     hetzner: Hetzner,
     identity: Identity,
     *,
@@ -405,7 +405,7 @@ async def undone_on_failure(
     timeouts: Timeouts,
     note: Note,
     keep: bool = False,
-    before: Before = at_once,
+    before: Before = no_preparation,
     proof: Proof = by_labels,
 ) -> AsyncIterator[None]:
     """Give everything back that carries a cluster's uid when what stands inside fails or is interrupted in any way.
@@ -440,11 +440,11 @@ async def undone_on_failure(
             is_proven = True
 
         try:
-            await finish(undone())
+            await shield_to_end(undone())
         except BaseException as error:
             if is_proven:
                 raise  # who was cancelled meanwhile hears of that
-            left_over = error if isinstance(error, LeftOver) else unproven(error, wanted)
+            left_over = error if isinstance(error, LeftOver) else unproven_deletion(error, wanted)
             raise (left_over.after(cause) if isinstance(cause, ScherbelbergError) else left_over) from cause
         raise
 
@@ -461,7 +461,7 @@ async def _insist(undo: Callable[[], Awaitable[None]], *, within_s: float) -> No
             await pause(min(_FIRST_S, deadline.left_s))
 
 
-def _deaf(listener: Listener) -> Listener:
+def _guard_interrupts(listener: Listener) -> Listener:
     """A listener whose own errors do not stop a deletion."""
 
     def tell(event: Event) -> None:

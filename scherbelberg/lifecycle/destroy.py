@@ -10,7 +10,7 @@ from functools import partial
 
 from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.resources import Resource
-from scherbelberg.concurrency.waiting import finish
+from scherbelberg.concurrency.waiting import shield_to_end
 from scherbelberg.errors import (
     ClusterNotFound,
     LeftOver,
@@ -18,18 +18,18 @@ from scherbelberg.errors import (
     StateDamaged,
 )
 from scherbelberg.events import Listener
-from scherbelberg.inventory.billing import Leaving, billed, leave, noted
+from scherbelberg.inventory.billing import PendingDeletion, read_entries, record_costs, record_pending_deletions
 from scherbelberg.inventory.clusters import require_unprotected, selector
 from scherbelberg.inventory.ledger import Entry
-from scherbelberg.inventory.listing import list_resources, overview, readable_folders
-from scherbelberg.inventory.orphan_records import Forget, Remaining
-from scherbelberg.lifecycle.deletion import Check, delete_all, require_no_unlabelled, unproven
+from scherbelberg.inventory.listing import fetch_clusters, list_resources, readable_folders
+from scherbelberg.inventory.orphan_records import Forget, OrphanRecorder
+from scherbelberg.lifecycle.deletion import Check, delete_all, require_no_unlabelled, unproven_deletion
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts
 from scherbelberg.state.store import Folder
 
 
-async def give_back(
+async def delete_clusters(
     settings: Settings,
     prefix: str,
     uids: tuple[str, ...],
@@ -42,7 +42,7 @@ async def give_back(
     """Delete clusters by uid, prove that nothing of them is left, forget them, and note what they have cost.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Their name.
         uids: Which.
         listener: Is told of the deletion.
@@ -59,7 +59,7 @@ async def give_back(
         StateDamaged: All is gone, but a folder of theirs cannot be deleted.
     """
     failures: list[ScherbelbergError] = []
-    entries = noted(settings, uids)
+    entries = read_entries(settings, uids)
     async with open_api(settings.access, timeouts) as hetzner:
         if len(uids) > 1:  # a single one is looked at right before its deletion anyway
             found = await list_resources(hetzner, selector(prefix=prefix))
@@ -69,13 +69,13 @@ async def give_back(
             wanted = selector(prefix=prefix, uid=uid)
             try:
                 # Half a deletion helps nobody: once begun, it goes on when the caller is cancelled.
-                rest = Remaining(hetzner, prefix, own, forget=forget)
+                rest = OrphanRecorder(hetzner, prefix, own, forget=forget)
                 ending = _end(hetzner, settings, wanted, own, rest, listener=listener, timeouts=timeouts, check=check)
-                entries += await finish(ending)
+                entries += await shield_to_end(ending)
             except ScherbelbergError as error:
                 failures.append(error)
             except Exception as error:  # noqa: BLE001 - whatever it is, it keeps no other cluster
-                failures.append(unproven(error, wanted))
+                failures.append(unproven_deletion(error, wanted))
                 failures[-1].__cause__ = error
     if failures:
         raise _worst(failures)
@@ -96,20 +96,20 @@ async def _end(
     settings: Settings,
     wanted: Mapping[str, str],
     own: Collection[Folder],
-    rest: Remaining,
+    rest: OrphanRecorder,
     *,
     listener: Listener,
     timeouts: Timeouts,
     check: Check,
 ) -> tuple[Entry, ...]:
     gone: list[Resource] = []
-    lost: list[Leaving] = []
+    lost: list[PendingDeletion] = []
 
     def noted_down(found: tuple[Resource, ...], now_s: float) -> None:
         check(found, now_s)
         for folder in own:
             with suppress(Exception):  # a note for the bill keeps nothing from being deleted
-                lost.extend(leave(folder, found, noted(settings, [folder.uid]), now_s=now_s))
+                lost.extend(record_pending_deletions(folder, found, read_entries(settings, [folder.uid]), now_s=now_s))
 
     async def proof() -> str:
         if any(_is_short(folder, gone) for folder in own):
@@ -120,7 +120,7 @@ async def _end(
     try:
         await delete(hetzner, wanted, check=noted_down, before=rest.record, proof=proof)
     finally:
-        entries = await billed(hetzner, settings, gone, lost=lost)
+        entries = await record_costs(hetzner, settings, gone, lost=lost)
     for folder in own:  # now that nothing in it is needed for the bill
         folder.drop()
     return entries
@@ -135,11 +135,11 @@ def _is_short(folder: Folder, gone: Collection[Resource]) -> bool:
     return not expected <= {one.name for one in gone if one.kind == "servers"}
 
 
-async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) -> None:
+async def nuke_clusters(settings: Settings, prefix: str, *, listener: Listener) -> None:
     """Delete all clusters of a name, whoever made them, prove that nothing of them is left, and forget them.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Their name.
         listener: Is told of the deletion.
 
@@ -148,8 +148,8 @@ async def give_back_all(settings: Settings, prefix: str, *, listener: Listener) 
         ClusterProtected: One is protected; nothing was deleted.
         LeftOver: Something was still there at the deadline.
     """
-    found = await overview(settings, prefix=prefix, is_told=False)
+    found = await fetch_clusters(settings, prefix=prefix, with_warning=False)
     if not found:
         raise ClusterNotFound(f"There is no cluster '{prefix}' in this project.")
-    uids = tuple(kept.holding.uid for kept in found)
-    await give_back(settings, prefix, uids, listener=listener, timeouts=Timeouts())
+    uids = tuple(known.cluster.uid for known in found)
+    await delete_clusters(settings, prefix, uids, listener=listener, timeouts=Timeouts())

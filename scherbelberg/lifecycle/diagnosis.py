@@ -10,7 +10,7 @@ from typing import Literal
 from attrs import field, frozen
 
 from scherbelberg.environments.versions import REQUIRED, Versions, differences
-from scherbelberg.errors import ExitCode, ScherbelbergError, TokenRefused, counted
+from scherbelberg.errors import ExitCode, ScherbelbergError, TokenRefused, pluralize
 from scherbelberg.inventory.validity import MOST_BEHIND_S
 
 Status = Literal["ok", "warn", "fail"]
@@ -114,7 +114,7 @@ def code_of(checks: Iterable[Check]) -> ExitCode:
     return next((check.exit_code for check in checks if check.status == "fail"), ExitCode.OK)
 
 
-def failed(name: str, error: ScherbelbergError, *, advice: str = "") -> Check:
+def failed_check(name: str, error: ScherbelbergError, *, advice: str = "") -> Check:
     """A check that ends with an error.
 
     Args:
@@ -125,7 +125,7 @@ def failed(name: str, error: ScherbelbergError, *, advice: str = "") -> Check:
     return Check(name=name, status="fail", message=error.message, advice=advice, exit_code=error.exit_code)
 
 
-def unknown(name: str, why: str) -> Check:
+def unknown_check(name: str, why: str) -> Check:
     """A check that could not be made.
 
     Args:
@@ -144,11 +144,11 @@ def judge_token(facts: ApiFacts) -> Check:
     advice = "Make a token with Read & Write in the project's console under Security, API tokens."
     for error in (facts.read_error, facts.write_error):
         if isinstance(error, TokenRefused):
-            return failed("token", error, advice=advice)
+            return failed_check("token", error, advice=advice)
     if facts.took_s is None:
-        return unknown("token", "the cloud does not answer")
+        return unknown_check("token", "the cloud does not answer")
     if facts.read_error or facts.write_error:
-        return unknown("token", "the cloud does not answer as it should")
+        return unknown_check("token", "the cloud does not answer as it should")
     return Check(name="token", status="ok", message=f"The token from {facts.token_source} may read and write.")
 
 
@@ -162,9 +162,9 @@ def judge_route(facts: ApiFacts) -> Check:
     error = facts.read_error
     if error is not None and not isinstance(error, TokenRefused):
         advice = f"Check the proxy {facts.proxy}, too." if facts.proxy else ""
-        return failed("route", error, advice=advice)
+        return failed_check("route", error, advice=advice)
     if facts.took_s is None:
-        return unknown("route", "there was no answer to measure")
+        return unknown_check("route", "there was no answer to measure")
     message = f"{facts.place} answers in {facts.took_s * 1000:.0f} ms{through}."
     if facts.took_s > _SLOW_S:
         return Check(name="route", status="warn", message=message, advice="Expect a slow create; try another network.")
@@ -178,7 +178,7 @@ def judge_budget(facts: ApiFacts) -> Check:
         facts: What the API showed.
     """
     if facts.took_s is None:
-        return unknown("rate_budget", "the cloud does not answer")
+        return unknown_check("rate_budget", "the cloud does not answer")
     if facts.remaining is None or facts.limit is None:
         return Check(name="rate_budget", status="warn", message="The cloud's answer does not tell what is left of it.")
     message = f"{facts.remaining} of {facts.limit} requests per hour are left."
@@ -195,7 +195,7 @@ def judge_clock(ahead_s: float | None) -> Check:
         ahead_s: Seconds that it is ahead of the API's, or None if unknown.
     """
     if ahead_s is None:
-        return unknown("clock", "the cloud does not tell the time")
+        return unknown_check("clock", "the cloud does not tell the time")
     how = "ahead of" if ahead_s > 0 else "behind"
     message = f"This computer's clock is {abs(ahead_s):.0f} s {how} the cloud's."
     advice = "Set the clock, for example by switching on network time."
@@ -230,7 +230,7 @@ def judge_versions(own: Versions, clusters: Mapping[str, Versions]) -> Check:
     if rows := differences(own, clusters):
         prefix, package, here, there = rows[0]
         message = (
-            f"{package} is {here} here and {there} on cluster '{prefix}' ({counted(len(rows), 'difference')} in all)."
+            f"{package} is {here} here and {there} on cluster '{prefix}' ({pluralize(len(rows), 'difference')} in all)."
         )
         advice = "Use the Python environment with which that cluster was made."
         return Check(name="versions", status="warn", message=message, advice=advice)
@@ -351,7 +351,7 @@ def judge_certificates(endings: tuple[str, ...]) -> Check:
     return Check(name="certificates", status="ok", message="No cluster of this computer outlives its certificates.")
 
 
-def judge_outliving(found: Mapping[str, Sequence[str]]) -> Check:
+def judge_orphans(found: Mapping[str, Sequence[str]]) -> Check:
     """Whether anything that does not go with servers has outlived clusters, and is paid for on.
 
     Args:

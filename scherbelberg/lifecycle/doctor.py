@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 from scherbelberg.cloud.access import Access
 from scherbelberg.cloud.emulated import is_emulated
 from scherbelberg.cloud.hetzner import Hetzner
-from scherbelberg.cloud.transport import Passing
+from scherbelberg.cloud.transport import TransientError
 from scherbelberg.environments.fit import check_unchanged
 from scherbelberg.environments.interpreter import folder_digest, own_client, read_client, read_tls
 from scherbelberg.environments.versions import Baked, Client, Versions, baked_in
@@ -31,16 +31,16 @@ from scherbelberg.errors import (
     TokenMissing,
     TokenRefused,
 )
-from scherbelberg.inventory.clusters import Holding, holdings, selector
-from scherbelberg.inventory.listing import list_resources, point_out, remembered_folder
-from scherbelberg.inventory.orphan_records import read, still_paid_for
+from scherbelberg.inventory.clusters import CloudCluster, group_clusters, selector
+from scherbelberg.inventory.listing import list_resources, remembered_folder, warn_overdue
+from scherbelberg.inventory.orphan_records import check_paid_orphans, read
 from scherbelberg.inventory.validity import ending_line
 from scherbelberg.lifecycle.diagnosis import (
     ApiFacts,
     Check,
     FolderFacts,
     TlsFacts,
-    failed,
+    failed_check,
     judge_budget,
     judge_certificates,
     judge_clock,
@@ -48,7 +48,7 @@ from scherbelberg.lifecycle.diagnosis import (
     judge_disk,
     judge_folders,
     judge_openssh,
-    judge_outliving,
+    judge_orphans,
     judge_permissions,
     judge_route,
     judge_state,
@@ -56,9 +56,9 @@ from scherbelberg.lifecycle.diagnosis import (
     judge_tls_on_nodes,
     judge_token,
     judge_versions,
-    unknown,
+    unknown_check,
 )
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.scheduler.proof import rehearse
 from scherbelberg.settings import Settings, active_client, authorities_in, endpoint_in, home_folder, read_settings
 from scherbelberg.share import openssl_errors
@@ -83,7 +83,7 @@ class _Found:
     """
 
     facts: ApiFacts
-    held: tuple[Holding, ...] | None = None
+    held: tuple[CloudCluster, ...] | None = None
     now_s: float = 0.0
     baked: Baked | None = None
 
@@ -114,22 +114,22 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
         )
         found = await _ask(access)
         return (
-            failed("token", error),
+            failed_check("token", error),
             *_judge_cloud(found.facts),
             *await _judge_computer(home_folder(), None),
-            unknown("state", "there is no token"),
-            unknown("certificates", "there is no token"),
-            unknown("outliving", "there is no token"),
+            unknown_check("state", "there is no token"),
+            unknown_check("certificates", "there is no token"),
+            unknown_check("outliving", "there is no token"),
         )
     except BadInput as error:
         names = ("token", "route", "rate_budget", "clock")
         return (
-            failed("settings", error),
-            *(unknown(name, "the settings make no sense") for name in names),
+            failed_check("settings", error),
+            *(unknown_check(name, "the settings make no sense") for name in names),
             *await _judge_computer(home_folder(), None),
-            unknown("state", "the settings make no sense"),
-            unknown("certificates", "the settings make no sense"),
-            unknown("outliving", "the settings make no sense"),
+            unknown_check("state", "the settings make no sense"),
+            unknown_check("certificates", "the settings make no sense"),
+            unknown_check("outliving", "the settings make no sense"),
         )
     found = await _ask(settings.access)
     return (
@@ -137,7 +137,7 @@ async def _examine_here(token_file: Path | None) -> tuple[Check, ...]:
         *_judge_cloud(found.facts),
         *await _judge_computer(settings.home, settings.access.endpoint, found.baked),
         *_judge_clusters(settings, found),
-        await _look_at_outliving(settings, found),
+        await _look_at_orphans(settings, found),
     )
 
 
@@ -181,7 +181,7 @@ async def _judge_dask() -> Check:
         client = own_client() if active is None else read_client(*active)
         await rehearse(client)
     except ScherbelbergError as error:
-        return failed("dask", error)
+        return failed_check("dask", error)
     return judge_dask(client.path)
 
 
@@ -190,7 +190,7 @@ def _judge_versions(client: Client, facts: FolderFacts, baked: Baked | None) -> 
         if baked is not None:
             check_unchanged(client, baked, folder=folder_digest(client.path))
     except ScherbelbergError as error:
-        return failed("versions", error)
+        return failed_check("versions", error)
     return judge_versions(client.versions, facts.versions)
 
 
@@ -199,7 +199,7 @@ def _judge_tls(client: Client) -> Check:
         # As others are asked, since to answer is to change a process.
         openssl, done = read_tls(client)
     except BadInput as error:
-        return unknown("tls", error.message.rstrip("."))
+        return unknown_check("tls", error.message.rstrip("."))
     return judge_tls(_tls_facts(client.versions.python, openssl, done))
 
 
@@ -211,23 +211,23 @@ async def _look_at_nodes(prefix: str) -> Check:
     try:
         folder = remembered_folder(home_folder(), endpoint_in(), prefix)
         if folder is None:
-            return unknown("tls_on_nodes", f"this computer has no keys of a cluster '{prefix}'")
+            return unknown_check("tls_on_nodes", f"this computer has no keys of a cluster '{prefix}'")
         await rehearse(own_client())  # which loads what asks them
-        links = Links(folder, folder.read(), folder.keyring().ssh.private)
+        connections = Connections(folder, folder.read(), folder.keyring().ssh.private)
         try:
-            return await _ask_nodes(links)
+            return await _ask_nodes(connections)
         finally:
-            await links.close()
+            await connections.close()
     except ScherbelbergError as error:
-        return failed("tls_on_nodes", error)
+        return failed_check("tls_on_nodes", error)
 
 
-async def _ask_nodes(links: Links) -> Check:
-    within_s = links.manifest.spec.timeouts.reach
-    await links.remote("scheduler").reach(within_s=within_s)
-    door = await links.door()
+async def _ask_nodes(connections: Connections) -> Check:
+    within_s = connections.manifest.spec.timeouts.reach
+    await connections.remote("scheduler").reach(within_s=within_s)
+    endpoint = await connections.open_endpoint()
     dask_client = await asyncio.to_thread(importlib.import_module, "scherbelberg.scheduler.client")  # heavy
-    answers = await dask_client.ask_for_tls(door, within_s=within_s)
+    answers = await dask_client.ask_for_tls(endpoint, within_s=within_s)
     return judge_tls_on_nodes({name: _tls_facts(*answer) for name, answer in answers.items()})
 
 
@@ -248,9 +248,9 @@ async def _ask(access: Access) -> _Found:
             if facts.read_error is not None:
                 return _Found(facts=facts)
             facts = evolve(facts, write_error=await _error_of(hetzner, "PUT", _NOTHING))
-            held = holdings(await list_resources(hetzner, selector()))
-            point_out(held, hetzner.now_s)
-            baked = await _baked_in(hetzner) if access.is_sandbox else None
+            held = group_clusters(await list_resources(hetzner, selector()))
+            warn_overdue(held, hetzner.now_s)
+            baked = await _baked_environment(hetzner) if access.is_sandbox else None
             return _Found(facts=facts, held=held, now_s=hetzner.now_s, baked=baked)
     except TimeoutError:
         late = CloudUnreachable(f"{access.place} at {access.endpoint} did not answer within {_CLOUD_S:g} s.")
@@ -261,7 +261,7 @@ async def _ask(access: Access) -> _Found:
         hetzner.close()
 
 
-async def _baked_in(hetzner: Hetzner) -> Baked | None:
+async def _baked_environment(hetzner: Hetzner) -> Baked | None:
     """What the sandbox's images hold, which is the same in all."""
     return next((found for image in await hetzner.images() if (found := baked_in(image.labels))), None)
 
@@ -270,7 +270,7 @@ async def _error_of(hetzner: Hetzner, method: str, path: str) -> ScherbelbergErr
     """What speaks against a request; that there is nothing of this name does not."""
     try:
         await hetzner.try_once(method, path, params={"per_page": 1} if method == "GET" else None)
-    except Passing as fault:
+    except TransientError as fault:
         return hetzner.unreachable(fault)
     except (TokenRefused, CloudUnreachable) as error:
         return error
@@ -280,7 +280,7 @@ async def _error_of(hetzner: Hetzner, method: str, path: str) -> ScherbelbergErr
 
 
 def _with_answer(facts: ApiFacts, hetzner: Hetzner) -> ApiFacts:
-    answered = hetzner.answered
+    answered = hetzner.last_response
     if answered is None:
         return facts
     # The header tells whole seconds: on average half a one is cut off.
@@ -307,11 +307,11 @@ def _look_at_folders(home: Path, endpoint: str | None) -> FolderFacts:
         packages = dict(manifest.versions) | {name: here for name, here, _ in manifest.environment.allowed}
         if "python" in packages and manifest.endpoint == endpoint:
             versions[folder.prefix] = Versions(python=packages.pop("python"), packages=packages)
-    exposed = tuple(path for folder in folders for path in _exposed(folder))
+    exposed = tuple(path for folder in folders for path in _exposed_paths(folder))
     return FolderFacts(count=len(folders), damage=tuple(damage), exposed=exposed, versions=versions)
 
 
-def _exposed(folder: Folder) -> list[str]:
+def _exposed_paths(folder: Folder) -> list[str]:
     """What others may enter or read; the folder stands for all that is in it."""
     if os.name != "posix":
         return []  # modes say little there, and the user's own data folder admits nobody else
@@ -320,37 +320,39 @@ def _exposed(folder: Folder) -> list[str]:
     return [str(folder.path)] if folder.path in found else [str(path) for path in found]
 
 
-async def _look_at_outliving(settings: Settings, found: _Found) -> Check:
+async def _look_at_orphans(settings: Settings, found: _Found) -> Check:
     if found.held is None:
-        return unknown("outliving", "the cloud does not tell what it holds")
+        return unknown_check("outliving", "the cloud does not tell what it holds")
     hetzner = Hetzner(settings.access, request_s=_REQUEST_S, patience_s=0)
     try:
-        left = await still_paid_for(hetzner, settings)
+        left = await check_paid_orphans(hetzner, settings)
     except (OSError, ScherbelbergError):
-        return unknown("outliving", "the cloud does not tell what is left")
+        return unknown_check("outliving", "the cloud does not tell what is left")
     finally:
         hetzner.close()
     rows: dict[str, list[str]] = {}
     for one in left:
-        rows.setdefault(one.prefix, []).append(f"{one.what.described} of {one.what.server}, {one.what.cost}")
-    return judge_outliving(rows)
+        rows.setdefault(one.prefix, []).append(f"{one.what.description} of {one.what.server}, {one.what.cost}")
+    return judge_orphans(rows)
 
 
 def _judge_clusters(settings: Settings, found: _Found) -> tuple[Check, ...]:
     names = ("state", "certificates")
     if found.held is None:
-        return tuple(unknown(name, "the cloud does not tell what it holds") for name in names)
+        return tuple(unknown_check(name, "the cloud does not tell what it holds") for name in names)
     try:
         folders = {folder.uid: folder for folder in Store(settings.home).folders(endpoint=settings.access.endpoint)}
     except OSError:
-        return tuple(unknown(name, "the folders of clusters cannot be listed") for name in names)
+        return tuple(unknown_check(name, "the folders of clusters cannot be listed") for name in names)
     own = (one for one in found.held if one.uid in folders)
     endings = tuple(line for one in own if (line := ending_line(one, found.now_s)))
     return _judge_state(settings, found.held, found.now_s, folders), judge_certificates(endings)
 
 
-def _judge_state(settings: Settings, found: tuple[Holding, ...], now_s: float, folders: Mapping[str, Folder]) -> Check:
-    held = {holding.uid: holding for holding in found}
+def _judge_state(
+    settings: Settings, found: tuple[CloudCluster, ...], now_s: float, folders: Mapping[str, Folder]
+) -> Check:
+    held = {cluster.uid: cluster for cluster in found}
     # What is being made right now may not be there yet, and is not whole; what is paid for on has a check of its own.
     ended = [one for uid, one in folders.items() if uid not in held and one.maker is None and not read(one)]
     alone = {one.prefix: str(one.path) for one in ended}
@@ -358,6 +360,6 @@ def _judge_state(settings: Settings, found: tuple[Holding, ...], now_s: float, f
     broken = [one for uid, one in held.items() if uid in folders and one.state != "ready" and not folders[uid].maker]
     return judge_state(
         alone=alone,
-        keyless={one.prefix: one.described(now_s) for one in own},
-        broken={one.prefix: one.described(now_s) for one in broken},
+        keyless={one.prefix: one.describe(now_s) for one in own},
+        broken={one.prefix: one.describe(now_s) for one in broken},
     )

@@ -10,15 +10,15 @@ from attrs import frozen
 
 from scherbelberg.cloud.hetzner import open_api
 from scherbelberg.cloud.resources import Resource
-from scherbelberg.concurrency.waiting import together
+from scherbelberg.concurrency.waiting import gather_or_cancel
 from scherbelberg.errors import CloudError, ScherbelbergError
 from scherbelberg.events import Listener
-from scherbelberg.inventory.clusters import holdings, selector
-from scherbelberg.inventory.deadlines import Verdict, judge, strays
+from scherbelberg.inventory.clusters import group_clusters, selector
+from scherbelberg.inventory.deadlines import GcVerdict, judge, strays
 from scherbelberg.inventory.ledger import Entry
-from scherbelberg.inventory.listing import Kept, kept, list_resources
-from scherbelberg.lifecycle.destroy import give_back
-from scherbelberg.nodes.connections import Links
+from scherbelberg.inventory.listing import KnownCluster, list_resources, match_local
+from scherbelberg.lifecycle.destroy import delete_clusters
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.nodes.payload import command
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import Timeouts, check_prefix
@@ -28,7 +28,7 @@ from scherbelberg.state.store import Folder
 _WITHIN_S = 15.0
 
 
-async def quiet_s(folder: Folder) -> float | None:
+async def idle_seconds(folder: Folder) -> float | None:
     """Ask a cluster's scheduler for how many seconds there was no task, no login with a program, and no transfer.
 
     Args:
@@ -38,8 +38,8 @@ async def quiet_s(folder: Folder) -> float | None:
         Seconds, or None if that cannot be found out.
     """
     try:
-        links = Links(folder, folder.read(), folder.keyring().ssh.private)
-        async with links.visit("scheduler") as scheduler:
+        connections = Connections(folder, folder.read(), folder.keyring().ssh.private)
+        async with connections.connect("scheduler") as scheduler:
             answer = await scheduler.run(command("idle"), within_s=_WITHIN_S)
     except ScherbelbergError:
         return None
@@ -48,22 +48,22 @@ async def quiet_s(folder: Folder) -> float | None:
 
 
 @frozen(kw_only=True)
-class Judged:
+class GcCandidate:
     """A cluster and what becomes of it.
 
     Args:
-        kept: The cluster.
+        known: The cluster.
         verdict: The judgement.
-        quiet_s: For how many seconds nothing was done on it, or None if nobody here knows.
+        idle_seconds: For how many seconds nothing was done on it, or None if nobody here knows.
     """
 
-    kept: Kept
-    verdict: Verdict
-    quiet_s: float | None
+    known: KnownCluster
+    verdict: GcVerdict
+    idle_seconds: float | None
 
 
 @frozen(kw_only=True)
-class Garbage:
+class GcReport:
     """All that a project holds, judged.
 
     Args:
@@ -71,7 +71,7 @@ class Garbage:
         strays: Resources that have lost the labels that say of which cluster they are.
     """
 
-    clusters: tuple[Judged, ...]
+    clusters: tuple[GcCandidate, ...]
     strays: tuple[Resource, ...]
 
 
@@ -79,13 +79,13 @@ class _Spared(ScherbelbergError):
     """The cluster is not to be deleted any more; nothing of it was."""
 
 
-async def sift(settings: Settings, *, owner: str | None = None, prefix: str | None = None) -> Garbage:
+async def find_expired(settings: Settings, *, owner: str | None = None, prefix: str | None = None) -> GcReport:
     """Look at all clusters of the project and judge them; nothing is deleted.
 
     Those that may be idle, and those that are overdue, are asked whether they compute, if their keys are here.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         owner: Only the clusters of this owner.
         prefix: Only those of this name.
 
@@ -109,42 +109,44 @@ async def sift(settings: Settings, *, owner: str | None = None, prefix: str | No
         return owner in {None, labels.get("owner")} and prefix in {None, labels.get("prefix")}
 
     resources = [resource for resource in found if is_meant(resource.labels)]
-    clusters = await together(*(_judge(one) for one in kept(resources, settings, now_s=now_s)))
-    return Garbage(clusters=tuple(clusters), strays=strays(resources))
+    clusters = await gather_or_cancel(*(_judge(one) for one in match_local(resources, settings, now_s=now_s)))
+    return GcReport(clusters=tuple(clusters), strays=strays(resources))
 
 
-async def _judge(one: Kept) -> Judged:
-    holding = one.holding
-    is_asked = holding.idle_s is not None or holding.is_overdue(one.now_s)
-    silence_s = await quiet_s(one.folder) if is_asked and holding.state == "ready" and one.folder is not None else None
-    return Judged(kept=one, verdict=judge(holding, one.now_s, quiet_s=silence_s), quiet_s=silence_s)
+async def _judge(one: KnownCluster) -> GcCandidate:
+    cluster = one.cluster
+    is_asked = cluster.idle_s is not None or cluster.is_overdue(one.now_s)
+    silence_s = (
+        await idle_seconds(one.folder) if is_asked and cluster.state == "ready" and one.folder is not None else None
+    )
+    return GcCandidate(known=one, verdict=judge(cluster, one.now_s, idle_seconds=silence_s), idle_seconds=silence_s)
 
 
-async def collect(settings: Settings, doomed: Judged, *, listener: Listener) -> tuple[Entry, ...] | None:
+async def collect(settings: Settings, candidate: GcCandidate, *, listener: Listener) -> tuple[Entry, ...] | None:
     """Delete a cluster that is garbage, unless it is none any more when it is looked at once more.
 
     Args:
-        settings: The surroundings.
-        doomed: The cluster.
+        settings: The ambient configuration.
+        candidate: The cluster.
         listener: Is told of the deletion.
 
     Returns:
-        What it has cost, as `give_back` tells; None if it is needed again, since somebody has moved its deadline.
+        What it has cost, as `delete_clusters` tells; None if it is needed again, since somebody has moved its deadline.
 
     Raises:
         LeftOver: Something was still there at the deadline.
     """
-    holding = doomed.kept.holding
+    cluster = candidate.known.cluster
     # What was quiet a moment ago may have got work while others were deleted.
-    latest = await _judge(doomed.kept) if doomed.verdict is Verdict.IDLE else doomed
+    latest = await _judge(candidate.known) if candidate.verdict is GcVerdict.IDLE else candidate
 
     def still_doomed(found: tuple[Resource, ...], now_s: float) -> None:
-        if not all(judge(one, now_s, quiet_s=latest.quiet_s).is_doomed for one in holdings(found)):
+        if not all(judge(one, now_s, idle_seconds=latest.idle_seconds).should_delete for one in group_clusters(found)):
             raise _Spared("It is needed again.")
 
     try:
-        return await give_back(
-            settings, holding.prefix, (holding.uid,), listener=listener, timeouts=Timeouts(), check=still_doomed
+        return await delete_clusters(
+            settings, cluster.prefix, (cluster.uid,), listener=listener, timeouts=Timeouts(), check=still_doomed
         )
     except _Spared:
         return None

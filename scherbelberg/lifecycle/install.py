@@ -12,16 +12,16 @@ from attrs import evolve
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Server
 from scherbelberg.environments.shipped import script_digest, shipped_files, tool_version
-from scherbelberg.errors import BadInput, happening
+from scherbelberg.errors import BadInput, error_context
 from scherbelberg.events import Event, Phase, State, Stopwatch
 from scherbelberg.lifecycle.order import Order
-from scherbelberg.lifecycle.server_watch import Roster
-from scherbelberg.nodes.bootstrap import Answers, bootstrap
-from scherbelberg.nodes.connections import Links
+from scherbelberg.lifecycle.server_watch import ServerWatch
+from scherbelberg.nodes.bootstrap import BootstrapCallbacks, bootstrap
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.nodes.payload import Addresses, Release, RemoteFile, node_settings, payload, warden_file
 from scherbelberg.planning.plan import NodePlan, node_platform
 from scherbelberg.settings import Settings
-from scherbelberg.spec.workload import Provisions
+from scherbelberg.spec.workload import WorkEnvironment
 from scherbelberg.state.keys import sign_request
 
 
@@ -31,10 +31,10 @@ class Installer:
     Args:
         hetzner: The project; its clock dates certificates.
         order: The cluster.
-        links: Hold its record, and connections to nodes.
-        roster: Knows private addresses.
+        connections: Hold its record, and connections to nodes.
+        server_watch: Knows private addresses.
         watch: Is told what happens.
-        provisions: What work finds on the nodes.
+        work_environment: What work finds on the nodes.
         release: What of ours they are told.
         certificates: By which they know mirrors, by path in the payload.
     """
@@ -43,22 +43,22 @@ class Installer:
         self,
         hetzner: Hetzner,
         order: Order,
-        links: Links,
-        roster: Roster,
+        connections: Connections,
+        server_watch: ServerWatch,
         watch: Stopwatch,
         *,
-        provisions: Provisions,
+        work_environment: WorkEnvironment,
         release: Release,
         certificates: Mapping[str, bytes],
     ) -> None:
         self._hetzner = hetzner
         self._order = order
-        self._links = links
-        self._roster = roster
+        self._connections = connections
+        self._server_watch = server_watch
         self._watch = watch
         self._timeouts = order.plan.spec.timeouts
         self._share = shipped_files()
-        self._provisions = provisions
+        self._work_environment = work_environment
         self._release = release
         self._certificates = certificates
 
@@ -77,14 +77,14 @@ class Installer:
             ClusterBroken: Somebody has deleted it, or the scheduler.
         """
         self._tell(Phase.REACH, "start", node)
-        remote = self._links.remote(node.name)
-        with happening(Phase.REACH):
+        remote = self._connections.remote(node.name)
+        with error_context(Phase.REACH):
             await remote.reach(within_s=self._timeouts.reach)
-        self._roster.answered(node.name)
+        self._server_watch.note_reachable(node.name)
         self._tell(Phase.REACH, "done", node)
-        with happening(Phase.RENT):
-            own = await self._roster.private_ip(node.name)
-            scheduler = await self._roster.private_ip("scheduler")
+        with error_context(Phase.RENT):
+            own = await self._server_watch.private_ip(node.name)
+            scheduler = await self._server_watch.private_ip("scheduler")
         public = tuple(address for address in (server.public_ip, server.public_ipv6) if address)
         addresses = Addresses(node=own, scheduler=scheduler, public=public)
         digest = self._order.environment.digest(node_platform(node))
@@ -92,13 +92,13 @@ class Installer:
             remote,
             self._payload(node, addresses, digest),
             packages=self._order.packages(node_platform(node)),
-            answers=self._answers(node),
+            callbacks=self._callbacks(node),
             listener=self._watch,
             timeouts=self._timeouts,
             digest=digest,
         )
-        record = evolve(self._links.node(node.name), lock=facts.digest, script=facts.script, tool=facts.tool)
-        self._links.manifest = self._links.manifest.with_node(record)
+        record = evolve(self._connections.node(node.name), lock=facts.digest, script=facts.script, tool=facts.tool)
+        self._connections.manifest = self._connections.manifest.with_node(record)
 
     def _payload(self, node: NodePlan, addresses: Addresses, digest: str) -> tuple[RemoteFile, ...]:
         files = payload(
@@ -106,14 +106,14 @@ class Installer:
             authority=self._order.credentials.authority.certificate,
             share=self._share,
             environment=self._order.lock_files(node_platform(node)) | dict(self._certificates),
-            provisions=self._provisions,
+            work_environment=self._work_environment,
         )
         if not (self._order.plan.spec.warden and node.role == "scheduler"):
             return files
         access = self._hetzner.access
         return (*files, warden_file(token=access.token, endpoint=access.endpoint, uid=self._order.plan.identity.uid))
 
-    def _answers(self, node: NodePlan) -> Answers:
+    def _callbacks(self, node: NodePlan) -> BootstrapCallbacks:
         def sign(request: bytes) -> bytes:
             return sign_request(
                 self._order.credentials.authority,
@@ -125,10 +125,14 @@ class Installer:
             )
 
         def pin(key: str) -> None:
-            self._links.pin(node.name, tuple(dict.fromkeys((*self._links.node(node.name).host_keys, key))))
-            self._links.save()  # before sshd uses it: without it nobody gets in again
+            self._connections.pin_host_keys(
+                node.name, tuple(dict.fromkeys((*self._connections.node(node.name).host_keys, key)))
+            )
+            self._connections.save()  # before sshd uses it: without it nobody gets in again
 
-        return Answers(pin=pin, pin_only=lambda key: self._links.pin(node.name, (key,)), sign=sign)
+        return BootstrapCallbacks(
+            pin=pin, pin_only=lambda key: self._connections.pin_host_keys(node.name, (key,)), sign=sign
+        )
 
     def _tell(self, phase: Phase, state: State, node: NodePlan) -> None:
         self._watch(Event(phase=phase, state=state, node=node.name))

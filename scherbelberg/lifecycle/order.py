@@ -32,9 +32,9 @@ from scherbelberg.errors import (
     StateDamaged,
     VersionMismatch,
 )
-from scherbelberg.events import Event, Listener, Phase, ignore
-from scherbelberg.inventory.clusters import Holding, words_for
-from scherbelberg.inventory.listing import survey
+from scherbelberg.events import Event, Listener, Phase, ignore_events
+from scherbelberg.inventory.clusters import CloudCluster, format_duration
+from scherbelberg.inventory.listing import list_clusters
 from scherbelberg.inventory.validity import check_clock, check_deadline
 from scherbelberg.planning.candidates import place_at
 from scherbelberg.planning.plan import (
@@ -84,7 +84,7 @@ class Order:
     credentials: Credentials
     environment: Environment
     sent: Mapping[str, Path] = field(factory=dict, hash=False)
-    held: Holding | None = None
+    held: CloudCluster | None = None
 
     def lock_files(self, platform: str) -> dict[str, bytes]:
         """The lock that a node is sent, by path in the payload; none where its image holds the environment.
@@ -106,24 +106,24 @@ class Order:
         return {f"packages/{file.file_name}": self.sent[file.sha256] for file in files if file.sha256 in self.sent}
 
 
-async def unasked(_plan: ClusterPlan) -> None:
+async def always_agree(_plan: ClusterPlan) -> None:
     """Agree to any plan."""
 
 
-async def place(
+async def place_order(
     hetzner: Hetzner,
     settings: Settings,
     spec: ClusterSpec,
     client: Client,
     listener: Listener,
     *,
-    agree: Agree = unasked,
+    agree: Agree = always_agree,
 ) -> Order:
     """Decide and claim a cluster, or find the claim of one whose making was interrupted.
 
     Args:
         hetzner: The project.
-        settings: The surroundings.
+        settings: The ambient configuration.
         spec: What the user wants.
         client: With what it will be used.
         listener: Is told what was decided.
@@ -137,33 +137,33 @@ async def place(
         WaitTimeout: The client does not load Dask in time.
     """
     listener(Event(phase=Phase.PLAN, state="start"))
-    held, folder = await _begun(hetzner, settings, spec.prefix)
+    held, folder = await _find_begun(hetzner, settings, spec.prefix)
     check_clock(here_s=time.time(), cloud_s=hetzner.now_s)
     catalog = await hetzner.catalog()
     if held is None or folder is None:
         first = _new(spec, hetzner, settings)
-        plan, environment = await _settled(
+        plan, environment = await _plan_with_environment(
             spec, client=client, catalog=catalog, identity=first, settings=settings, listener=listener
         )
         await rehearse(client)
         await agree(plan)
-        if agree is not unasked and (await _begun(hetzner, settings, spec.prefix))[0] is not None:
+        if agree is not always_agree and (await _find_begun(hetzner, settings, spec.prefix))[0] is not None:
             raise ClusterExists(f"The making of a cluster '{spec.prefix}' was begun elsewhere meanwhile; repeat this.")
         sent = await _private_files(environment, spec, settings, listener)
         plan = _begun_now(plan, _new(spec, hetzner, settings))
         return evolve(_claim(plan, environment, settings, Store(settings.home)), sent=sent)
-    with _resuming(folder):
+    with _as_maker(folder):
         order = _resume(folder, spec, client, catalog, held)
         await rehearse(client)
         listener(Event(phase=Phase.PLAN, state="done", detail=f"resumed: {describe(order.plan)}"))
         return evolve(order, sent=await _private_files(order.environment, spec, settings, listener))
 
 
-async def _begun(hetzner: Hetzner, settings: Settings, prefix: str) -> tuple[Holding | None, Folder | None]:
+async def _find_begun(hetzner: Hetzner, settings: Settings, prefix: str) -> tuple[CloudCluster | None, Folder | None]:
     """What there is of a name whose making may go on, and its folder; nothing if the name is free."""
-    present = tuple(one for one in await survey(hetzner, settings) if one.holding.prefix == prefix)
-    folders = {one.holding.uid: one.folder for one in present if one.folder is not None}
-    held = _resumable(tuple(one.holding for one in present), folders, hetzner.now_s)
+    present = tuple(one for one in await list_clusters(hetzner, settings) if one.cluster.prefix == prefix)
+    folders = {one.cluster.uid: one.folder for one in present if one.folder is not None}
+    held = _resumable(tuple(one.cluster for one in present), folders, hetzner.now_s)
     return held, None if held is None else folders[held.uid]
 
 
@@ -179,7 +179,7 @@ def _begun_now(plan: ClusterPlan, identity: Identity) -> ClusterPlan:
 
 
 @contextmanager
-def _resuming(folder: Folder) -> Iterator[Folder]:
+def _as_maker(folder: Folder) -> Iterator[Folder]:
     """Be the one who makes a cluster, from before anything is waited for; if it fails, say what is still rented."""
     folder.begin_making()
     try:
@@ -201,7 +201,7 @@ async def preview(
 
     Args:
         hetzner: The project.
-        settings: The surroundings.
+        settings: The ambient configuration.
         spec: What the user wants.
         client: With what it would be used.
 
@@ -213,17 +213,17 @@ async def preview(
     catalog = await hetzner.catalog()
     check_clock(here_s=time.time(), cloud_s=catalog.now_s)
     identity = make_identity(spec, uid="preview", owner=settings.owner, now_s=hetzner.now_s)
-    return await _settled(spec, client=client, catalog=catalog, identity=identity, settings=settings)
+    return await _plan_with_environment(spec, client=client, catalog=catalog, identity=identity, settings=settings)
 
 
-async def _settled(
+async def _plan_with_environment(
     spec: ClusterSpec,
     *,
     client: Client,
     catalog: Catalog,
     identity: Identity,
     settings: Settings,
-    listener: Listener = ignore,
+    listener: Listener = ignore_events,
 ) -> tuple[ClusterPlan, Environment]:
     """Decide machines and their environment, which has to be for their processors."""
     allowed = await asyncio.to_thread(architectures_for, spec, client)
@@ -232,19 +232,19 @@ async def _settled(
     listener(Event(phase=Phase.PLAN, state="done", detail=describe(plan)))
     try:
         environment = await _environment(plan, client, settings, listener)
-        return _having(environment, plan), environment
+        return _with_served_candidates(environment, plan), environment
     except _NO_ENVIRONMENT as error:
         failure = error
-    for other in _otherwise(plan, catalog, allowed):
+    for other in _alternative_plans(plan, catalog, allowed):
         listener(Event(phase=Phase.SOLVE, state="failed", detail=failure.message))
         listener(Event(phase=Phase.PLAN, state="done", detail=f"on other processors: {describe(other)}"))
         with suppress(*_NO_ENVIRONMENT, ChannelUnreachable):
             environment = await _environment(other, client, settings, listener)
-            return _having(environment, other), environment
+            return _with_served_candidates(environment, other), environment
     raise failure
 
 
-def _otherwise(plan: ClusterPlan, catalog: Catalog, allowed: Collection[str] | None) -> list[ClusterPlan]:
+def _alternative_plans(plan: ClusterPlan, catalog: Catalog, allowed: Collection[str] | None) -> list[ClusterPlan]:
     """The plans with processors of one kind each, where the user has not named types of another."""
     planned = {node.server_type.architecture for node in plan.nodes}
     plans = []
@@ -269,7 +269,7 @@ def _with_image(spec: ClusterSpec, catalog: Catalog) -> ClusterSpec:
     return evolve(spec, image=pinned)
 
 
-def _baked(plan: ClusterPlan) -> Baked | None:
+def _baked_environment(plan: ClusterPlan) -> Baked | None:
     """The environment that the images of all nodes hold, by what the cloud says of these; None if they differ."""
     places = (*plan.candidates.scheduler, *plan.candidates.worker)
     first, *others = [baked_in(place.image.labels) for place in places]
@@ -277,7 +277,7 @@ def _baked(plan: ClusterPlan) -> Baked | None:
 
 
 async def _check_unchanged(plan: ClusterPlan, client: Client) -> None:
-    baked, spec = _baked(plan), plan.spec
+    baked, spec = _baked_environment(plan), plan.spec
     if baked is not None and is_plain(spec) and not spec.allow_mismatch:
         check_unchanged(client, baked, folder=await asyncio.to_thread(folder_digest, client.path))
 
@@ -286,7 +286,7 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
     needed = tuple(dict.fromkeys(node_platform(node) for node in plan.nodes))
     places = (*plan.candidates.scheduler, *plan.candidates.worker)
     useful = tuple(dict.fromkeys((*needed, *(PLATFORMS[place.architecture] for place in places))))
-    baked = _baked(plan)
+    baked = _baked_environment(plan)
     image = None if baked is None else baked.versions
     sources = Sources(mirror=settings.channel_mirror, cache=settings.cache, within_s=plan.spec.timeouts.solve)
     ubuntu = {PLATFORMS[place.architecture]: place.image.ubuntu for place in places}
@@ -306,12 +306,12 @@ async def _environment(plan: ClusterPlan, client: Client, settings: Settings, li
     return await chosen(needed)
 
 
-def _having(environment: Environment, plan: ClusterPlan) -> ClusterPlan:
+def _with_served_candidates(environment: Environment, plan: ClusterPlan) -> ClusterPlan:
     """The plan with those candidates alone whose processors there is an environment for."""
-    return evolve(plan, candidates=plan.candidates.of(_served(environment.locks, plan.nodes)))
+    return evolve(plan, candidates=plan.candidates.of(_served_architectures(environment.locks, plan.nodes)))
 
 
-def _served(platforms: Collection[str], nodes: Iterable[NodePlan]) -> list[str]:
+def _served_architectures(platforms: Collection[str], nodes: Iterable[NodePlan]) -> list[str]:
     """The processors that an environment is for by its platforms; those of its nodes, if it names none."""
     found = {name for name, platform in PLATFORMS.items() if platform in platforms}
     return sorted(found or {node.server_type.architecture for node in nodes})
@@ -329,7 +329,7 @@ def describe(plan: ClusterPlan) -> str:
     scheduler, worker = (node.server_type.name for node in plan.nodes[:2])
     price, most = plan.bill.hourly, plan.bill.at_most
     begin_s, end_s = plan.identity.created_s, plan.identity.deadline_s
-    life = "" if end_s is None else words_for(end_s - begin_s)
+    life = "" if end_s is None else format_duration(end_s - begin_s)
     end = f"at most {most.net:.4f} net, {most.gross:.4f} gross within {life}" if most else "without a time to live"
     return (
         f"1 {scheduler} + {len(plan.nodes) - 1} {worker} in {plan.location},"
@@ -337,24 +337,24 @@ def describe(plan: ClusterPlan) -> str:
     )
 
 
-def _resumable(found: tuple[Holding, ...], folders: Mapping[str, Folder], now_s: float) -> Holding | None:
+def _resumable(found: tuple[CloudCluster, ...], folders: Mapping[str, Folder], now_s: float) -> CloudCluster | None:
     """What of this name the cloud holds and this computer began and did not end; None if the name is free."""
-    for holding in found:
-        folder = folders.get(holding.uid)
-        if folder is None or not holding.may_go_on or folder.read().state != "creating":
+    for cluster in found:
+        folder = folders.get(cluster.uid)
+        if folder is None or not cluster.is_resumable or folder.read().state != "creating":
             continue
         if folder.maker is not None:
             raise ClusterExists(
-                f"Cluster '{holding.prefix}' is being made right now, by process {folder.maker.split()[0]}."
+                f"Cluster '{cluster.prefix}' is being made right now, by process {folder.maker.split()[0]}."
             )
-        return holding
-    for holding in found:
-        prefix = holding.prefix
-        if holding.uid in folders:
+        return cluster
+    for cluster in found:
+        prefix = cluster.prefix
+        if cluster.uid in folders:
             hint = f"use it, give it back with 'scherbelberg destroy -p {prefix}', or choose another prefix with -p"
         else:
             hint = f"choose another prefix with -p; 'scherbelberg nuke -p {prefix}' would delete it, whoever needs it"
-        raise ClusterExists(f"There is a cluster {holding.described(now_s)}: {hint}.")
+        raise ClusterExists(f"There is a cluster {cluster.describe(now_s)}: {hint}.")
     return None
 
 
@@ -388,7 +388,7 @@ def _claim(plan: ClusterPlan, environment: Environment, settings: Settings, stor
     return Order(plan=plan, folder=folder, manifest=manifest, credentials=credentials, environment=environment)
 
 
-def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog, held: Holding) -> Order:
+def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog, held: CloudCluster) -> Order:
     manifest = folder.read()
     prefix = manifest.identity.prefix
     if spec != manifest.spec:
@@ -396,11 +396,11 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
             f"The making of cluster '{prefix}' was interrupted and had other options: repeat it with the same ones,"
             f" or give it back with 'scherbelberg destroy -p {prefix}'."
         )
-    environment = _remembered(folder, manifest, client)
-    plan = _decided(spec, catalog, manifest, held)
+    environment = _restore_environment(folder, manifest, client)
+    plan = _restore_plan(spec, catalog, manifest, held)
     manifest = evolve(manifest, identity=plan.identity)
     return Order(
-        plan=_having(environment, plan),
+        plan=_with_served_candidates(environment, plan),
         folder=folder,
         manifest=manifest,
         credentials=folder.credentials(),
@@ -409,7 +409,7 @@ def _resume(folder: Folder, spec: ClusterSpec, client: Client, catalog: Catalog,
     )
 
 
-def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest, held: Holding) -> ClusterPlan:
+def _restore_plan(spec: ClusterSpec, catalog: Catalog, manifest: Manifest, held: CloudCluster) -> ClusterPlan:
     """What was decided stays decided, whatever the catalogue says now, but for the deadline: that is counted anew."""
     wanted, old = _with_image(spec, catalog), manifest.identity
     begun = {server.name: server.created_s for server in held.servers}
@@ -426,13 +426,13 @@ def _decided(spec: ClusterSpec, catalog: Catalog, manifest: Manifest, held: Hold
     fresh = make_identity(spec, uid=old.uid, owner=old.owner, now_s=catalog.now_s)
     identity = evolve(old, deadline_s=fresh.deadline_s)
     check_deadline(spec.prefix, deadline_s=identity.deadline_s, certified_s=held.certified_s)
-    architectures = _served(manifest.environment.digests, nodes)
+    architectures = _served_architectures(manifest.environment.digests, nodes)
     plan = evolve(_decide(spec, catalog, fresh, architectures), identity=identity, nodes=nodes)
     check_total(plan)
     return plan
 
 
-def _remembered(folder: Folder, manifest: Manifest, client: Client) -> Environment:
+def _restore_environment(folder: Folder, manifest: Manifest, client: Client) -> Environment:
     """The environment with which an interrupted making began, if it is still the client's."""
     record, locks = manifest.environment, folder.locks()
     versions = next((lock.versions for lock in locks.values()), client.versions)
@@ -454,11 +454,11 @@ def _began_otherwise(manifest: Manifest) -> ClusterExists:
     )
 
 
-async def planned(settings: Settings, spec: ClusterSpec, client: Client) -> tuple[ClusterPlan, Environment]:
+async def plan_now(settings: Settings, spec: ClusterSpec, client: Client) -> tuple[ClusterPlan, Environment]:
     """Decide what would be made.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         spec: What the user wants.
         client: With what it would be used.
 

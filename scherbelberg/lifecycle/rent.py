@@ -19,13 +19,13 @@ from scherbelberg.errors import (
     Outcome,
     QuotaReached,
     ScherbelbergError,
-    happening,
+    error_context,
 )
 from scherbelberg.events import Event, Listener, Phase
-from scherbelberg.inventory.clusters import Holding, selector, words_for
+from scherbelberg.inventory.clusters import CloudCluster, format_duration, selector
 from scherbelberg.inventory.listing import list_resources
 from scherbelberg.lifecycle.deletion import Before, Note, delete_servers
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.nodes.payload import user_data
 from scherbelberg.planning.attempts import Attempts
 from scherbelberg.planning.plan import Identity, NodePlan, server_request, time_label
@@ -74,7 +74,8 @@ class Queue:
             self._next = Deadline(min(self._pause_s, self._end.left_s))
             self._pause_s = min(self._pause_s * _GROWTH, _LONGEST_S)
         mine = self._next
-        tell(f"asking again in {words_for(mine.left_s + 0.5)}, for {words_for(self._end.left_s + 0.5)} at most")
+        pause_text, most_text = format_duration(mine.left_s + 0.5), format_duration(self._end.left_s + 0.5)
+        tell(f"asking again in {pause_text}, for {most_text} at most")
         await pause(mine.left_s)
         if self._next is mine:  # the first one who wakes up speaks for all
             self._next = None
@@ -82,12 +83,12 @@ class Queue:
         return True
 
 
-class Renting:
+class Rental:
     """Rents what a cluster needs, and keeps its record true.
 
     Args:
         hetzner: The project.
-        links: Hold the record, and connections to nodes.
+        connections: Hold the record, and connections to nodes.
         attempts: Where nodes are to be.
         credentials: The cluster's keys.
         held: What an interrupted try has made, or None.
@@ -99,18 +100,18 @@ class Renting:
     def __init__(
         self,
         hetzner: Hetzner,
-        links: Links,
+        connections: Connections,
         attempts: Attempts,
         *,
         credentials: Credentials,
-        held: Holding | None,
+        held: CloudCluster | None,
         listener: Listener,
         note: Note,
         before: Before,
     ) -> None:
         self.attempts = attempts
         self._hetzner = hetzner
-        self._links = links
+        self._connections = connections
         self._credentials = credentials
         self._held = {(one.kind, one.name): one for one in held.resources} if held else {}
         self._tell = listener
@@ -120,13 +121,13 @@ class Renting:
         self._queue = Queue(attempts.plan.spec.wait_s)
         self._has_scheduler = asyncio.Event()
 
-    async def renew(self) -> None:
+    async def refresh_deadline(self) -> None:
         """Have all that an interrupted try has made live as long as what will be made."""
         if self._held:
             await self._set_deadline(self._held.values(), self.attempts.plan.identity.deadline_s)
-            self._links.save()
+            self._connections.save()
 
-    async def let_live(self) -> Identity:
+    async def restart_ttl_if_late(self) -> Identity:
         """Count the time to live from now on if the making took longer than that, as when this computer slept.
 
         Returns:
@@ -144,7 +145,7 @@ class Renting:
     async def _set_deadline(self, resources: Iterable[Resource], deadline_s: int | None) -> None:
         await self._hetzner.change_labels(resources, {"deadline": time_label(deadline_s)})
 
-    async def ensure(self, kind: Kind, body: Json) -> Created:
+    async def create_or_reuse(self, kind: Kind, body: Json) -> Created:
         """Make a resource, unless an interrupted try has made it.
 
         Args:
@@ -172,9 +173,9 @@ class Renting:
             CloudUnreachable: It does not answer.
         """
         spec = self.attempts.plan.spec
-        if name != "scheduler" and spec.least_workers < spec.workers:
+        if name != "scheduler" and spec.min_workers_effective < spec.workers:
             await self._has_scheduler.wait()  # where a limit leaves room for some, one of them has to be the scheduler
-        with happening(Phase.RENT, name):
+        with error_context(Phase.RENT, name):
             created = await self._rent_in_time(name, ids)
         if name == "scheduler":
             self._has_scheduler.set()
@@ -193,14 +194,14 @@ class Renting:
             place = self.attempts.next_place(name)
             if place is None:
                 raise lack
-            self.attempts = self.attempts.moved(name, place)
+            self.attempts = self.attempts.with_node_at(name, place)
             self._remember(name)
 
     def _tell_rest(self, name: str, rest: str) -> None:
         self._tell(Event(phase=Phase.RENT, state="progress", node=name, detail=f"no capacity; {rest}"))
 
     def _ask_anew(self) -> None:
-        self.attempts = self.attempts.anew()
+        self.attempts = self.attempts.with_capacity_unknown()
 
     async def _rent(self, name: str, ids: Mapping[str, int]) -> Created:
         planted = user_data(self._credentials.planted[name])
@@ -211,7 +212,7 @@ class Renting:
                 node = self._move_on(name)
             self._tell(Event(phase=Phase.RENT, state="start", node=name, detail=_place(node)))
             try:
-                return await self.ensure("servers", server_request(self.attempts.plan, node, ids, planted))
+                return await self.create_or_reuse("servers", server_request(self.attempts.plan, node, ids, planted))
             except NoCapacity as error:
                 self._note(name, "sold_out", error.said)
             except QuotaReached as error:
@@ -230,11 +231,11 @@ class Renting:
         place = self.attempts.next_place(name)
         if place is None:
             raise self.attempts.no_capacity(name)
-        self.attempts = self.attempts.moved(name, place)
+        self.attempts = self.attempts.with_node_at(name, place)
         self._remember(name)
         return self.attempts.node(name)
 
-    async def again(self, name: str, error: ScherbelbergError, said: str) -> bool:
+    async def retry_or_drop(self, name: str, error: ScherbelbergError, said: str) -> bool:
         """Give back what there is of a node that failed or could not be had, and decide what comes next.
 
         Args:
@@ -249,7 +250,7 @@ class Renting:
             ScherbelbergError: That very error: neither can be, or would help.
         """
         if isinstance(error, (NoCapacity, QuotaReached)):
-            self._do_without(name, error)
+            self._drop_node(name, error)
             self._forget(name)
             return False
         self._note(name, "failed", said)
@@ -258,9 +259,9 @@ class Renting:
         place = self.attempts.next_place(name)
         # Decided for all to see before anything is waited for: what one node costs, no other one can spend.
         if place is not None:
-            self.attempts = self.attempts.moved(name, place)
+            self.attempts = self.attempts.with_node_at(name, place)
         else:
-            self._do_without(name, error)
+            self._drop_node(name, error)
         await self._give_back(name, error)
         if place is None:
             self._forget(name)
@@ -268,14 +269,14 @@ class Renting:
             self._remember(name)
         return place is not None
 
-    def _do_without(self, name: str, error: ScherbelbergError) -> None:
-        rest = self.attempts.given_up(name)
+    def _drop_node(self, name: str, error: ScherbelbergError) -> None:
+        rest = self.attempts.without_node(name)
         if rest is None:
             raise error
         self.attempts = rest
 
     async def _give_back(self, name: str, error: ScherbelbergError) -> None:
-        await self._links.forget(name)
+        await self._connections.forget(name)
         identity, timeouts = self.attempts.plan.identity, self.attempts.plan.spec.timeouts
         wanted = selector(prefix=identity.prefix, uid=identity.uid) | {"node": name}
         try:
@@ -288,17 +289,17 @@ class Renting:
     def _remember(self, name: str) -> None:
         """Remember where a node is to be, before it is rented there."""
         record = new_record(self.attempts.node(name), self._credentials.planted[name])
-        self._save(self._links.manifest.with_node(record))
+        self._save(self._connections.manifest.with_node(record))
 
     def _forget(self, name: str) -> None:
-        self._save(self._links.manifest.without_node(name))
+        self._save(self._connections.manifest.without_node(name))
 
     def _save(self, manifest: Manifest) -> None:
-        self._links.manifest = evolve(manifest, tried=self.attempts.tried)
-        self._links.save()
+        self._connections.manifest = evolve(manifest, tried=self.attempts.tried)
+        self._connections.save()
 
     def _note(self, name: str, outcome: Outcome, said: str) -> None:
-        self.attempts = self.attempts.noted(name, outcome, said)
+        self.attempts = self.attempts.with_failure(name, outcome, said)
         detail = f"{_place(self.attempts.node(name))}: {said}"
         self._tell(Event(phase=Phase.RENT, state="failed", node=name, detail=detail))
 

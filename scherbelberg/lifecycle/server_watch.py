@@ -19,7 +19,7 @@ from collections.abc import Callable, Container, Mapping
 
 from scherbelberg.cloud.hetzner import IDS_AT_ONCE, Hetzner
 from scherbelberg.cloud.resources import Server
-from scherbelberg.concurrency.waiting import Deadline, heard, limited
+from scherbelberg.concurrency.waiting import Deadline, timeout_after, wait_event
 from scherbelberg.errors import (
     CloudError,
     CloudUnreachable,
@@ -88,7 +88,7 @@ class _Expected:
                 future.exception()  # looked at: perhaps nobody waits
 
 
-class Roster:
+class ServerWatch:
     """The servers of a cluster's nodes, and their private addresses.
 
     Args:
@@ -112,7 +112,7 @@ class Roster:
         self._soon_s = _SOON_S
         self._turn = 0
 
-    def rented(self, node: str, server: Server, actions: tuple[int, ...], *, network: int) -> None:
+    def add_server(self, node: str, server: Server, actions: tuple[int, ...], *, network: int) -> None:
         """Note a node's server.
 
         Args:
@@ -127,7 +127,7 @@ class Roster:
         if one.is_asked_for:
             self._asked.set()
 
-    def answered(self, node: str) -> None:
+    def note_reachable(self, node: str) -> None:
         """Note that a node takes SSH: if it is lost from now on, that shows by its connection."""
         one = self._expected[node]
         if not one.answer.done():
@@ -156,7 +156,7 @@ class Roster:
             self._asked.set()
         return await asyncio.shield(one.address)
 
-    async def lives(self, node: str) -> None:
+    async def wait_reachable(self, node: str) -> None:
         """Wait for the same, and for the node to take SSH, without asking; its errors are those of `private_ip`."""
         one = self._expected[node]
         await asyncio.shield(one.address)
@@ -175,7 +175,7 @@ class Roster:
         if not isinstance(error, NodeUnreachable | WaitTimeout):
             return error
         try:
-            async with limited(_LOOK_S):
+            async with timeout_after(_LOOK_S):
                 await self._look()
         except ClusterBroken as loss:
             return loss
@@ -198,7 +198,7 @@ class Roster:
         rest_s, patience_s, looks = 0.0, _PATIENCE_S, 0
         self._soon_s = _SOON_S
         while left_s := self._left_s():
-            if await heard(self._over, within_s=min(rest_s, left_s)):
+            if await wait_event(self._over, within_s=min(rest_s, left_s)):
                 return
             longest_s = min(patience_s, _LAG_S) if self._is_in_doubt() else patience_s
             asked = self._is_asked() or await self._is_news(min(longest_s, left_s))
@@ -220,7 +220,7 @@ class Roster:
         """
         rest = Deadline(within_s)
         while rest.left_s and self._awaited():
-            if await heard(self._asked, within_s=min(self._soon_s, rest.left_s)):
+            if await wait_event(self._asked, within_s=min(self._soon_s, rest.left_s)):
                 return True
             if rest.left_s:
                 self._soon_s, self._turn = 2 * self._soon_s, self._turn + 1
@@ -267,7 +267,7 @@ class Roster:
     def _note_losses(self, rented: Mapping[str, _Expected], listed: Container[int]) -> None:
         for name, one in rented.items():
             if one.server and one.is_deleted(is_listed=one.server.id in listed):
-                one.loss = _deleted(name, one.server)
+                one.loss = _deleted_error(name, one.server)
         scheduler = rented.get("scheduler")
         if scheduler is not None and scheduler.loss is not None:
             raise scheduler.loss  # before any worker is replaced
@@ -279,7 +279,7 @@ class Roster:
         owners = {number: name for name, own in self._missing_actions().items() for number in own}
         failed: dict[int, str] = {}
         with contextlib.suppress(CloudError, CloudUnreachable, TimeoutError):  # what comes up comes without it
-            async with limited(_REASON_S):
+            async with timeout_after(_REASON_S):
                 failed = await self._hetzner.failed_actions(ids)
         for number, reason in failed.items():
             name = owners.get(number, "")
@@ -303,7 +303,7 @@ def next_to_ask(actions: Mapping[str, tuple[int, ...]], turn: int) -> tuple[int,
     return (*first, *parts[turn % len(parts)])
 
 
-def _deleted(node: str, server: Server) -> ClusterBroken:
+def _deleted_error(node: str, server: Server) -> ClusterBroken:
     return ClusterBroken(
         f"Server {server.name} of node {node} was deleted by somebody else while the cluster was being made.",
         node=node,

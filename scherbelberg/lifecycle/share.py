@@ -15,11 +15,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from scherbelberg.concurrency.waiting import together
+from scherbelberg.concurrency.waiting import gather_or_cancel
 from scherbelberg.environments.lock import EnvLock, read_lock, write_lock, write_records
 from scherbelberg.errors import BadInput, BootstrapFailed, ClusterExists, ScherbelbergError, StateDamaged
 from scherbelberg.inventory.listing import find_own
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.settings import Settings, home_folder
 from scherbelberg.spec.model import check_prefix
 from scherbelberg.state.keys import Certified, SshPair, check_passphrase, make_client, make_ssh_pair, seal, unseal
@@ -35,12 +35,12 @@ _LET_IN = """umask 077 && mkdir -p ~/.ssh && touch ~/.ssh/authorized_keys && IFS
   { [ -z "$(tail -c 1 ~/.ssh/authorized_keys)" ] || echo; printf '%s\\n' "$line"; } >>~/.ssh/authorized_keys; }"""
 
 
-async def export_cluster(settings: Settings, links: Links, file: Path, *, passphrase: str) -> None:
+async def export_cluster(settings: Settings, connections: Connections, file: Path, *, passphrase: str) -> None:
     """Write a file with which another computer can use a cluster; on the private loop.
 
     Args:
-        settings: The surroundings.
-        links: Connections to the cluster.
+        settings: The ambient configuration.
+        connections: Connections to the cluster.
         file: Where to; what is there is replaced.
         passphrase: What opens it.
 
@@ -50,15 +50,15 @@ async def export_cluster(settings: Settings, links: Links, file: Path, *, passph
         NodeUnreachable: A node did not answer; nothing was written.
     """
     check_passphrase(passphrase)
-    credentials = links.folder.credentials()
-    identity = links.manifest.identity
+    credentials = connections.folder.credentials()
+    identity = connections.manifest.identity
     kept = await find_own(settings, identity.prefix)
     ssh = make_ssh_pair()
     client = make_client(credentials.authority, uid=identity.uid, now_s=kept.now_s)
     line = f"{ssh.public} exported-{identity.uid}\n"
-    await together(*(_let_in(links, node.name, line) for node in links.manifest.nodes))
+    await gather_or_cancel(*(_let_in(connections, node.name, line) for node in connections.manifest.nodes))
     keyring = Keyring(ssh=ssh, authority=credentials.authority.certificate, client=client)
-    content = _packed(links.manifest, keyring, links.folder.locks())
+    content = _pack(connections.manifest, keyring, connections.folder.locks())
     sealed = await asyncio.to_thread(seal, content, passphrase)
     try:
         write_private(file, sealed)
@@ -66,15 +66,15 @@ async def export_cluster(settings: Settings, links: Links, file: Path, *, passph
         raise BadInput(f"The file {file} cannot be written: {error}.") from None
 
 
-async def _let_in(links: Links, name: str, line: str) -> None:
-    async with links.visit(name) as remote:
+async def _let_in(connections: Connections, name: str, line: str) -> None:
+    async with connections.connect(name) as remote:
         await remote.reach(within_s=_WITHIN_S)
         done = await remote.run(_LET_IN, within_s=_WITHIN_S, stdin=line.encode())
     if done.exit_code:
         raise BootstrapFailed(f"Node {name} did not take the new SSH key.", node=name, log_tail=done.tail)
 
 
-def _packed(manifest: Manifest, keyring: Keyring, locks: dict[str, EnvLock]) -> bytes:
+def _pack(manifest: Manifest, keyring: Keyring, locks: dict[str, EnvLock]) -> bytes:
     document = {
         "manifest": manifest_document(manifest),
         "ssh": [keyring.ssh.private, keyring.ssh.public],
@@ -104,7 +104,7 @@ async def import_cluster(
         StateDamaged: The folder cannot be written.
     """
     # The passphrase costs half a second of computing.
-    manifest = await asyncio.to_thread(take_in, _home(home), Path(file), passphrase=passphrase)
+    manifest = await asyncio.to_thread(import_file, _home(home), Path(file), passphrase=passphrase)
     return manifest.identity.prefix
 
 
@@ -112,22 +112,22 @@ def _home(given: str | os.PathLike[str] | None) -> Path:
     return home_folder() if given is None else Path(given)
 
 
-def take_in(home: Path, file: Path, *, passphrase: str) -> Manifest:
+def import_file(home: Path, file: Path, *, passphrase: str) -> Manifest:
     """Do what `import_cluster` does, and tell what is now remembered of the cluster."""
     try:
         sealed = file.read_bytes()
     except OSError as error:
         raise BadInput(f"The file {file} cannot be read: {error}.") from None
-    manifest, keyring, locks = _unpacked(json.loads(unseal(sealed, passphrase)))
+    manifest, keyring, locks = _unpack(json.loads(unseal(sealed, passphrase)))
     store, identity = Store(home), manifest.identity
     for folder in store.folders(prefix=identity.prefix):
-        if folder.uid == identity.uid and (kept := _kept(folder, keyring)) is not None:
+        if folder.uid == identity.uid and (kept := _imported_before(folder, keyring)) is not None:
             return kept
-    store.take_in(manifest, keyring, locks=locks)
+    store.import_cluster(manifest, keyring, locks=locks)
     return manifest
 
 
-def _kept(folder: Folder, keyring: Keyring) -> Manifest | None:
+def _imported_before(folder: Folder, keyring: Keyring) -> Manifest | None:
     """What is remembered of a cluster if its folder has these very keys, or None if an import is to replace them.
 
     Raises:
@@ -151,7 +151,7 @@ def _kept(folder: Folder, keyring: Keyring) -> Manifest | None:
     return manifest if own == keyring else None
 
 
-def _unpacked(document: dict[str, Any]) -> tuple[Manifest, Keyring, dict[str, EnvLock]]:
+def _unpack(document: dict[str, Any]) -> tuple[Manifest, Keyring, dict[str, EnvLock]]:
     try:
         manifest = read_manifest(document["manifest"])
         check_prefix(manifest.identity.prefix)

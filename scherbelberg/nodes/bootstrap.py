@@ -55,7 +55,7 @@ class NodeFacts:
 
 
 @frozen(kw_only=True)
-class Answers:
+class BootstrapCallbacks:
     """How the script's questions are answered.
 
     Args:
@@ -69,10 +69,10 @@ class Answers:
     sign: Callable[[bytes], bytes]
 
 
-class _Talk:
+class _BootstrapSession:
     """What was said while the script ran on a node."""
 
-    def __init__(self, node: str, listener: Listener, answers: Answers) -> None:
+    def __init__(self, node: str, listener: Listener, callbacks: BootstrapCallbacks) -> None:
         self.node = node
         self.facts: dict[str, str] = {}
         self.host_key = ""
@@ -81,7 +81,7 @@ class _Talk:
         self.phase: Phase | None = None
         self.log: deque[str] = deque(maxlen=TAIL)
         self._listener = listener
-        self._answers = answers
+        self._callbacks = callbacks
 
     def answer(self, line: str) -> str | None:
         """Take a line of the script's standard output and return what it waits for, or None.
@@ -100,10 +100,10 @@ class _Talk:
             self._fail(rest)
         elif word == "@hostkey":
             self.host_key = rest.strip()
-            self._answers.pin(self.host_key)
+            self._callbacks.pin(self.host_key)
             return "pinned"
         elif word == "@csr":
-            certificate = self._answers.sign(self._request(rest))
+            certificate = self._callbacks.sign(self._request(rest))
             return f"certificate {base64.b64encode(certificate).decode()}"
         else:
             self.log.append(line)
@@ -151,7 +151,7 @@ async def bootstrap(
     files: tuple[RemoteFile, ...],
     *,
     packages: Mapping[str, Path] = MappingProxyType({}),
-    answers: Answers,
+    callbacks: BootstrapCallbacks,
     listener: Listener,
     timeouts: Timeouts,
     digest: str,
@@ -162,7 +162,7 @@ async def bootstrap(
         remote: The node.
         files: All that is pushed at once.
         packages: What is too large for that: path on this computer by path in the payload.
-        answers: How the script's questions are answered.
+        callbacks: How the script's questions are answered.
         listener: Is told of the phases.
         timeouts: Deadlines in seconds.
         digest: Digest of the environment that the node must have.
@@ -173,26 +173,30 @@ async def bootstrap(
         NodeUnreachable: The connection was lost.
         WaitTimeout: The script did not end in time.
     """
-    talk = _Talk(remote.node, listener, answers)
-    talk.phase = Phase.PUSH
+    session = _BootstrapSession(remote.node, listener, callbacks)
+    session.phase = Phase.PUSH
     try:
         await _push(remote, files, packages, listener, timeouts)
-        return await _run(remote, talk, answers=answers, timeouts=timeouts, digest=digest)
+        return await _run(remote, session, callbacks=callbacks, timeouts=timeouts, digest=digest)
     except ScherbelbergError as error:
-        if error.phase is None and talk.phase is not None:
-            error.phase = talk.phase.value
-        error.log_tail = error.log_tail or tuple(talk.log)
+        if error.phase is None and session.phase is not None:
+            error.phase = session.phase.value
+        error.log_tail = error.log_tail or tuple(session.log)
         raise
 
 
-async def _run(remote: Remote, talk: _Talk, *, answers: Answers, timeouts: Timeouts, digest: str) -> NodeFacts:
-    code = await remote.converse(command("up"), answer=talk.answer, log=talk.log.append, within_s=timeouts.bootstrap)
+async def _run(
+    remote: Remote, session: _BootstrapSession, *, callbacks: BootstrapCallbacks, timeouts: Timeouts, digest: str
+) -> NodeFacts:
+    code = await remote.converse(
+        command("up"), answer=session.answer, log=session.log.append, within_s=timeouts.bootstrap
+    )
     if code != 0:
-        talk.is_hopeless = talk.is_hopeless or code == _NOT_FOUND
-        raise _failed(talk, talk.failure or f"the script ended with exit status {code}")
-    facts = _facts(talk, digest)
-    if talk.host_key:
-        await _settle(remote, talk, answers, timeouts)
+        session.is_hopeless = session.is_hopeless or code == _NOT_FOUND
+        raise _bootstrap_error(session, session.failure or f"the script ended with exit status {code}")
+    facts = _facts(session, digest)
+    if session.host_key:
+        await _finish_key_rotation(remote, session, callbacks, timeouts)
     return facts
 
 
@@ -222,41 +226,43 @@ async def _push(
     listener(Event(node=remote.node, phase=Phase.PUSH, state="done", done=count, total=count))
 
 
-async def _settle(remote: Remote, talk: _Talk, answers: Answers, timeouts: Timeouts) -> None:
+async def _finish_key_rotation(
+    remote: Remote, session: _BootstrapSession, callbacks: BootstrapCallbacks, timeouts: Timeouts
+) -> None:
     """Prove by a new connection that the node's own host key is in use, then have the planted ones deleted."""
-    answers.pin_only(talk.host_key)
+    callbacks.pin_only(session.host_key)
     await remote.close()
     await remote.reach(within_s=min(_AGAIN_S, timeouts.reach))
     result = await remote.run(command("settle"), within_s=timeouts.node_wait)
     if result.exit_code != 0:
-        talk.phase = Phase.HOSTKEY
-        talk.log.extend(result.tail)
-        raise _failed(talk, f"its planted host keys could not be deleted (exit status {result.exit_code})")
+        session.phase = Phase.HOSTKEY
+        session.log.extend(result.tail)
+        raise _bootstrap_error(session, f"its planted host keys could not be deleted (exit status {result.exit_code})")
 
 
-def _facts(talk: _Talk, digest: str) -> NodeFacts:
+def _facts(session: _BootstrapSession, digest: str) -> NodeFacts:
     try:
         facts = NodeFacts(
-            cores=int(talk.facts["cores"]),
-            memory_bytes=int(talk.facts["memory_bytes"]),
-            python=talk.facts["python"],
-            digest=talk.facts["digest"],
-            script=talk.facts["script_digest"],
-            tool=talk.facts["tool"],
+            cores=int(session.facts["cores"]),
+            memory_bytes=int(session.facts["memory_bytes"]),
+            python=session.facts["python"],
+            digest=session.facts["digest"],
+            script=session.facts["script_digest"],
+            tool=session.facts["tool"],
         )
     except (KeyError, ValueError) as error:
-        raise _failed(talk, f"it did not say what it is ({error!r})") from None
+        raise _bootstrap_error(session, f"it did not say what it is ({error!r})") from None
     if facts.digest != digest:
-        raise _failed(talk, f"it has the environment {facts.digest[:12]} where {digest[:12]} was asked for")
+        raise _bootstrap_error(session, f"it has the environment {facts.digest[:12]} where {digest[:12]} was asked for")
     return facts
 
 
-def _failed(talk: _Talk, reason: str) -> BootstrapFailed:
-    where = f" in phase {talk.phase.value}" if talk.phase else ""
-    kind = BootstrapHopeless if talk.is_hopeless else BootstrapFailed
+def _bootstrap_error(session: _BootstrapSession, reason: str) -> BootstrapFailed:
+    where = f" in phase {session.phase.value}" if session.phase else ""
+    kind = BootstrapHopeless if session.is_hopeless else BootstrapFailed
     return kind(
-        f"Bootstrap of node {talk.node} failed{where}: {reason}.",
-        node=talk.node,
-        phase=talk.phase.value if talk.phase else None,
-        log_tail=tuple(talk.log),
+        f"Bootstrap of node {session.node} failed{where}: {reason}.",
+        node=session.node,
+        phase=session.phase.value if session.phase else None,
+        log_tail=tuple(session.log),
     )

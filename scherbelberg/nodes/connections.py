@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from scherbelberg.concurrency.exhaustion import nothing_left
+from scherbelberg.concurrency.exhaustion import exhaustion_error
 from scherbelberg.concurrency.loop import at_end, private_loop
 from scherbelberg.concurrency.waiting import pause
 from scherbelberg.errors import (
@@ -29,7 +29,7 @@ from scherbelberg.inventory.reminders import Reminder
 from scherbelberg.nodes.dialing import ways
 from scherbelberg.nodes.ssh import Remote
 from scherbelberg.planning.plan import dashboard_host
-from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
 from scherbelberg.settings import Settings
 from scherbelberg.state.manifest import AUTHORITY, CLIENT, CLIENT_KEY, Manifest, NodeRecord
 from scherbelberg.state.store import Folder
@@ -44,7 +44,7 @@ _AGAIN_S = 0.5
 
 
 #: What has connections that stay, and how long the end of the program waits for their end, in seconds.
-_OPEN: set[Links] = set()
+_OPEN: set[Connections] = set()
 _END_S = 5.0
 
 
@@ -80,7 +80,7 @@ class Tunnel:
                 # In two steps: who is cancelled while a server begins to serve would not know it, and never close it.
                 self._server = await asyncio.start_server(self._take, sock=line, limit=_CHUNK, start_serving=False)
             except OSError as error:
-                raise nothing_left(error) from None
+                raise exhaustion_error(error) from None
             await self._server.start_serving()
         port: int = self._server.sockets[0].getsockname()[1]
         return port
@@ -132,7 +132,7 @@ async def _pump(source: Any, sink: Any) -> None:
         sink.write_eof()
 
 
-class Links:
+class Connections:
     """Connections to one cluster. Use it on the private loop only.
 
     It also holds the newest manifest, since host keys are pinned there. Only what a later try could not find out again
@@ -152,7 +152,7 @@ class Links:
         self._ssh_key = ssh_key
         self._remotes: dict[str, Remote] = {}
         self._tunnels: list[Tunnel] = []
-        self._door: Door | None = None
+        self._endpoint: SchedulerEndpoint | None = None
         self._opening = asyncio.Lock()
         self._reminder = Reminder(folder)
 
@@ -168,7 +168,7 @@ class Links:
         """
         return find_node(self.manifest, name)
 
-    def pin(self, name: str, host_keys: tuple[str, ...]) -> None:
+    def pin_host_keys(self, name: str, host_keys: tuple[str, ...]) -> None:
         """Accept these host keys of a node and no others."""
         self.manifest = self.manifest.with_node(evolve(self.node(name), host_keys=host_keys))
 
@@ -199,7 +199,7 @@ class Links:
         )
 
     @asynccontextmanager
-    async def visit(self, name: str) -> AsyncIterator[Remote]:
+    async def connect(self, name: str) -> AsyncIterator[Remote]:
         """A node over a connection of its own: what breaks it, such as a deadline, cuts no tunnel and no other visit.
 
         Raises:
@@ -212,24 +212,24 @@ class Links:
         finally:
             await remote.close()
 
-    async def door(self) -> Door:
+    async def open_endpoint(self) -> SchedulerEndpoint:
         """Open the tunnels to scheduler and dashboard; they stay open and keep their ports until `close`.
 
         Raises:
             NodeUnreachable: The scheduler has no private address yet.
         """
-        async with self._opening:  # one door for all who ask at the same time
-            if self._door is None:
-                self._door = await self._open_door()
-            return self._door
+        async with self._opening:  # one endpoint for all who ask at the same time
+            if self._endpoint is None:
+                self._endpoint = await self._open_endpoint()
+            return self._endpoint
 
-    async def _open_door(self) -> Door:
+    async def _open_endpoint(self) -> SchedulerEndpoint:
         self._reminder.begin()
         scheduler = self.node("scheduler")
         if scheduler.private_ip is None:
             raise NodeUnreachable("The scheduler has no private address yet.", node="scheduler")
         ports = self.manifest.spec.ports
-        return Door(
+        return SchedulerEndpoint(
             prefix=self.manifest.identity.prefix,
             port=await self._tunnel(scheduler.private_ip, ports.scheduler),
             dashboard_port=await self._tunnel(dashboard_host(scheduler.private_ip), ports.dashboard),
@@ -253,9 +253,9 @@ class Links:
         """Close all tunnels and connections."""
         _OPEN.discard(self)
         self._reminder.end()
-        if self._door is not None:
-            self._door.shut.set()  # before clients find their connections cut
-            self._door = None
+        if self._endpoint is not None:
+            self._endpoint.shut.set()  # before clients find their connections cut
+            self._endpoint = None
         tunnels, self._tunnels = self._tunnels, []
         for tunnel in tunnels:
             await tunnel.close()
@@ -267,8 +267,8 @@ class Links:
 def _close_all() -> None:
     """At the end of the program, close what nobody has closed: a loop that ends would complain of each connection."""
 
-    async def closed(links: tuple[Links, ...]) -> None:
-        for one in links:
+    async def closed(connections: tuple[Connections, ...]) -> None:
+        for one in connections:
             with suppress(Exception):
                 await one.close()
 
@@ -297,11 +297,11 @@ def find_node(manifest: Manifest, name: str) -> NodeRecord:
     return record
 
 
-async def attached(settings: Settings, prefix: str) -> Links:
+async def attach(settings: Settings, prefix: str) -> Connections:
     """Attach to a cluster that was made on this computer.
 
     Args:
-        settings: The surroundings.
+        settings: The ambient configuration.
         prefix: Its name.
 
     Raises:
@@ -310,12 +310,12 @@ async def attached(settings: Settings, prefix: str) -> Links:
         StateMissing: Its keys are not on this computer.
         StateDamaged: Its folder on this computer cannot be read.
     """
-    kept = await find_own(settings, prefix)
-    if kept.holding.state != "ready":
+    known = await find_own(settings, prefix)
+    if known.cluster.state != "ready":
         raise ClusterBroken(
-            f"Cluster {kept.holding.described(kept.now_s)}: repeat its create with the same options if that was"
+            f"Cluster {known.cluster.describe(known.now_s)}: repeat its create with the same options if that was"
             f" interrupted, or give it back with 'scherbelberg destroy -p {prefix}'."
         )
-    if kept.folder is None:
-        raise StateMissing(f"The keys of cluster '{kept.holding.prefix}' are not on this computer.")
-    return Links(kept.folder, kept.folder.read(), kept.folder.keyring().ssh.private)
+    if known.folder is None:
+        raise StateMissing(f"The keys of cluster '{known.cluster.prefix}' are not on this computer.")
+    return Connections(known.folder, known.folder.read(), known.folder.keyring().ssh.private)

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from scherbelberg.concurrency.waiting import together
+from scherbelberg.concurrency.waiting import gather_or_cancel
 from scherbelberg.environments.shipped import shipped_files
 from scherbelberg.errors import BootstrapFailed, ScherbelbergError
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.nodes.logs import (
     MISSING,
     SCRIPT,
@@ -24,9 +24,9 @@ from scherbelberg.nodes.logs import (
     log_command,
     log_file_text,
     main_source,
-    redacted,
+    redact,
     tail_of,
-    with_heard,
+    with_error_tail,
 )
 from scherbelberg.nodes.ssh import TAIL, Remote
 from scherbelberg.state.store import private_folder, write_private
@@ -72,7 +72,7 @@ async def read_logs(
             raise _unreadable(remote.node, source, result.tail)
         return NodeLog(node=remote.node, source=source, lines=tuple(result.stdout.splitlines()))
 
-    return tuple(await together(*(read(source) for source in sources)))
+    return tuple(await gather_or_cancel(*(read(source) for source in sources)))
 
 
 async def follow_log(
@@ -136,7 +136,7 @@ def keep_log(home: Path, name: str, text: str) -> Path | None:
 
 async def add_last_words(
     error: ScherbelbergError,
-    links: Links,
+    connections: Connections,
     names: Iterable[str],
     *,
     hidden: Iterable[str],
@@ -147,7 +147,7 @@ async def add_last_words(
 
     Args:
         error: Why they are given back.
-        links: The cluster's connections.
+        connections: The cluster's connections.
         names: Which nodes.
         hidden: Texts that are secret.
         home: Folder for what is kept on this computer.
@@ -156,30 +156,30 @@ async def add_last_words(
     Returns:
         The file, or None if it cannot be written.
     """
-    read = await last_words(links, names, within_s=within_s)
+    read = await last_words(connections, names, within_s=within_s)
     secrets = tuple(hidden)
-    logs = [redacted(log, secrets) for log in with_heard(read, error)]
-    identity = links.manifest.identity
+    logs = [redact(log, secrets) for log in with_error_tail(read, error)]
+    identity = connections.manifest.identity
     head = f"Cluster '{identity.prefix}' ({identity.uid}): {hide(error.message, secrets)}"
     kept = keep_log(home, f"{identity.prefix}-{identity.uid}", log_file_text(logs, head=head))
     error.add_logs(tail_of(logs, main=main_source(error)), str(kept) if kept else None)
     return kept
 
 
-async def last_words(links: Links, names: Iterable[str], *, within_s: float) -> tuple[NodeLog, ...]:
+async def last_words(connections: Connections, names: Iterable[str], *, within_s: float) -> tuple[NodeLog, ...]:
     """Read all logs of some nodes side by side; what cannot be had says why.
 
     Args:
-        links: The cluster's connections; new ones are opened, since the old ones may have broken.
+        connections: The cluster's connections; new ones are opened, since the old ones may have broken.
         names: Which nodes.
         within_s: Deadline in seconds for all of it.
     """
 
     async def read(name: str) -> tuple[NodeLog, ...]:
         try:
-            async with links.visit(name) as remote:
+            async with connections.connect(name) as remote:
                 return await read_logs(remote, SOURCES, lines=_MOST_LINES, within_s=within_s, most_bytes=_MOST_BYTES)
         except ScherbelbergError as error:
             return tuple(NodeLog(node=name, source=source, lacks=error.message.rstrip(".")) for source in SOURCES)
 
-    return tuple(log for found in await together(*(read(name) for name in names)) for log in found)
+    return tuple(log for found in await gather_or_cancel(*(read(name) for name in names)) for log in found)

@@ -90,7 +90,7 @@ def usual_sources(*, is_made: bool) -> tuple[Source, ...]:
     return ("dask",) if is_made else SOURCES
 
 
-def concerned(error: ScherbelbergError, names: Sequence[str]) -> tuple[str, ...]:
+def nodes_to_ask(error: ScherbelbergError, names: Sequence[str]) -> tuple[str, ...]:
     """Name the nodes whose logs may say why a create failed, those first that the error is about.
 
     Args:
@@ -120,7 +120,7 @@ def hide(text: str, hidden: Iterable[str]) -> str:
     return _KEY.sub(_HIDDEN, text)
 
 
-def redacted(log: NodeLog, hidden: Iterable[str]) -> NodeLog:
+def redact(log: NodeLog, hidden: Iterable[str]) -> NodeLog:
     """A log without what nobody may read.
 
     Args:
@@ -137,14 +137,14 @@ def tail_of(logs: Sequence[NodeLog], *, main: Source) -> tuple[str, ...]:
         logs: What was read.
         main: Which logs matter.
     """
-    beside = [line for log in logs if log.source != main and log.lines for line in _labelled(log)[-_FEW_LINES:]]
+    beside = [line for log in logs if log.source != main and log.lines for line in _label_lines(log)[-_FEW_LINES:]]
     beside = beside[: _MOST_LINES // 3]
-    matter = [_labelled(log) for log in logs if log.source == main]
+    matter = [_label_lines(log) for log in logs if log.source == main]
     share = max(1, (_MOST_LINES - len(beside)) // max(1, len(matter)))
     return tuple([*beside, *(line for lines in matter for line in lines[-share:])][-_MOST_LINES:])
 
 
-def _labelled(log: NodeLog) -> list[str]:
+def _label_lines(log: NodeLog) -> list[str]:
     lines = [line for line in log.lines if not _MARK.fullmatch(line)]
     return [f"{log.node} {log.source}: {line}" for line in lines or [f"[{log.lacks or 'empty'}]"]]
 
@@ -169,7 +169,7 @@ def main_source(error: ScherbelbergError) -> Source:
     return "dask" if error.phase == Phase.PROOF else "bootstrap"
 
 
-def with_heard(logs: Iterable[NodeLog], error: ScherbelbergError) -> tuple[NodeLog, ...]:
+def with_error_tail(logs: Iterable[NodeLog], error: ScherbelbergError) -> tuple[NodeLog, ...]:
     """Where the bootstrap's log cannot be read any more, take what the client has heard of it.
 
     Args:

@@ -99,15 +99,15 @@ def _address(record: NodeRecord, host: str | None) -> str:
 
 def _options(folder: Path, alias: str) -> list[str]:
     return [
-        *("-o", f"IdentityFile={_quoted(folder / SSH_KEY)}"),
+        *("-o", f"IdentityFile={_quote(folder / SSH_KEY)}"),
         *("-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "StrictHostKeyChecking=yes"),
-        *("-o", f"HostKeyAlias={alias}", "-o", f"UserKnownHostsFile={_quoted(folder / KNOWN_HOSTS)}"),
+        *("-o", f"HostKeyAlias={alias}", "-o", f"UserKnownHostsFile={_quote(folder / KNOWN_HOSTS)}"),
         *("-o", "GlobalKnownHostsFile=none", "-o", "UpdateHostKeys=no", "-o", "LogLevel=ERROR"),
         *("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=4", "-o", "ConnectTimeout=20"),
     ]
 
 
-def _quoted(path: Path) -> str:
+def _quote(path: Path) -> str:
     """A path as an option's value: OpenSSH splits it at spaces and expands percent signs and variables."""
     text = str(path)
     if '"' in text or "${" in text:

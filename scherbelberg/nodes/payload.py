@@ -16,7 +16,7 @@ from attrs import field, frozen
 
 from scherbelberg.planning.plan import ClusterPlan, NodePlan, dashboard_host
 from scherbelberg.spec.model import AUTO
-from scherbelberg.spec.workload import NOTHING, Provisions
+from scherbelberg.spec.workload import NOTHING, WorkEnvironment
 from scherbelberg.state.keys import SshPair
 
 #: Relative to root's home folder.
@@ -157,7 +157,7 @@ def payload(
     authority: bytes,
     share: Mapping[str, bytes],
     environment: Mapping[str, bytes] = MappingProxyType({}),
-    provisions: Provisions = NOTHING,
+    work_environment: WorkEnvironment = NOTHING,
 ) -> tuple[RemoteFile, ...]:
     """List the files that are pushed to a node.
 
@@ -166,13 +166,13 @@ def payload(
         authority: The cluster's CA certificate, PEM.
         share: The package's own files by relative path.
         environment: The lock, and files that the node cannot get by itself, by relative path.
-        provisions: What work finds there.
+        work_environment: What work finds there.
     """
     lines = "".join(f"{name}={shlex.quote(value)}\n" for name, value in settings.items())
     files = [
         RemoteFile(path=f"{FOLDER}/node.env", content=lines.encode(), mode=0o600),
-        RemoteFile(path=f"{FOLDER}/work.env", content=provisions.script().encode(), mode=0o600),
-        RemoteFile(path=f"{FOLDER}/work.yaml", content=provisions.dask_config.encode(), mode=0o600),
+        RemoteFile(path=f"{FOLDER}/work.env", content=work_environment.script().encode(), mode=0o600),
+        RemoteFile(path=f"{FOLDER}/work.yaml", content=work_environment.dask_config.encode(), mode=0o600),
         RemoteFile(path=f"{FOLDER}/ca.pem", content=authority, mode=0o644),
     ]
     files += [

@@ -30,7 +30,7 @@ _SLOW_CONNECT_S = 5.0
 _SLOW_S = 0.5
 _AGAIN_S = 0.25
 #: First and longest pause in seconds after what counts against us.
-_HELD_AGAINST_US: dict[Failure, tuple[float, float]] = {
+_PENALISED: dict[Failure, tuple[float, float]] = {
     Failure.CUT: (1.0, 5.0),
     Failure.STRANGER: (2.0, 10.0),
     Failure.NOT_LET_IN: (2.0, 10.0),
@@ -64,9 +64,9 @@ def failure_of(error: OSError, *, is_connected: bool) -> Failure:
     return Failure.CUT if isinstance(error, ConnectionError) else Failure.UNREACHABLE
 
 
-def is_held_against_us(failure: Failure) -> bool:
+def is_penalised(failure: Failure) -> bool:
     """Whether it is the SSH server that has refused us, and may shut us out if it has to do so often."""
-    return failure in _HELD_AGAINST_US
+    return failure in _PENALISED
 
 
 def pause_s(failure: Failure, refusals: int) -> float:
@@ -76,7 +76,7 @@ def pause_s(failure: Failure, refusals: int) -> float:
         failure: How the last one ended.
         refusals: How many before it were held against us.
     """
-    if failure not in _HELD_AGAINST_US:
+    if failure not in _PENALISED:
         return _AGAIN_S
-    first_s, longest_s = _HELD_AGAINST_US[failure]
+    first_s, longest_s = _PENALISED[failure]
     return float(min(first_s * _GROWTH ** min(refusals, _STEPS), longest_s))

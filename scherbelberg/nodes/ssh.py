@@ -21,11 +21,11 @@ from pathlib import Path
 import asyncssh
 from attrs import frozen
 
-from scherbelberg.concurrency.exhaustion import is_our_own, nothing_left
-from scherbelberg.concurrency.waiting import CLOCK, Deadline, limited, pause, together, until
+from scherbelberg.concurrency.exhaustion import exhaustion_error, is_local_exhaustion
+from scherbelberg.concurrency.waiting import CLOCK, Deadline, gather_or_cancel, pause, timeout_after, until
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, StateDamaged, TransferFailed, WaitTimeout
 from scherbelberg.nodes.dialing import dial, ways
-from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s
+from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_penalised, pause_s
 
 #: How many of the last log lines an error shows.
 TAIL = 20
@@ -99,7 +99,7 @@ class Remote:
         self._answered_s = answered_s
         self._connection: asyncssh.SSHClientConnection | None = None
         self._is_aborted = False
-        self._standstills = 0
+        self._suspensions = 0
         self._connecting = asyncio.Lock()
         self._failure: Failure | None = None
         self._met_stranger = False
@@ -136,13 +136,13 @@ class Remote:
                 connected, every_s=0, within_s=within_s, what=self._what, node=self.node, last=lambda: self._last
             )
         except WaitTimeout as error:
-            raise self._unreached(error) from None
+            raise self._unreachable_error(error) from None
 
     @property
     def _what(self) -> str:
         return f"SSH to node {self.node} at {self._host} port {self._port}"
 
-    def _unreached(self, error: WaitTimeout) -> ScherbelbergError:
+    def _unreachable_error(self, error: WaitTimeout) -> ScherbelbergError:
         if self._own_trouble is not None:
             return self._own_trouble
         warning = " What answers there has another host key than the node, and was told nothing."
@@ -155,19 +155,19 @@ class Remote:
                 await self._connection.wait_closed()  # until then it does not know that it is closed
             if self._connection is None or self._connection.is_closed():
                 self._connection = await self._open_connection()
-                self._is_aborted, self._standstills = False, CLOCK.standstills
+                self._is_aborted, self._suspensions = False, CLOCK.suspensions
             return self._connection
 
     async def _has_survived(self, connection: asyncssh.SSHClientConnection) -> bool:
         """Whether a connection outlived what this program has slept through; its keepalives take a minute to notice."""
-        if self._standstills == CLOCK.standstills or connection.is_closed():
+        if self._suspensions == CLOCK.suspensions or connection.is_closed():
             return True
         try:
-            async with limited(_SURVIVAL_S):
+            async with timeout_after(_SURVIVAL_S):
                 await connection.run("true", encoding=None)
         except (OSError, asyncssh.Error):
             return False
-        self._standstills = CLOCK.standstills
+        self._suspensions = CLOCK.suspensions
         return True
 
     async def _open_connection(self) -> asyncssh.SSHClientConnection:
@@ -189,13 +189,13 @@ class Remote:
         begun, is_connected = Deadline(_WORTH_TELLING_S), False
         try:
             # TCP and login apart: before a machine's network is up, only a new connection helps; later, patience.
-            async with limited(connect_within_s(self._answered_s())):
+            async with timeout_after(connect_within_s(self._answered_s())):
                 line = await self._dial()
             is_connected = True
-            async with limited(_LOGIN_S):
+            async with timeout_after(_LOGIN_S):
                 return await self._log_in(line)
         except (OSError, asyncssh.Error) as error:
-            raise self._failed(error, is_connected=is_connected) from error
+            raise self._connect_error(error, is_connected=is_connected) from error
         except asyncio.CancelledError:
             # A deadline cuts the try off: if it was a long one, its silence is the news.
             if not self._last or not begun.left_s:
@@ -233,11 +233,11 @@ class Remote:
             line.close()  # which may be nobody's yet
             raise
 
-    def _failed(self, error: Exception, *, is_connected: bool) -> ScherbelbergError:
+    def _connect_error(self, error: Exception, *, is_connected: bool) -> ScherbelbergError:
         failure = _meaning(error, is_connected=is_connected)
-        self._own_trouble = nothing_left(error) if is_our_own(error) else None
+        self._own_trouble = exhaustion_error(error) if is_local_exhaustion(error) else None
         self._turn = Deadline(pause_s(failure, self._refusals))
-        self._refusals += is_held_against_us(failure)
+        self._refusals += is_penalised(failure)
         self._note(failure, _details(failure, error))
         if self._own_trouble is not None:
             return self._own_trouble
@@ -263,7 +263,7 @@ class Remote:
             NodeUnreachable: It was not reached, or the connection was lost.
             WaitTimeout: The deadline passed.
         """
-        async with self._connected(command, within_s) as connection:
+        async with self._use_connection(command, within_s) as connection:
             done = await connection.run(command, input=stdin, encoding=None)
         return CommandResult(exit_code=self._status(done), stdout=_text(done.stdout), stderr=_text(done.stderr))
 
@@ -292,11 +292,11 @@ class Remote:
             NodeUnreachable: It was not reached, or the connection was lost.
             WaitTimeout: The deadline passed.
         """
-        async with self._connected(command, within_s) as connection:
+        async with self._use_connection(command, within_s) as connection:
             process = await connection.create_process(command, encoding="utf-8", errors="replace")
             if say:
                 process.stdin.write(say)
-            await together(_tell_lines(process.stderr, log), _hold_talk(process, answer))
+            await gather_or_cancel(_tell_lines(process.stderr, log), _hold_talk(process, answer))
             done = await process.wait()
         return self._status(done)
 
@@ -338,7 +338,7 @@ class Remote:
 
     @asynccontextmanager
     async def _files(self, what: str, within_s: float) -> AsyncIterator[asyncssh.SFTPClient]:
-        async with self._connected(what, within_s) as connection, connection.start_sftp_client() as files:
+        async with self._use_connection(what, within_s) as connection, connection.start_sftp_client() as files:
             try:
                 yield files
             except (asyncssh.SFTPNoConnection, asyncssh.SFTPConnectionLost, ConnectionError):
@@ -360,7 +360,7 @@ class Remote:
             NodeUnreachable: It cannot be reached, or does not answer in time.
         """
         try:
-            async with self._connected("true", within_s) as connection:
+            async with self._use_connection("true", within_s) as connection:
                 began = time.monotonic()
                 await connection.run("true", encoding=None)
                 return time.monotonic() - began
@@ -368,7 +368,7 @@ class Remote:
             raise NodeUnreachable(error.message, node=self.node) from None
 
     @asynccontextmanager
-    async def _connected(self, command: str, within_s: float) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    async def _use_connection(self, command: str, within_s: float) -> AsyncIterator[asyncssh.SSHClientConnection]:
         """The connection, with a deadline for what is done with it, and errors of ours.
 
         What does not end well takes the connection with it: to close it politely, a machine that stands still would
@@ -377,7 +377,7 @@ class Remote:
         limit: asyncio.Timeout | None = None
         is_connected = False
         try:
-            async with limited(within_s) as limit:
+            async with timeout_after(within_s) as limit:
                 try:
                     connection = await self._connect()
                     is_connected = True
@@ -387,14 +387,14 @@ class Remote:
                     raise
         except TimeoutError as error:
             if limit is None or not limit.expired():
-                raise self._lost(error) from error
+                raise self._lost_error(error) from error
             if not is_connected:
                 late = WaitTimeout(what=self._what, within_s=within_s, last=self._last, node=self.node)
-                raise self._unreached(late) from None
+                raise self._unreachable_error(late) from None
             what = f"The end of '{command}' on {self.node}"
             raise WaitTimeout(what=what, within_s=within_s, node=self.node) from None
         except (OSError, asyncssh.Error) as error:
-            raise self._lost(error) from error
+            raise self._lost_error(error) from error
 
     def _abort(self) -> None:
         if self._connection is not None:
@@ -403,7 +403,7 @@ class Remote:
 
     def _status(self, done: asyncssh.SSHCompletedProcess) -> int:
         if done.exit_status is None:
-            raise self._lost("the command ended without an exit status")
+            raise self._lost_error("the command ended without an exit status")
         return done.exit_status
 
     async def open(self, host: str, port: int) -> tuple[asyncssh.SSHReader[bytes], asyncssh.SSHWriter[bytes]]:
@@ -420,7 +420,7 @@ class Remote:
             connection = await self._connect()
             return await connection.open_connection(host, port)
         except (OSError, asyncssh.Error) as error:
-            raise self._lost(error) from error
+            raise self._lost_error(error) from error
 
     async def close(self) -> None:
         """End the connection."""
@@ -429,7 +429,7 @@ class Remote:
             connection.abort()
             await connection.wait_closed()
 
-    def _lost(self, reason: object) -> NodeUnreachable:
+    def _lost_error(self, reason: object) -> NodeUnreachable:
         where = f"{self.node} at {self._host} port {self._port}"
         words = str(reason) or type(reason).__name__
         return NodeUnreachable(f"The connection to node {where} was lost or refused: {words}.", node=self.node)
@@ -448,7 +448,7 @@ def _details(failure: Failure, error: Exception) -> str:
     if failure is Failure.UNREACHABLE and isinstance(error, OSError) and error.errno is not None:
         return f"{failure.value} ({os.strerror(error.errno)})"
     words = str(error)
-    return f"{failure.value} ({words})" if words and is_held_against_us(failure) else failure.value
+    return f"{failure.value} ({words})" if words and is_penalised(failure) else failure.value
 
 
 async def _lines(stream: asyncssh.SSHReader[str]) -> AsyncIterator[str]:

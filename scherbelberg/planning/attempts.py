@@ -7,7 +7,7 @@ from __future__ import annotations
 from attrs import evolve, frozen
 
 from scherbelberg.cloud.pricing import NOTHING, Price, total
-from scherbelberg.errors import NoCapacity, Outcome, Tried
+from scherbelberg.errors import FailedAttempt, NoCapacity, Outcome
 from scherbelberg.planning.candidates import Place, key_of
 from scherbelberg.planning.plan import ClusterPlan, NodePlan, NodeRole, plan_node
 from scherbelberg.planning.remedies import advice, remedies
@@ -23,12 +23,12 @@ class Attempts:
     Args:
         plan: The cluster with its nodes where they are now, without those that were given up.
         tried: What was tried in vain, in order.
-        replaces: Whether a worker that fails is replaced.
+        may_replace: Whether a worker that fails is replaced.
     """
 
     plan: ClusterPlan
-    tried: tuple[Tried, ...] = ()
-    replaces: bool = True
+    tried: tuple[FailedAttempt, ...] = ()
+    may_replace: bool = True
 
     def node(self, name: str) -> NodePlan:
         """The plan of a node.
@@ -43,7 +43,7 @@ class Attempts:
         node = self.node(name)
         return (node.server_type.name, node.location) in self._sold_out
 
-    def noted(self, name: str, outcome: Outcome, said: str) -> Attempts:
+    def with_failure(self, name: str, outcome: Outcome, said: str) -> Attempts:
         """Note that a node was tried in vain where it is now.
 
         Args:
@@ -52,7 +52,9 @@ class Attempts:
             said: The cloud's or the node's own words.
         """
         node = self.node(name)
-        row = Tried(node=name, server_type=node.server_type.name, location=node.location, outcome=outcome, said=said)
+        row = FailedAttempt(
+            node=name, server_type=node.server_type.name, location=node.location, outcome=outcome, said=said
+        )
         return evolve(self, tried=(*self.tried, row))
 
     def next_place(self, name: str) -> Place | None:
@@ -73,7 +75,7 @@ class Attempts:
         failures = sum(row.outcome == "failed" for row in own)
         if any(row.outcome == "quota" for row in own):
             return None
-        if failures > (_MOST_FAILURES if self.replaces and node.role == "worker" else 0):
+        if failures > (_MOST_FAILURES if self.may_replace and node.role == "worker" else 0):
             return None
         sold_out, been = self._sold_out, {(row.server_type, row.location) for row in own}
         places = [
@@ -115,11 +117,11 @@ class Attempts:
                 kept.append(other)
         return tuple(kept)
 
-    def anew(self) -> Attempts:
+    def with_capacity_unknown(self) -> Attempts:
         """Forget where there was no capacity, since there may be some by now."""
         return evolve(self, tried=tuple(row for row in self.tried if row.outcome != "sold_out"))
 
-    def moved(self, name: str, place: Place) -> Attempts:
+    def with_node_at(self, name: str, place: Place) -> Attempts:
         """Have a node somewhere else.
 
         Args:
@@ -130,7 +132,7 @@ class Attempts:
         nodes = (plan_node(name, node.role, spec, place) if node.name == name else node for node in self.plan.nodes)
         return evolve(self, plan=evolve(self.plan, nodes=tuple(nodes)))
 
-    def given_up(self, name: str) -> Attempts | None:
+    def without_node(self, name: str) -> Attempts | None:
         """Do without a node.
 
         Args:
@@ -140,7 +142,7 @@ class Attempts:
             The cluster without it, or None if the user does not want it without it.
         """
         nodes = tuple(node for node in self.plan.nodes if node.name != name)
-        if name == "scheduler" or len(nodes) - 1 < self.plan.spec.least_workers:
+        if name == "scheduler" or len(nodes) - 1 < self.plan.spec.min_workers_effective:
             return None
         return evolve(self, plan=evolve(self.plan, nodes=nodes))
 
@@ -155,7 +157,7 @@ class Attempts:
         spec = self.plan.spec
         if spec.max_hourly is None and spec.max_total is None:
             return True
-        bill = self.moved(name, place).plan.bill
+        bill = self.with_node_at(name, place).plan.bill
         most = (bill.at_most or NOTHING) + self._spent
         return bill.hourly.gross <= (spec.max_hourly or bill.hourly.gross) and most.gross <= (
             spec.max_total or most.gross

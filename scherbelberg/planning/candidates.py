@@ -26,7 +26,7 @@ LEAST_MEMORY_BYTES = 4 * 2**30
 #: Most places that are tried for one kind of node, and how many times the first one's price another type may cost that
 #: nobody named.
 MOST_PLACES = 12
-DEAREST = 2
+MAX_PRICE_FACTOR = 2
 #: Most places that are tried where the user says what all of it may cost.
 MOST_WITHIN = 60
 
@@ -113,7 +113,7 @@ def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection
 
     Named types are tried one after the other, each in one location after the other. Where no type is named, the
     cheapest comes first, what is not in stock last; with named locations, the best of each in turn. What nobody named
-    costs at most `DEAREST` times the first, or what the user says that all of it may cost.
+    costs at most `MAX_PRICE_FACTOR` times the first, or what the user says that all of it may cost.
 
     Args:
         spec: What the user wants.
@@ -128,8 +128,10 @@ def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection
     """
     if architectures is None:
         return _candidates(spec, catalog)
-    scheduler = _served("--scheduler-type", (spec.scheduler,) if spec.scheduler else (), spec, catalog, architectures)
-    worker = _served("--worker-type", spec.worker, spec, catalog, architectures)
+    scheduler = _served_types(
+        "--scheduler-type", (spec.scheduler,) if spec.scheduler else (), spec, catalog, architectures
+    )
+    worker = _served_types("--worker-type", spec.worker, spec, catalog, architectures)
     fitting = evolve(
         catalog,
         server_types=tuple(kind for kind in catalog.server_types if kind.architecture in architectures),
@@ -145,7 +147,7 @@ def candidates(spec: ClusterSpec, catalog: Catalog, *, architectures: Collection
         ) from None
 
 
-def _served(
+def _served_types(
     option: str, names: tuple[str, ...], spec: ClusterSpec, catalog: Catalog, architectures: Collection[str]
 ) -> tuple[str, ...]:
     """Those of the types that the user named which the environment is for."""
@@ -171,19 +173,19 @@ def _processors(architectures: Collection[str]) -> str:
 def _candidates(spec: ClusterSpec, catalog: Catalog) -> Candidates:
     locations = _locations(spec, catalog)
     named = (spec.scheduler,) if spec.scheduler else ()
-    lead = _lead((*spec.worker, *named), spec, catalog)
-    schedulers = _places(named, lead, locations, spec, catalog)
-    workers = _places(spec.worker, lead, locations, spec, catalog)
+    reference_type = _reference_type((*spec.worker, *named), spec, catalog)
+    schedulers = _places(named, reference_type, locations, spec, catalog)
+    workers = _places(spec.worker, reference_type, locations, spec, catalog)
     pairs = [
         (one, other)
         for other in workers
         for one in schedulers
-        if one.location == other.location and (lead is not None or one.architecture == other.architecture)
+        if one.location == other.location and (reference_type is not None or one.architecture == other.architecture)
     ]
     if not pairs:
         raise _nothing_fits(spec, catalog, locations)
     scheduler, worker = _best(pairs, spec, catalog.currency)
-    if lead is None:  # nobody asked for several kinds of processors, which need an environment each
+    if reference_type is None:  # nobody asked for several kinds of processors, which need an environment each
         schedulers, workers = (_like(worker, places, spec) for places in (schedulers, workers))
     least = [min(place.hourly.gross for place in places) for places in (schedulers, workers)]
     others = (spec.workers * least[1], least[0] + (spec.workers - 1) * least[1])
@@ -207,9 +209,9 @@ def _beyond(
     elsewhere = tuple(name for name, other in catalog.zones.items() if other == zone and name not in named)
     like = evolve(spec, location=(), max_hourly=None)
     found = list(places)
-    for lead, locations in product((first.server_type.name, None), (named, elsewhere)):
+    for reference_type, locations in product((first.server_type.name, None), (named, elsewhere)):
         with suppress(BadInput):
-            found += _places((), lead, locations, like, catalog)
+            found += _places((), reference_type, locations, like, catalog)
     kind = first.server_type
     fitting = [one for one in dict.fromkeys(found) if one not in best]
     known = {one.server_type for one in best}
@@ -221,7 +223,7 @@ def _beyond(
         is_cheaper = is_new and one.hourly.net <= first.hourly.net
         return one.architecture != first.architecture, is_cheaper, is_new, one.location in elsewhere
 
-    return tuple(sorted(fitting, key=lambda one: (rank(one), _worth(one))))
+    return tuple(sorted(fitting, key=lambda one: (rank(one), _rank(one))))
 
 
 def _is_as_large(one: ServerType, other: ServerType) -> bool:
@@ -248,14 +250,14 @@ def _best(pairs: list[tuple[Place, Place]], spec: ClusterSpec, currency: str) ->
     return min(like_first, key=lambda pair: not (pair[0].available and pair[1].available))
 
 
-def _lead(names: tuple[str, ...], spec: ClusterSpec, catalog: Catalog) -> str | None:
+def _reference_type(names: tuple[str, ...], spec: ClusterSpec, catalog: Catalog) -> str | None:
     """The named type that says which processor those have that nobody named: the first that there is an image for."""
     imaged = (name for name in names if find_image(spec.image, find_type(name, catalog).architecture, catalog))
     return next(imaged, next(iter(names), None))
 
 
 def _like(best: Place, places: tuple[Place, ...], spec: ClusterSpec) -> tuple[Place, ...]:
-    return _sorted([one for one in places if one.architecture == best.architecture], (), spec.location)
+    return _sort([one for one in places if one.architecture == best.architecture], (), spec.location)
 
 
 def _first(
@@ -274,17 +276,19 @@ def _first(
         most = spec.max_hourly - others
         return (best, *(one for one in places if one != best and one.hourly.gross <= most))[:MOST_WITHIN]
     rest = (one for one in places if one != best)
-    return (best, *(one for one in rest if is_named or one.hourly.gross <= DEAREST * best.hourly.gross))[:MOST_PLACES]
+    return (best, *(one for one in rest if is_named or one.hourly.gross <= MAX_PRICE_FACTOR * best.hourly.gross))[
+        :MOST_PLACES
+    ]
 
 
 def _places(
-    names: tuple[str, ...], lead: str | None, locations: tuple[str, ...], spec: ClusterSpec, catalog: Catalog
+    names: tuple[str, ...], reference_type: str | None, locations: tuple[str, ...], spec: ClusterSpec, catalog: Catalog
 ) -> tuple[Place, ...]:
     """All places of one kind of node, the best first.
 
     Args:
         names: Of server types, in order; none for all that are large enough.
-        lead: Type that says which processor those have that nobody named.
+        reference_type: Type that says which processor those have that nobody named.
         locations: In order.
         spec: What the user wants.
         catalog: What can be rented.
@@ -292,7 +296,7 @@ def _places(
     Raises:
         BadInput: A type is unknown, or no place has an image, a disk that is large enough for it, or a price.
     """
-    types = tuple(find_type(name, catalog) for name in names) or _large_enough(spec, lead, catalog)
+    types = tuple(find_type(name, catalog) for name in names) or _large_enough(spec, reference_type, catalog)
     sold = [(kind, offer) for kind in types for name in locations if (offer := kind.offer(name, now_s=catalog.now_s))]
     priced = [(kind, offer) for kind, offer in sold if offer.location in catalog.ipv4]
     if sold and not priced:
@@ -317,7 +321,7 @@ def _places(
     ]
     if imaged and not places:
         raise _too_large(*max(((image, kind) for kind, _, image in imaged), key=lambda one: one[1].disk_gb))
-    return _sorted(places, names, spec.location)
+    return _sort(places, names, spec.location)
 
 
 def _too_large(image: Image, kind: ServerType) -> BadInput:
@@ -346,20 +350,20 @@ def place_at(name: str, location: str, spec: ClusterSpec, catalog: Catalog) -> P
     return places[0]
 
 
-def _sorted(places: list[Place], names: tuple[str, ...], locations: tuple[str, ...]) -> tuple[Place, ...]:
+def _sort(places: list[Place], names: tuple[str, ...], locations: tuple[str, ...]) -> tuple[Place, ...]:
     """Sort places that come in the order of types, then of locations."""
     if names:
         return tuple(
-            places if locations else sorted(places, key=lambda one: (names.index(one.server_type.name), *_worth(one)))
+            places if locations else sorted(places, key=lambda one: (names.index(one.server_type.name), *_rank(one)))
         )
-    best_first = sorted(places, key=_worth)
+    best_first = sorted(places, key=_rank)
     if not locations:
         return tuple(best_first)
     columns = ([one for one in best_first if one.location == name] for name in locations)
     return tuple(one for row in zip_longest(*columns) for one in row if one is not None)
 
 
-def _worth(place: Place) -> tuple[bool, Decimal, str, str]:
+def _rank(place: Place) -> tuple[bool, Decimal, str, str]:
     return not place.available, place.hourly.net, place.location, place.server_type.name
 
 
@@ -376,10 +380,10 @@ def _locations(spec: ClusterSpec, catalog: Catalog) -> tuple[str, ...]:
     return spec.location
 
 
-def _large_enough(spec: ClusterSpec, lead: str | None, catalog: Catalog) -> tuple[ServerType, ...]:
+def _large_enough(spec: ClusterSpec, reference_type: str | None, catalog: Catalog) -> tuple[ServerType, ...]:
     """The types that do where nobody named one: of the named one's processor, or of those that there are images for."""
-    if lead is not None:
-        architectures = {find_type(lead, catalog).architecture}
+    if reference_type is not None:
+        architectures = {find_type(reference_type, catalog).architecture}
     else:
         architectures = {image.architecture for image in catalog.images if is_wanted(spec.image, image)}
     return tuple(

@@ -30,7 +30,7 @@ def find_location(name: str, catalog: Catalog) -> Location:
     for location in catalog.locations:
         if location.name == name:
             return location
-    raise _missing(f"location '{name}'", catalog, name, catalog.zones)
+    raise _missing_error(f"location '{name}'", catalog, name, catalog.zones)
 
 
 def find_type(name: str, catalog: Catalog) -> ServerType:
@@ -46,7 +46,7 @@ def find_type(name: str, catalog: Catalog) -> ServerType:
     for kind in catalog.server_types:
         if kind.name == name:
             return kind
-    raise _missing(f"server type '{name}'", catalog, name, [kind.name for kind in catalog.server_types])
+    raise _missing_error(f"server type '{name}'", catalog, name, [kind.name for kind in catalog.server_types])
 
 
 def pick_image(name: str | None, architecture: str, catalog: Catalog) -> Image:
@@ -65,7 +65,7 @@ def pick_image(name: str | None, architecture: str, catalog: Catalog) -> Image:
     if name is None:
         raise BadInput(f"The cloud offers no Ubuntu LTS image for {architecture}; name another with --image.")
     names = [image.name or str(image.id) for image in catalog.images if image.architecture == architecture]
-    raise _missing(f"image '{name}'", catalog, name, names, where=f" for {architecture}")
+    raise _missing_error(f"image '{name}'", catalog, name, names, where=f" for {architecture}")
 
 
 def find_image(name: str | None, architecture: str, catalog: Catalog) -> Image | None:
@@ -99,7 +99,7 @@ def _is_lts(image: Image) -> bool:
     return bool(lts) and image.flavor == "ubuntu" and image.kind == "system" and not image.deprecated
 
 
-def _missing(what: str, catalog: Catalog, name: str, known: Iterable[str], *, where: str = "") -> BadInput:
+def _missing_error(what: str, catalog: Catalog, name: str, known: Iterable[str], *, where: str = "") -> BadInput:
     """The error for what there is not, or what the cloud lists in a way that is not understood."""
     if what in catalog.unread:
         return BadInput(

@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 
 from scherbelberg.cloud.pricing import Price, enough
-from scherbelberg.planning.candidates import DEAREST, Place, key_of
+from scherbelberg.planning.candidates import MAX_PRICE_FACTOR, Place, key_of
 from scherbelberg.planning.plan import ClusterPlan, NodeRole, plan_node
 from scherbelberg.spec.model import ClusterSpec
 
@@ -84,7 +84,7 @@ def _remedy(plan: ClusterPlan, places: Mapping[NodeRole, Place]) -> Remedy:
         named = spec.worker if role == "worker" else tuple(filter(None, (spec.scheduler,)))
         # Nobody gets other processors beside those of their own without having named them.
         if not named and place.architecture == _first(plan, role).architecture:
-            are_named = are_named and place.hourly.gross <= DEAREST * _first(plan, role).hourly.gross
+            are_named = are_named and place.hourly.gross <= MAX_PRICE_FACTOR * _first(plan, role).hourly.gross
         elif kind not in named:
             fields[role], options = (*named, kind) if role == "worker" else kind, [*options, f"--{role}-type {kind}"]
         if spec.location and place.location not in fields.get("location", spec.location):
@@ -104,7 +104,7 @@ def _first(plan: ClusterPlan, role: NodeRole) -> Place:
     return (plan.candidates.scheduler if role == "scheduler" else plan.candidates.worker)[0]
 
 
-def remedied(spec: ClusterSpec, remedy: Remedy) -> ClusterSpec:
+def apply_remedy(spec: ClusterSpec, remedy: Remedy) -> ClusterSpec:
     """What the user wants who takes what there is.
 
     Args:

@@ -19,13 +19,13 @@ from distributed.client import FutureCancelledError
 from distributed.comm.core import FatalCommClosedError
 from distributed.diagnostics.plugin import SchedulerUploadFile, UploadFile
 
-from scherbelberg.concurrency.exhaustion import is_our_own, nothing_left
-from scherbelberg.concurrency.waiting import Deadline, limited, pause, until
+from scherbelberg.concurrency.exhaustion import exhaustion_error, is_local_exhaustion
+from scherbelberg.concurrency.waiting import Deadline, pause, timeout_after, until
 from scherbelberg.environments.fit import Environment
 from scherbelberg.environments.versions import Allowed, Versions, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, StateDamaged, VersionMismatch, WaitTimeout
-from scherbelberg.events import Event, Listener, Phase, ignore
-from scherbelberg.scheduler.endpoint import Door, difference
+from scherbelberg.events import Event, Listener, Phase, ignore_events
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint, difference
 from scherbelberg.share import openssl_errors
 
 #: How long a client tries to find its scheduler again after its connection was lost, in seconds.
@@ -53,21 +53,26 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
     """A client behind a tunnel: its dashboard is the tunnel's, and it is patient when the tunnel is opened again.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         listener: Is told of disks that are full, as long as this is connected.
         asynchronous: Whether it is used with await, on the loop it is made on.
         set_as_default: Whether Dask collections use it unasked.
     """
 
     def __init__(
-        self, door: Door, *, listener: Listener = ignore, asynchronous: bool = False, set_as_default: bool = True
+        self,
+        endpoint: SchedulerEndpoint,
+        *,
+        listener: Listener = ignore_events,
+        asynchronous: bool = False,
+        set_as_default: bool = True,
     ) -> None:
-        self._door = door
+        self._endpoint = endpoint
         self._listener = listener
         openssl_errors.protect()
         super().__init__(
-            door.address,
-            security=_security(door),
+            endpoint.address,
+            security=_security(endpoint),
             timeout=_CONNECT_S,
             asynchronous=asynchronous,
             set_as_default=set_as_default,
@@ -77,11 +82,11 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
     @property
     def dashboard_link(self) -> str:
         """The dashboard's URL on this computer."""
-        return self._door.dashboard_link
+        return self._endpoint.dashboard_link
 
     def _repr_html_(self) -> str:
         """What notebooks show: Dask would make a link of the address that the scheduler has for itself."""
-        with dask.config.set({"distributed.dashboard.link": self._door.dashboard_link}):
+        with dask.config.set({"distributed.dashboard.link": self._endpoint.dashboard_link}):
             return str(super()._repr_html_())
 
     async def _ensure_connected(self, timeout: float | None = None) -> None:
@@ -130,8 +135,8 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
             "client.%s() ends Dask's processes, which the machines start again, and no bill: cluster '%s' costs until"
             " its destroy(), or '%s', gives all of it back.",
             call,
-            self._door.prefix,
-            self._door.destroy_command,
+            self._endpoint.prefix,
+            self._endpoint.destroy_command,
         )
 
     def _hear_of_disk(self, told: tuple[float, Mapping[str, Any]]) -> None:
@@ -141,7 +146,7 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         self._listener(event)
 
     async def _reconnect(self) -> None:
-        if self._door.shut.is_set():
+        if self._endpoint.shut.is_set():
             _LOG.info("A Dask client was still connected when its cluster was closed or destroyed; it is closed too.")
             await self._close()
             return
@@ -153,12 +158,12 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
             self._timeout = _CONNECT_S
         if self.status == "running":
             _LOG.info("The Dask client is connected to its scheduler again.")
-        elif not self._door.shut.is_set():
+        elif not self._endpoint.shut.is_set():
             _LOG.error(
                 "The Dask client found its scheduler no more within %.0f s and is closed: once that runs again ('%s'"
                 " shows its log), get_client() makes a new one.",
                 RECONNECT_S,
-                self._door.log_command,
+                self._endpoint.log_command,
             )
 
     def _give_futures_up(self) -> None:
@@ -176,31 +181,33 @@ class TunnelClient(Client):  # type: ignore[misc] # distributed is typed in part
         )
 
 
-def _security(door: Door) -> Security:
+def _security(endpoint: SchedulerEndpoint) -> Security:
     """Whom the client trusts and who it is; the files are this computer's, and what is wrong with them, too."""
     security = Security(
         require_encryption=True,
-        tls_ca_file=str(door.authority),
-        tls_client_cert=str(door.certificate),
-        tls_client_key=str(door.key),
+        tls_ca_file=str(endpoint.authority),
+        tls_client_cert=str(endpoint.certificate),
+        tls_client_key=str(endpoint.key),
     )
     try:
-        for file in (door.authority, door.certificate, door.key):
+        for file in (endpoint.authority, endpoint.certificate, endpoint.key):
             file.open("rb").close()  # what OpenSSL says of a file that is not there names none
         security.get_connection_args("client")
     except OSError as error:
         raise StateDamaged(
-            f"The keys of cluster '{door.prefix}' in {door.key.parent} cannot be read ({error});"
-            f" '{door.destroy_command}' still gives it back."
+            f"The keys of cluster '{endpoint.prefix}' in {endpoint.key.parent} cannot be read ({error});"
+            f" '{endpoint.destroy_command}' still gives it back."
         ) from None
     return security
 
 
-def connect(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener = ignore) -> Client:
+def connect(
+    endpoint: SchedulerEndpoint, *, ours: Versions, allowed: Allowed, listener: Listener = ignore_events
+) -> Client:
     """Connect a client for blocking use, with a loop of its own; blocks while it connects.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         ours: The client's versions.
         allowed: In what the nodes may differ from them.
         listener: Is told what nodes tell.
@@ -209,8 +216,8 @@ def connect(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener 
         NodeUnreachable: The scheduler does not answer as it should.
         VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
-    with _translated(_where_its_log_is(door)):
-        client = TunnelClient(door, listener=listener)
+    with _dask_errors(_where_its_log_is(endpoint)):
+        client = TunnelClient(endpoint, listener=listener)
         try:
             compare(ours, _by_node(client.scheduler_info(n_workers=-1), client.get_versions()), allowed=allowed)
         except BaseException:
@@ -219,11 +226,13 @@ def connect(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener 
         return client
 
 
-async def connect_async(door: Door, *, ours: Versions, allowed: Allowed, listener: Listener = ignore) -> Client:
+async def connect_async(
+    endpoint: SchedulerEndpoint, *, ours: Versions, allowed: Allowed, listener: Listener = ignore_events
+) -> Client:
     """Connect a client for use with await, on the running loop.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         ours: The client's versions.
         allowed: In what the nodes may differ from them.
         listener: Is told what nodes tell.
@@ -232,9 +241,9 @@ async def connect_async(door: Door, *, ours: Versions, allowed: Allowed, listene
         NodeUnreachable: The scheduler does not answer as it should.
         VersionMismatch: Scheduler or workers have other versions; the rows say where.
     """
-    client = TunnelClient(door, listener=listener, asynchronous=True)
+    client = TunnelClient(endpoint, listener=listener, asynchronous=True)
     try:
-        with _translated(_where_its_log_is(door)):
+        with _dask_errors(_where_its_log_is(endpoint)):
             await client
             theirs = _by_node(await client.scheduler.identity(n_workers=-1), await client.get_versions())
         compare(ours, theirs, allowed=allowed)
@@ -245,7 +254,7 @@ async def connect_async(door: Door, *, ours: Versions, allowed: Allowed, listene
 
 
 @asynccontextmanager
-async def _closed_in_the_end(client: Client) -> AsyncIterator[Client]:
+async def _closing(client: Client) -> AsyncIterator[Client]:
     """Connect a client for a while; its own context manager forgets it when connecting is interrupted."""
     try:
         yield await client
@@ -258,7 +267,7 @@ async def _close(client: Client) -> None:
         await client.close(timeout=_CLOSE_S)
 
 
-def is_connections(error: Exception) -> bool:
+def is_connection_error(error: Exception) -> bool:
     """Whether an error is that of a connection, and not one that Dask has carried here from a node.
 
     Args:
@@ -269,18 +278,18 @@ def is_connections(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno is None
 
 
-def _where_its_log_is(door: Door) -> str:
-    return f"; look at its log: '{door.log_command}'"
+def _where_its_log_is(endpoint: SchedulerEndpoint) -> str:
+    return f"; look at its log: '{endpoint.log_command}'"
 
 
 @contextmanager
-def _translated(advice: str = "") -> Iterator[None]:
+def _dask_errors(advice: str = "") -> Iterator[None]:
     """Turn distributed's errors, which often say nothing, into ours; logs of a create that fails are kept anyway."""
     try:
         yield
     except (OSError, TimeoutError, FutureCancelledError) as error:
-        if is_our_own(error):
-            raise nothing_left(error) from error
+        if is_local_exhaustion(error):
+            raise exhaustion_error(error) from error
         reason = str(error).strip("()'\" ") or type(error).__name__
         raise NodeUnreachable(
             f"Dask's scheduler does not answer through the tunnel as it should ({reason}){advice}.",
@@ -288,11 +297,13 @@ def _translated(advice: str = "") -> Iterator[None]:
         ) from error
 
 
-async def prove(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> None:
+async def prove(
+    endpoint: SchedulerEndpoint, *, workers: tuple[str, ...], environment: Environment, within_s: float
+) -> None:
     """Show that a cluster computes: exactly the planned workers, the client's versions everywhere, and a sum on each.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         workers: Names of the planned workers.
         environment: What client and nodes must have.
         within_s: Deadline in seconds for the workers to be there, and again for the sums.
@@ -302,11 +313,11 @@ async def prove(door: Door, *, workers: tuple[str, ...], environment: Environmen
         WaitTimeout: Workers are missing, or do not compute.
         VersionMismatch: Versions differ; the rows say where.
     """
-    with _translated():
-        async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
-            addresses = await _joined(client, workers, within_s)
+    with _dask_errors():
+        async with _closing(TunnelClient(endpoint, asynchronous=True, set_as_default=False)) as client:
+            addresses = await _wait_for_workers(client, workers, within_s)
             try:
-                async with limited(max(within_s, _CONNECT_S)):
+                async with timeout_after(max(within_s, _CONNECT_S)):
                     await _check_versions(client, addresses, environment)
                     await _check_sums(client, workers)
             except TimeoutError:
@@ -328,7 +339,7 @@ async def _check_sums(client: Client, workers: tuple[str, ...]) -> None:
         raise VersionMismatch("A worker did not find that 1 + 1 is 2.", differences=())
 
 
-async def _joined(client: Client, workers: tuple[str, ...], within_s: float) -> dict[str, str]:
+async def _wait_for_workers(client: Client, workers: tuple[str, ...], within_s: float) -> dict[str, str]:
     seen: Mapping[str, str] = {}
 
     async def all_there() -> dict[str, str] | None:
@@ -361,11 +372,11 @@ def _by_node(identity: Mapping[str, Any], versions: Mapping[str, Any]) -> dict[s
     return found
 
 
-async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: float) -> None:
+async def upload(endpoint: SchedulerEndpoint, *, file: Path, modules: tuple[str, ...], within_s: float) -> None:
     """Put something to import on the scheduler and all workers, those that join or restart later included.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         file: A module, or an archive that Dask imports from.
         modules: Names of what is imported; what the cluster has loaded of them is forgotten first.
         within_s: Deadline in seconds.
@@ -375,11 +386,11 @@ async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: 
         NodeUnreachable: The scheduler does not answer as it should.
         WaitTimeout: The deadline passed.
     """
-    with _translated(_where_its_log_is(door)):
-        async with _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client:
+    with _dask_errors(_where_its_log_is(endpoint)):
+        async with _closing(TunnelClient(endpoint, asynchronous=True, set_as_default=False)) as client:
             limit: asyncio.Timeout | None = None
             try:
-                async with limited(within_s) as limit:
+                async with timeout_after(within_s) as limit:
                     await _forget(client, modules)
                     await _register(client, file)
             except TimeoutError:
@@ -388,11 +399,11 @@ async def upload(door: Door, *, file: Path, modules: tuple[str, ...], within_s: 
                 raise WaitTimeout(what=f"The upload of {file.name}", within_s=within_s) from None
 
 
-async def ask_for_tls(door: Door, *, within_s: float) -> dict[str, tuple[str, str, str | None]]:
+async def ask_for_tls(endpoint: SchedulerEndpoint, *, within_s: float) -> dict[str, tuple[str, str, str | None]]:
     """Ask all of Dask's processes on a cluster's nodes what they speak TLS with.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         within_s: Deadline in seconds.
 
     Returns:
@@ -402,11 +413,11 @@ async def ask_for_tls(door: Door, *, within_s: float) -> dict[str, tuple[str, st
         NodeUnreachable: The scheduler does not answer as it should.
         WaitTimeout: The deadline passed.
     """
-    with _translated(_where_its_log_is(door)):
+    with _dask_errors(_where_its_log_is(endpoint)):
         try:
             async with (
-                limited(within_s),
-                _closed_in_the_end(TunnelClient(door, asynchronous=True, set_as_default=False)) as client,
+                timeout_after(within_s),
+                _closing(TunnelClient(endpoint, asynchronous=True, set_as_default=False)) as client,
             ):
                 rows = (await client.scheduler.identity(n_workers=-1))["workers"]
                 found: dict[str, Any] = {"scheduler": await client.run_on_scheduler(eval, _TELL)}
@@ -439,7 +450,7 @@ async def _register(client: Client, file: Path) -> None:
         await client.register_plugin(for_scheduler, name=name)
         await client.register_plugin(for_workers, name=name)
     except Exception as error:
-        if is_connections(error):
+        if is_connection_error(error):
             raise
         # Whichever was registered before the other one failed.
         for unregister in (client.unregister_scheduler_plugin, client.unregister_worker_plugin):

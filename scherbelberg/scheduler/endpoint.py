@@ -14,7 +14,7 @@ from scherbelberg.environments.interpreter import PRELOAD
 
 
 @frozen(kw_only=True)
-class Door:
+class SchedulerEndpoint:
     """The near ends of the tunnels, and what opens them.
 
     Args:

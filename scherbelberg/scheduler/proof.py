@@ -16,13 +16,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from scherbelberg.concurrency.subprocess import Ended, run_child
-from scherbelberg.concurrency.waiting import limited
+from scherbelberg.concurrency.subprocess import ProcessResult, run_child
+from scherbelberg.concurrency.waiting import timeout_after
 from scherbelberg.environments.fit import Environment
 from scherbelberg.environments.interpreter import PRELOAD
 from scherbelberg.environments.versions import Client, compare, versions_in
 from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, WaitTimeout
-from scherbelberg.scheduler.endpoint import Door, difference
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint, difference
 from scherbelberg.settings import environment_with
 from scherbelberg.state.keys import make_authority, make_client
 
@@ -58,7 +58,7 @@ async def rehearse(client: Client) -> None:
             raise _no_dask(client.path, done.err.decode(errors="replace") or f"exit code {done.code}")
         return
     try:
-        async with limited(_LOADING_S):
+        async with timeout_after(_LOADING_S):
             await asyncio.to_thread(_rehearse_here, texts)
     except TimeoutError:
         raise WaitTimeout(what="The loading of Dask", within_s=_LOADING_S) from None
@@ -96,11 +96,13 @@ def reason_in(said: str) -> str:
     return f"{line}, {place[-1]}" if place and place[-1] not in line else line
 
 
-async def prove(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> dict[str, str]:
+async def prove(
+    endpoint: SchedulerEndpoint, *, workers: tuple[str, ...], environment: Environment, within_s: float
+) -> dict[str, str]:
     """Show that a cluster computes: exactly the planned workers, the client's versions everywhere, and a sum on each.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         workers: Names of the planned workers.
         environment: What client and nodes must have; it says whose interpreter proves.
         within_s: Deadline in seconds for the workers to be there, and again for the sums.
@@ -116,18 +118,20 @@ async def prove(door: Door, *, workers: tuple[str, ...], environment: Environmen
     if _is_here(environment.client):
         from scherbelberg.scheduler.client import prove as prove_here  # noqa: PLC0415 - heavy, and loaded by the rehearsal
 
-        await prove_here(door, workers=workers, environment=environment, within_s=within_s)
+        await prove_here(endpoint, workers=workers, environment=environment, within_s=within_s)
     else:
-        await _prove_elsewhere(door, workers=workers, environment=environment, within_s=within_s)
+        await _prove_elsewhere(endpoint, workers=workers, environment=environment, within_s=within_s)
     return {"python": environment.versions.python, **environment.versions.packages}
 
 
-async def _prove_elsewhere(door: Door, *, workers: tuple[str, ...], environment: Environment, within_s: float) -> None:
+async def _prove_elsewhere(
+    endpoint: SchedulerEndpoint, *, workers: tuple[str, ...], environment: Environment, within_s: float
+) -> None:
     asked = {
-        "address": door.address,
-        "authority": str(door.authority),
-        "certificate": str(door.certificate),
-        "key": str(door.key),
+        "address": endpoint.address,
+        "authority": str(endpoint.authority),
+        "certificate": str(endpoint.certificate),
+        "key": str(endpoint.key),
         "workers": len(workers),
         "within_s": within_s,
     }
@@ -160,7 +164,7 @@ async def _answer(python: str, asked: dict[str, Any], within_s: float) -> dict[s
     return found
 
 
-async def _run(python: str, asked: dict[str, Any], *, what: str, within_s: float) -> Ended:
+async def _run(python: str, asked: dict[str, Any], *, what: str, within_s: float) -> ProcessResult:
     """Have another interpreter prove, or rehearse that."""
     return await run_child(
         [python, "-c", (files("scherbelberg") / "scheduler" / "proof_program.py").read_text(encoding="utf-8")],

@@ -16,7 +16,7 @@ from pathlib import Path
 from attrs import frozen
 
 from scherbelberg.errors import BadInput
-from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
 
 _ARCHIVES = {".zip", ".egg", ".whl"}
 #: A zip archive knows no earlier time; a fixed one makes equal folders equal archives.
@@ -36,11 +36,11 @@ class Upload:
     modules: tuple[str, ...]
 
 
-async def send(door: Door, path: Path, *, within_s: float) -> None:
+async def send(endpoint: SchedulerEndpoint, path: Path, *, within_s: float) -> None:
     """Put something to import on the scheduler and all workers; see `scheduler.client.upload`.
 
     Args:
-        door: Where the scheduler is found.
+        endpoint: Where the scheduler is found.
         path: What to send.
         within_s: Deadline in seconds.
 
@@ -50,8 +50,8 @@ async def send(door: Door, path: Path, *, within_s: float) -> None:
     await load_client()
     from scherbelberg.scheduler import client  # noqa: PLC0415 - heavy
 
-    with packed(path) as upload:
-        await client.upload(door, file=upload.file, modules=upload.modules, within_s=within_s)
+    with pack_modules(path) as upload:
+        await client.upload(endpoint, file=upload.file, modules=upload.modules, within_s=within_s)
 
 
 async def load_client() -> None:
@@ -60,7 +60,7 @@ async def load_client() -> None:
 
 
 @contextmanager
-def packed(path: Path) -> Iterator[Upload]:
+def pack_modules(path: Path) -> Iterator[Upload]:
     """Pack a module file, a package folder, a wheel, an egg or a zip archive.
 
     Args:

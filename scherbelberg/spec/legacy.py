@@ -38,7 +38,7 @@ _CALLED = (
 
 
 @frozen(kw_only=True)
-class Modern:
+class ParsedArguments:
     """Arguments as they are called today.
 
     Args:
@@ -51,7 +51,7 @@ class Modern:
     fields: Mapping[str, Any]
     token_variable: str | None
 
-    def whole(self, network_range: str) -> ClusterSpec:
+    def to_spec(self, network_range: str) -> ClusterSpec:
         """Spec and fields together.
 
         Args:
@@ -62,7 +62,7 @@ class Modern:
         return evolve(spec, **own | dict(self.fields))
 
 
-def modern(spec: ClusterSpec | str | None, given: Mapping[str, Any], *, call: str) -> Modern:
+def parse_legacy_arguments(spec: ClusterSpec | str | None, given: Mapping[str, Any], *, call: str) -> ParsedArguments:
     """Turn what a caller gave by name into what it is called today, with a warning for each old name.
 
     Args:
@@ -87,7 +87,7 @@ def modern(spec: ClusterSpec | str | None, given: Mapping[str, Any], *, call: st
     ports = {new: given[old] for old, new in _PORTS.items() if old in given}
     if ports:
         _add(asked, "ports", evolve(spec.ports if spec else Ports(), **ports), ", ".join(_PORTS))
-    return Modern(spec=spec, fields=asked, token_variable=given.get("tokenvar"))
+    return ParsedArguments(spec=spec, fields=asked, token_variable=given.get("tokenvar"))
 
 
 def old_token_variable(given: Mapping[str, Any], *, call: str) -> str | None:

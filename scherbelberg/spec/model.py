@@ -385,7 +385,7 @@ class ClusterSpec:
     timeouts: Timeouts = Timeouts()
 
     def __attrs_post_init__(self) -> None:
-        if not (isinstance(self.least_workers, int) and 1 <= self.least_workers <= self.workers):
+        if not (isinstance(self.min_workers_effective, int) and 1 <= self.min_workers_effective <= self.workers):
             raise BadInput(
                 f"Invalid minimum of {self.min_workers} workers out of {self.workers}. Use 1 to {self.workers}."
             )
@@ -403,6 +403,6 @@ class ClusterSpec:
             )
 
     @property
-    def least_workers(self) -> int:
+    def min_workers_effective(self) -> int:
         """How many workers there must be in the end."""
         return self.workers if self.min_workers is None else self.min_workers

@@ -19,7 +19,7 @@ _MARKS = (
 )
 
 
-def decoded(content: bytes) -> str:
+def decode(content: bytes) -> str:
     """Turn bytes into text: UTF-8, or what a mark at their beginning says, with ends of lines as Unix has them.
 
     Args:
@@ -50,6 +50,6 @@ def read_text(path: Path, *, what: str) -> str:
         BadInput: It cannot be read, or is no text.
     """
     try:
-        return decoded(path.read_bytes())
+        return decode(path.read_bytes())
     except (OSError, ValueError) as error:
         raise BadInput(f"{what} cannot be read: {error}.") from None

@@ -66,7 +66,7 @@ def _plain(value: Mapping[str, str] | None) -> dict[str, str]:
 
 
 @frozen(kw_only=True)
-class Provisions:
+class WorkEnvironment:
     """What work finds on the nodes.
 
     Args:
@@ -91,4 +91,4 @@ class Provisions:
         return "".join(f"export {name}={shlex.quote(text)}\n" for name, text in sorted(both.items()))
 
 
-NOTHING = Provisions()
+NOTHING = WorkEnvironment()

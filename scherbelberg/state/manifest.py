@@ -11,7 +11,7 @@ from typing import Any
 from attrs import asdict, evolve, field, frozen, validators
 
 from scherbelberg.environments.versions import Allowed
-from scherbelberg.errors import Tried
+from scherbelberg.errors import FailedAttempt
 from scherbelberg.planning.plan import ClusterState, Identity, NodePlan, NodeRole
 from scherbelberg.spec.model import ClusterSpec, Ports, Timeouts
 from scherbelberg.state.keys import Certified, SshPair
@@ -126,7 +126,7 @@ class Manifest:
     nodes: tuple[NodeRecord, ...]
     phases: Mapping[str, float] = field(factory=dict, hash=False)
     versions: Mapping[str, str] = field(factory=dict, hash=False)
-    tried: tuple[Tried, ...] = ()
+    tried: tuple[FailedAttempt, ...] = ()
     api_requests: int | None = None
     is_protected: bool = field(default=False, validator=validators.instance_of(bool))
 
@@ -207,5 +207,5 @@ def read_manifest(document: dict[str, Any]) -> Manifest:
     document["nodes"] = tuple(
         NodeRecord(**node | {"host_keys": tuple(node["host_keys"])}) for node in document["nodes"]
     )
-    document["tried"] = tuple(Tried(**row) for row in document.get("tried", ()))
+    document["tried"] = tuple(FailedAttempt(**row) for row in document.get("tried", ()))
     return Manifest(**document)

@@ -255,16 +255,16 @@ class Folder:
 
     def _write(self, name: str, content: bytes) -> None:
         path = self.path / name
-        with self._told(path, "written"):
+        with self._as_state_damaged(path, "written"):
             write_private(path, content)
 
     def _unlink(self, name: str) -> None:
         path = self.path / name
-        with self._told(path, "deleted"):
+        with self._as_state_damaged(path, "deleted"):
             path.unlink(missing_ok=True)
 
     @contextmanager
-    def _told(self, path: Path, what: str) -> Iterator[None]:
+    def _as_state_damaged(self, path: Path, what: str) -> Iterator[None]:
         """Say of errors that they are this computer's: an OSError that leaves here is taken for a connection's."""
         try:
             yield
@@ -315,7 +315,7 @@ class Store:
             raise StateDamaged(f"The cluster's folder {folder.path} cannot be written: {error}.") from None
         return folder
 
-    def take_in(self, manifest: Manifest, keyring: Keyring, *, locks: Mapping[str, EnvLock]) -> None:
+    def import_cluster(self, manifest: Manifest, keyring: Keyring, *, locks: Mapping[str, EnvLock]) -> None:
         """Make the folder of a cluster that another computer has exported, as a whole or not at all.
 
         What was imported of the same cluster before is replaced.

@@ -17,17 +17,17 @@ from surroundings import SHORT, folders, held, settings_for
 from scherbelberg import Cluster, ClusterSpec, Event, Phase, Timeouts
 from scherbelberg.errors import (
     BootstrapFailed,
+    FailedAttempt,
     LeftOver,
     NoCapacity,
     QuotaReached,
     ScherbelbergError,
     TokenRefused,
-    Tried,
 )
-from scherbelberg.events import ignore
+from scherbelberg.events import ignore_events
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.orphan_records import read
-from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.lifecycle.destroy import delete_clusters
 from scherbelberg.sandbox.faults import ActionFault, Disguise, Faults, HostFault, RequestFault, SoldOut
 from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
@@ -242,7 +242,7 @@ async def test_resumed_where_it_was(stage: SandboxThread, around: Settings) -> N
         await Cluster.from_new(spec, settings=around, keep=True)
     (folder,) = Store(around.home).folders(prefix="seek")
     # Right before, another node had found that where these are there was no more.
-    last = Tried(node="worker002", server_type="cx33", location="nbg1", outcome="sold_out", said="no")
+    last = FailedAttempt(node="worker002", server_type="cx33", location="nbg1", outcome="sold_out", said="no")
     before, there = evolve(folder.read(), tried=(*folder.read().tried, last)), held(around)
     folder.save(before)
     stage.set_faults(Faults())
@@ -299,7 +299,7 @@ async def test_undone_with_an_address_that_stays(stage: SandboxThread, around: S
     assert isinstance(caught.value.__cause__, BootstrapFailed)
     (folder,) = Store(around.home).folders(prefix="seek")
     assert [one.id for one in read(folder)] == keeper.kept
-    end = partial(give_back, around, "seek", (folder.uid,), listener=ignore, timeouts=SHORT)
+    end = partial(delete_clusters, around, "seek", (folder.uid,), listener=ignore_events, timeouts=SHORT)
     with pytest.raises(LeftOver):
         await end()
     keeper.end()
@@ -319,7 +319,7 @@ async def test_replaced_with_an_address_that_stays(stage: SandboxThread, around:
     assert caught.value.left_over == tuple(f"primary IP {number}" for number in keeper.kept)
     keeper.end()
     keeper.kept.clear()
-    await give_back(around, "seek", (cluster.uid,), listener=ignore, timeouts=SHORT)
+    await delete_clusters(around, "seek", (cluster.uid,), listener=ignore_events, timeouts=SHORT)
 
 
 def both(*listeners: Callable[[Event], object]) -> Callable[[Event], None]:

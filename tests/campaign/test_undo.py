@@ -179,7 +179,10 @@ async def test_end_that_breaks(settings: Settings, monkeypatch: pytest.MonkeyPat
     def breaks(*_: object) -> None:
         raise StateDamaged("The disk is read-only.") if how == "drop" else RuntimeError("a connection")
 
-    name = {"drop": "scherbelberg.state.store.Folder.drop", "close": "scherbelberg.nodes.connections.Links.close"}[how]
+    name = {
+        "drop": "scherbelberg.state.store.Folder.drop",
+        "close": "scherbelberg.nodes.connections.Connections.close",
+    }[how]
     monkeypatch.setattr(name, breaks)
 
     def fail() -> None:
@@ -214,7 +217,9 @@ async def test_environment_that_is_not_there(settings: Settings, monkeypatch: py
     other = Versions(python="3.11.0", packages={"dask": "2026.6.9"})
     client = Client(versions=other, path=sys.executable, source="the test")
     # As if the cloud said of the image what is not so.
-    monkeypatch.setattr("scherbelberg.lifecycle.order._baked", lambda plan: Baked(versions=other, folder="elsewhere"))
+    monkeypatch.setattr(
+        "scherbelberg.lifecycle.order._baked_environment", lambda plan: Baked(versions=other, folder="elsewhere")
+    )
     with pytest.raises(
         BootstrapFailed, match=r"failed in phase environment: .*does not hold the environment"
     ) as caught:

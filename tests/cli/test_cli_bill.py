@@ -16,7 +16,7 @@ from shells import Shell
 from scherbelberg.cli.documents import bill_document
 from scherbelberg.cli.tables import bill_lines
 from scherbelberg.cloud.resources import PriceList
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.history import Damage, History
 from scherbelberg.inventory.ledger import Entry, entry, entry_document
 
@@ -28,7 +28,7 @@ DAY_S = 86400
 def of(uid: str, days: float, prices: PriceList | None = PRICES, *, endpoint: str = "https://api") -> Entry:
     """An entry of two machines that lived for some days, from 18 November 2026 on."""
     rows = [evolve(one, labels=dict(one.labels) | {"uid": uid, "prefix": f"p-{uid}"}) for one in (SCHEDULER, WORKER)]
-    (gone,) = holdings(rows)
+    (gone,) = group_clusters(rows)
     return entry(gone, prices, endpoint=endpoint, ended_s=NOW_S + days * DAY_S)
 
 

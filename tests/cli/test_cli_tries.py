@@ -10,15 +10,15 @@ from typing import Any
 from rich.console import Console
 
 from scherbelberg.cli.output import print_tries, tries_document
-from scherbelberg.errors import Tried
+from scherbelberg.errors import FailedAttempt
 
 
-def _row(node: str, **changes: Any) -> Tried:
+def _row(node: str, **changes: Any) -> FailedAttempt:
     values = {"server_type": "cx23", "location": "fsn1", "outcome": "sold_out", "said": "error [during] placement"}
-    return Tried(node=node, **(values | changes))
+    return FailedAttempt(node=node, **(values | changes))
 
 
-def _printed(*rows: Tried, message: str = "") -> list[str]:
+def _printed(*rows: FailedAttempt, message: str = "") -> list[str]:
     console = Console(file=io.StringIO(), width=100)
     print_tries(tries_document(rows), console, message=message)
     text: str = console.file.getvalue()  # type: ignore[attr-defined] # it is the StringIO of above

@@ -21,7 +21,7 @@ from scherbelberg.cli.tables import bill_lines
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.environments import shipped
 from scherbelberg.environments.shipped import shipped_pins, tool_version
-from scherbelberg.errors import LeftOver, ScherbelbergError, Tried, _restored
+from scherbelberg.errors import FailedAttempt, LeftOver, ScherbelbergError, _restore
 from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -191,14 +191,14 @@ def test_errors(shell: Shell, kind: type[ScherbelbergError]) -> None:
         "phase": "tls",
         "log_tail": ("first", "last"),
         "log_file": "/x.log",
-        "tried": (Tried(**tried),),
+        "tried": (FailedAttempt(**tried),),
         "left_over": ("server x",),
     }
 
     def broken(*args: object, **kwargs: object) -> None:
-        raise _restored(kind, ("It broke.",), data)
+        raise _restore(kind, ("It broke.",), data)
 
-    shell.monkeypatch.setattr("scherbelberg.inventory.listing.overview", broken)
+    shell.monkeypatch.setattr("scherbelberg.inventory.listing.fetch_clusters", broken)
     code, output, complaints = shell("ls", "--json", "-q")
     assert (code, complaints) == (kind.exit_code, "  | first\n  | last\nError: It broke. (node worker000, phase tls)\n")
     assert read("error", output) == {
@@ -237,7 +237,7 @@ def test_unexpected(shell: Shell) -> None:
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError("no sense")
 
-    shell.monkeypatch.setattr("scherbelberg.inventory.listing.overview", broken)
+    shell.monkeypatch.setattr("scherbelberg.inventory.listing.fetch_clusters", broken)
     output: list[str] = []
     shell.monkeypatch.setattr("click.echo", lambda text, **kwargs: output.append(text))
     with pytest.raises(ZeroDivisionError):

@@ -23,7 +23,7 @@ from surroundings import environment_for, settings_for
 from scherbelberg.cli.documents import catalog_document
 from scherbelberg.cli.list import catalog_changes
 from scherbelberg.cloud.resources import Catalog
-from scherbelberg.inventory.listing import watched
+from scherbelberg.inventory.listing import watch_offers
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 
@@ -86,7 +86,7 @@ async def test_looks_again(world: tuple[SandboxThread, Drift], around: Settings)
         if len(found) == 3:
             loop.call_soon_threadsafe(enough.set)
 
-    watching = asyncio.create_task(watched(around, show, lost=lost.append, every_s=0.01))
+    watching = asyncio.create_task(watch_offers(around, show, lost=lost.append, every_s=0.01))
     await asyncio.wait_for(enough.wait(), WITHIN_S)
     watching.cancel()
     with contextlib.suppress(asyncio.CancelledError):

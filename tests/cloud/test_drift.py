@@ -29,12 +29,12 @@ from scherbelberg.cloud.hetzner import Hetzner, open_api
 from scherbelberg.cloud.offers import read_price_list
 from scherbelberg.cloud.resources import KINDS, Firewall, Kind, PriceList, Server, read_resource
 from scherbelberg.errors import BadInput, CloudError
-from scherbelberg.events import ignore
+from scherbelberg.events import ignore_events
 from scherbelberg.inventory.billing import known_prices
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.ledger import entry, entry_document, read_entry
-from scherbelberg.inventory.listing import Kept
-from scherbelberg.lifecycle.deletion import undone_on_failure
+from scherbelberg.inventory.listing import KnownCluster
+from scherbelberg.lifecycle.deletion import undo_on_failure
 from scherbelberg.planning.plan import network_labels
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -88,9 +88,11 @@ def test_every_field(rows: dict[Kind, Json], kind: Kind) -> None:
     for what, row in _broken(kind, rows[kind]):
         found = read_resource(kind, row)
         assert (found.kind, found.id, found.name, found.labels) == (kind, row["id"], row["name"], row["labels"]), what
-        (holding,) = holdings([found, *others])
+        (holding,) = group_clusters([found, *others])
         assert (holding.uid, holding.owner, holding.state, len(holding.servers)) == (UID, OWNER, "ready", 1), what
-        document = cluster_document(Kept(holding=holding, folder=None, now_s=holding.created_s + 60), None, prices, ())
+        document = cluster_document(
+            KnownCluster(cluster=holding, folder=None, now_s=holding.created_s + 60), None, prices, ()
+        )
         read("show", json.dumps(document))
         with contextlib.closing(io.StringIO()) as page:
             print_cluster(document, Console(file=page, width=200))
@@ -104,10 +106,10 @@ def test_unknown_is_not_free(rows: dict[Kind, Json]) -> None:
     """Where type, place, age or address of a server are unknown, so is its price: nothing is told too cheap."""
     prices = read_price_list(rows["pricing"])  # type: ignore[index] # it stands beside the kinds
     for name in ("server_type", "location", "created", "public_net"):
-        (holding,) = holdings([read_resource("servers", {**rows["servers"], name: None})])
+        (holding,) = group_clusters([read_resource("servers", {**rows["servers"], name: None})])
         assert entry(holding, prices, endpoint="here", ended_s=holding.created_s + 60).price is None, name
     without = {**rows["servers"], "public_net": {**rows["servers"]["public_net"], "ipv4": None}}
-    (holding,) = holdings([read_resource("servers", without)])
+    (holding,) = group_clusters([read_resource("servers", without)])
     assert entry(holding, prices, endpoint="here", ended_s=holding.created_s + 60).price is not None
 
 
@@ -187,7 +189,7 @@ async def test_undoing(world: tuple[SandboxThread, Drift], settings: Settings, c
     hetzner = Hetzner(settings.access, request_s=5, patience_s=5)
     gone: list[Any] = []
     with pytest.raises(BadInput, match="as planned"):
-        async with undone_on_failure(hetzner, who, listener=ignore, timeouts=SHORT, note=gone.extend):
+        async with undo_on_failure(hetzner, who, listener=ignore_events, timeouts=SHORT, note=gone.extend):
             raise BadInput("It fails as planned.")
     hetzner.close()
     world[1].forget()
@@ -204,7 +206,7 @@ async def test_number_of_resources(world: tuple[SandboxThread, Drift], settings:
         assert await hetzner.count("servers", wanted) == 2
     gone: list[Any] = []
     with pytest.raises(BadInput, match="as planned"):
-        async with undone_on_failure(hetzner, who, listener=ignore, timeouts=SHORT, note=gone.extend):
+        async with undo_on_failure(hetzner, who, listener=ignore_events, timeouts=SHORT, note=gone.extend):
             raise BadInput("It fails as planned.")
     hetzner.close()
     assert (held(settings), len(gone)) == ([], 4)

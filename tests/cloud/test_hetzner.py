@@ -66,7 +66,7 @@ async def test_answer_that_trickles(
     with closing(Hetzner(settings.access, request_s=0.5, patience_s=20)) as hetzner:
         created = await hetzner.create("ssh_keys", key_request())
         assert created.resource.labels["uid"] == "u1"
-        await hetzner.settled(10)
+        await hetzner.wait_idle(10)
         assert hetzner.request_count == 3
         monkeypatch.setattr(hetzner, "_patience_s", 0)
         sandbox.set_faults(Faults(requests=(RequestFault(how="trickle", slow_s=30),)))
@@ -89,7 +89,7 @@ async def test_closing_while_an_answer_trickles(sandbox: SandboxThread, settings
     begun.cancel()
     async with asyncio.timeout(20):
         await asyncio.to_thread(client.close)
-        await client.settled(20)
+        await client.wait_idle(20)
 
 
 async def test_name_of_somebody_else(hetzner: Hetzner, settings: Settings) -> None:
@@ -141,8 +141,8 @@ async def test_quickest_answer(sandbox: SandboxThread, hetzner: Hetzner) -> None
     for faults in (Faults(slow_s=0.2), Faults(), Faults(slow_s=0.2)):
         sandbox.set_faults(faults)
         await hetzner.prices()
-        assert hetzner.answered is not None
-        took_s.append(hetzner.answered.took_s)
+        assert hetzner.last_response is not None
+        took_s.append(hetzner.last_response.took_s)
     assert took_s[0] >= 0.2
     assert hetzner.quickest_s == min(took_s)
 

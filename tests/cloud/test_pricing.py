@@ -12,7 +12,7 @@ from catalogues import CALM, price, tariff
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scherbelberg.cloud.pricing import NOTHING, Bill, Price, Tariff, begun_hours, bill, charged, total
+from scherbelberg.cloud.pricing import NOTHING, Bill, Price, Tariff, begun_hours, bill, charges_by_month, total
 
 _AMOUNT = st.decimals(min_value=0, max_value=1000, places=10)
 _TIMES = st.integers(1_600_000_000, 2_000_000_000)
@@ -84,7 +84,7 @@ def test_begun_hours(begin: str, end: str, hours: dict[str, int]) -> None:
 def test_the_month_is_a_cap() -> None:
     """Of a whole month its price is charged, of the rest the hours, each thing by itself."""
     server, address = tariff("0.01"), Tariff(hourly=price("0.0008"), monthly=price("0.50"))
-    found = charged([server, address], begin_s=at("2026-11-01T00:00:00"), end_s=at("2026-12-02T00:00:00"))
+    found = charges_by_month([server, address], begin_s=at("2026-11-01T00:00:00"), end_s=at("2026-12-02T00:00:00"))
     # 720 hours are more than 624, so the server is capped; at 0.576 the address is, too.
     assert found == {"2026-11": price("6.24") + price("0.50"), "2026-12": price("0.24") + price("0.0192")}
 
@@ -94,7 +94,7 @@ def test_the_month_is_a_cap() -> None:
 def test_never_above_the_cap(one: Tariff, begin_s: int, span_s: int) -> None:
     """No calendar month costs more than its price, nothing less than an hour, and no hour is lost."""
     end_s = begin_s + span_s
-    months = charged([one], begin_s=begin_s, end_s=end_s)
+    months = charges_by_month([one], begin_s=begin_s, end_s=end_s)
     assert all(cost.net <= one.monthly.net and cost.gross <= one.monthly.gross for cost in months.values())
     assert total(months.values()).net >= min(one.hourly.net, one.monthly.net)
     hours = begun_hours(begin_s=begin_s, end_s=end_s)
@@ -107,7 +107,7 @@ def test_never_above_the_cap(one: Tariff, begin_s: int, span_s: int) -> None:
 @given(_tariffs(), _TIMES, _SPANS, st.integers(0, 40 * 86400))
 def test_longer_never_costs_less(one: Tariff, begin_s: int, span_s: int, more_s: int) -> None:
     """A machine that is kept longer costs at least as much, in every month."""
-    short = charged([one], begin_s=begin_s, end_s=begin_s + span_s)
-    long = charged([one], begin_s=begin_s, end_s=begin_s + span_s + more_s)
+    short = charges_by_month([one], begin_s=begin_s, end_s=begin_s + span_s)
+    long = charges_by_month([one], begin_s=begin_s, end_s=begin_s + span_s + more_s)
     assert all(long[month].net >= cost.net for month, cost in short.items())
     assert total(long.values()).gross >= total(short.values()).gross

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from scherbelberg.cloud.access import Access
-from scherbelberg.cloud.public_address import resolved
-from scherbelberg.errors import BadInput, WhereaboutsUnknown
+from scherbelberg.cloud.public_address import resolve_ranges
+from scherbelberg.errors import BadInput, PublicAddressUnknown
 from scherbelberg.settings import ADDRESS_URL, address_url_in, environment_with, variables
 from scherbelberg.spec.model import check_cidr
 from scherbelberg.spec.urls import HETZNER
@@ -56,7 +56,7 @@ def test_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     with echo(b"93.184.216.34\n") as (url, seen):
-        found = resolved(("198.51.100.0/24", "here", "::/0"), REAL, address_url=url)
+        found = resolve_ranges(("198.51.100.0/24", "here", "::/0"), REAL, address_url=url)
     assert found == ("198.51.100.0/24", "93.184.216.34/32", "::/0")
     assert [check_cidr(text) for text in found] == list(found)
     assert len(seen) == 1
@@ -67,8 +67,8 @@ def test_public_address(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_nobody_is_asked_without_need() -> None:
     """Without ``here`` no service is asked."""
     with echo(b"93.184.216.34") as (url, seen):
-        assert resolved(("198.51.100.0/24",), REAL, address_url=url) == ("198.51.100.0/24",)
-        assert resolved((), REAL, address_url=url) == ()
+        assert resolve_ranges(("198.51.100.0/24",), REAL, address_url=url) == ("198.51.100.0/24",)
+        assert resolve_ranges((), REAL, address_url=url) == ()
     assert seen == []
 
 
@@ -92,9 +92,9 @@ def test_no_address(body: bytes, status: int, reason: str) -> None:
     """An answer that is no public address is an error."""
     with (
         echo(body, status=status, headers=(("Location", "/"),)) as (url, _),
-        pytest.raises(WhereaboutsUnknown) as caught,
+        pytest.raises(PublicAddressUnknown) as caught,
     ):
-        resolved(("here",), REAL, address_url=url)
+        resolve_ranges(("here",), REAL, address_url=url)
     assert reason in caught.value.message
     assert int(caught.value.exit_code) == 1
 
@@ -103,8 +103,8 @@ def test_nobody_answers() -> None:
     """A service that is not there is an error, with its address."""
     with echo(b"") as (url, _):
         pass
-    with pytest.raises(WhereaboutsUnknown, match=f"{url} does not tell"):
-        resolved(("here",), REAL, address_url=url)
+    with pytest.raises(PublicAddressUnknown, match=f"{url} does not tell"):
+        resolve_ranges(("here",), REAL, address_url=url)
 
 
 def test_a_sandbox_is_near() -> None:
@@ -112,7 +112,7 @@ def test_a_sandbox_is_near() -> None:
     for body, expected in ((b'{"sandbox": "scherbelberg"}', "127.0.0.1/32"), (b"{}", "93.184.216.34/32")):
         with echo(body) as (url, seen), echo(b"93.184.216.34") as (far, _):
             access = Access(endpoint=f"{url}/v1", token="geheim", token_source="the test")
-            assert resolved(("here",), access, address_url=far) == (expected,)
+            assert resolve_ranges(("here",), access, address_url=far) == (expected,)
         assert [text.splitlines()[0] for text in seen] == ["/sandbox"]
         assert "geheim" not in seen[0]
 

@@ -13,8 +13,8 @@ import pytest
 from joining import joining
 
 from scherbelberg.concurrency.loop import Job, ThreadLoop, private_loop
-from scherbelberg.concurrency.waiting import together
-from scherbelberg.events import carried
+from scherbelberg.concurrency.waiting import gather_or_cancel
+from scherbelberg.events import guarded_listener
 
 #: For whatever a test waits for, in seconds.
 WITHIN_S = 20.0
@@ -271,10 +271,10 @@ def test_function_that_ends_programs(loop: ThreadLoop, error: BaseException) -> 
         raise error
 
     async def tell() -> None:
-        carried(carried(listener))("event")  # twice does no harm
+        guarded_listener(guarded_listener(listener))("event")  # twice does no harm
 
     async def tell_among_others() -> None:
-        await together(tell(), asyncio.Event().wait())
+        await gather_or_cancel(tell(), asyncio.Event().wait())
 
     for work in (tell, tell_among_others):
         with pytest.raises(type(error)) as caught:
@@ -286,7 +286,7 @@ def test_function_that_ends_programs(loop: ThreadLoop, error: BaseException) -> 
 def test_function_that_does_its_work() -> None:
     """A caller's function gets what it is told."""
     heard: list[str] = []
-    carried(heard.append)("event")
+    guarded_listener(heard.append)("event")
     assert heard == ["event"]
 
 
@@ -298,7 +298,7 @@ def test_function_that_fails(caplog: pytest.LogCaptureFixture) -> None:
         heard.append(event)
         raise _Broken(event)
 
-    tell = carried(carried(listener))
+    tell = guarded_listener(guarded_listener(listener))
     for event in ("first", "second"):
         tell(event)
     assert heard == ["first", "second"]

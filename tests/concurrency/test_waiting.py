@@ -16,13 +16,13 @@ from scherbelberg.concurrency.loop import ThreadLoop
 from scherbelberg.concurrency.waiting import (
     BEAT_S,
     CLOCK,
-    Clock,
     Deadline,
-    despite_standstills,
-    finish,
-    limited,
+    SuspendAwareClock,
+    gather_or_cancel,
     pause,
-    together,
+    retry_after_suspend,
+    shield_to_end,
+    timeout_after,
     until,
 )
 from scherbelberg.errors import NodeUnreachable, ScherbelbergError, WaitTimeout
@@ -185,12 +185,12 @@ async def test_together_keeps_the_order() -> None:
         second_done.set()
         return "second"
 
-    assert await together(first(), second()) == ["first", "second"]
+    assert await gather_or_cancel(first(), second()) == ["first", "second"]
 
 
 async def test_together_of_nothing() -> None:
     """No works have no results."""
-    assert await together() == []
+    assert await gather_or_cancel() == []
 
 
 class _Slow:
@@ -220,7 +220,7 @@ async def test_together_stops_the_others() -> None:
         await slow.begun.wait()
         raise _Broken
 
-    task = asyncio.create_task(together(slow.run(), broken()))
+    task = asyncio.create_task(gather_or_cancel(slow.run(), broken()))
     await slow.stopping.wait()
     assert not task.done()
     slow.may_end.set()
@@ -232,7 +232,7 @@ async def test_together_stops_the_others() -> None:
 async def test_together_is_cancelled_as_a_whole() -> None:
     """Cancelling it, once or again, cancels all and waits for them."""
     works = [_Slow(), _Slow()]
-    task = asyncio.create_task(together(*(work.run() for work in works)))
+    task = asyncio.create_task(gather_or_cancel(*(work.run() for work in works)))
     for work in works:
         await work.begun.wait()
     task.cancel()
@@ -255,7 +255,7 @@ async def test_together_with_two_errors() -> None:
         raise _Broken(text)
 
     with pytest.raises(_Broken, match="one"):
-        await together(broken("one"), broken("two"))
+        await gather_or_cancel(broken("one"), broken("two"))
 
 
 class _Long:
@@ -280,7 +280,7 @@ async def test_finish_returns() -> None:
     """Undisturbed it returns the work's result."""
     work = _Long()
     work.may_end.set()
-    assert await finish(work.run()) == "done"
+    assert await shield_to_end(work.run()) == "done"
 
 
 async def test_finish_raises() -> None:
@@ -288,11 +288,11 @@ async def test_finish_raises() -> None:
     work = _Long(_Broken())
     work.may_end.set()
     with pytest.raises(_Broken):
-        await finish(work.run())
+        await shield_to_end(work.run())
 
 
 async def _cancelled_thrice(work: _Long) -> asyncio.Task[str]:
-    task = asyncio.create_task(finish(work.run()))
+    task = asyncio.create_task(shield_to_end(work.run()))
     await work.begun.wait()
     for _ in range(3):
         task.cancel()
@@ -326,7 +326,7 @@ async def test_finish_under_a_timeout() -> None:
     asyncio.get_running_loop().call_later(0.05, work.may_end.set)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await finish(work.run())
+            await shield_to_end(work.run())
     assert work.ended
 
 
@@ -361,64 +361,64 @@ def times(monkeypatch: pytest.MonkeyPatch) -> Times:
 
 
 @pytest.fixture
-def clock(times: Times) -> Clock:
+def clock(times: Times) -> SuspendAwareClock:
     """A clock that relies on beats."""
-    found = Clock()
+    found = SuspendAwareClock()
     found.begin()
     return found
 
 
 def test_without_beats(times: Times) -> None:
     """Where nothing shows that the program runs, all time counts."""
-    clock = Clock()
+    clock = SuspendAwareClock()
     before_s = clock.now_s
     times.move(3600)
-    assert (clock.now_s - before_s, clock.standstills) == (3600, 0)
+    assert (clock.now_s - before_s, clock.suspensions) == (3600, 0)
 
 
-def test_running(clock: Clock, times: Times) -> None:
+def test_running(clock: SuspendAwareClock, times: Times) -> None:
     """While the program runs, be it slowly, all time counts."""
     before_s = clock.now_s
     for seconds in (BEAT_S, 4.5, BEAT_S):
         times.move(seconds)
         clock.beat()
-    assert (clock.now_s - before_s, clock.standstills) == (4.5 + 2 * BEAT_S, 0)
+    assert (clock.now_s - before_s, clock.suspensions) == (4.5 + 2 * BEAT_S, 0)
 
 
-def test_stopped(clock: Clock, times: Times) -> None:
+def test_stopped(clock: SuspendAwareClock, times: Times) -> None:
     """Of the time for which a program was stopped, no more than a beat counts; who looks first sees it."""
     before_s = clock.now_s
     times.move(3600)
-    assert (clock.now_s - before_s, clock.standstills) == (BEAT_S, 1)
+    assert (clock.now_s - before_s, clock.suspensions) == (BEAT_S, 1)
     times.move(2)
     clock.beat()
-    assert (clock.now_s - before_s, clock.standstills) == (BEAT_S + 2, 1)
+    assert (clock.now_s - before_s, clock.suspensions) == (BEAT_S + 2, 1)
 
 
-def test_suspended(clock: Clock, times: Times) -> None:
+def test_suspended(clock: SuspendAwareClock, times: Times) -> None:
     """Where the monotonic clock stands while the computer is suspended, the time of day tells of it."""
     before_s = clock.now_s
     times.move(0.5, suspended=3600)
-    assert (clock.now_s - before_s, clock.standstills) == (0.5, 1)
+    assert (clock.now_s - before_s, clock.suspensions) == (0.5, 1)
 
 
-def test_set_back(clock: Clock, times: Times) -> None:
+def test_set_back(clock: SuspendAwareClock, times: Times) -> None:
     """That the time of day is set back is no standstill."""
     times.move(BEAT_S, suspended=-7200)
-    assert clock.standstills == 0
+    assert clock.suspensions == 0
 
 
-def test_end(clock: Clock, times: Times) -> None:
+def test_end(clock: SuspendAwareClock, times: Times) -> None:
     """When all that made it beat has ended, all time counts again, and so it does in a forked child."""
     clock.begin()
     clock.end()
     clock.end()
     times.move(60)
-    assert clock.standstills == 0
+    assert clock.suspensions == 0
     clock.begin()
     clock.forget()
     times.move(60)
-    assert clock.standstills == 0
+    assert clock.suspensions == 0
 
 
 def test_private_loop() -> None:
@@ -458,16 +458,16 @@ def _never(times: Times) -> Callable[[], Awaitable[None]]:
 async def test_limited(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
     """What stands inside a limit is cancelled when its time has passed, and not before that."""
     monkeypatch.setattr(CLOCK, "_loops", 1)
-    async with limited(3) as limit:
+    async with timeout_after(3) as limit:
         times.move(3600)
     assert not limit.expired()
     with pytest.raises(TimeoutError):
-        async with limited(0) as limit:
+        async with timeout_after(0) as limit:
             await asyncio.Event().wait()
     assert limit.expired()
 
 
-async def test_again(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_again(clock: SuspendAwareClock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed while the program stood still is done again; other failures stay."""
     monkeypatch.setattr(waiting, "CLOCK", clock)
     standstills = iter([7.0, 3600.0, 0.0])
@@ -477,11 +477,11 @@ async def test_again(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch
         raise NodeUnreachable("The connection was lost.", node="worker000")
 
     with pytest.raises(NodeUnreachable):
-        await despite_standstills(work, NodeUnreachable)
+        await retry_after_suspend(work, NodeUnreachable)
     assert list(standstills) == []
 
 
-async def test_again_and_again(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_again_and_again(clock: SuspendAwareClock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
     """What fails at every try is not tried for ever, however often the program is stopped."""
     monkeypatch.setattr(waiting, "CLOCK", clock)
     tries = 0
@@ -493,11 +493,11 @@ async def test_again_and_again(clock: Clock, times: Times, monkeypatch: pytest.M
         raise NodeUnreachable("The connection was lost.", node="worker000")
 
     with pytest.raises(NodeUnreachable):
-        await despite_standstills(work, NodeUnreachable)
+        await retry_after_suspend(work, NodeUnreachable)
     assert tries == 4
 
 
-async def test_other_errors(clock: Clock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_other_errors(clock: SuspendAwareClock, times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is no loss is raised, also after a standstill."""
     monkeypatch.setattr(waiting, "CLOCK", clock)
 
@@ -506,4 +506,4 @@ async def test_other_errors(clock: Clock, times: Times, monkeypatch: pytest.Monk
         raise ValueError
 
     with pytest.raises(ValueError, match=r"^$"):
-        await despite_standstills(work, NodeUnreachable)
+        await retry_after_suspend(work, NodeUnreachable)

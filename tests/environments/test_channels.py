@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from mirror import Mirror
 from rattler import Version
 
-from scherbelberg.environments.channels import complaints, download, nearest_first
+from scherbelberg.environments.channels import download, nearest_first, unmet_dependencies
 from scherbelberg.environments.lock import Package
 from scherbelberg.errors import ChannelUnreachable, WaitTimeout
 
@@ -71,7 +71,7 @@ def test_exact_version_is_nearest(known: list[str], wanted: str) -> None:
 )
 def test_complaints(packages: tuple[Package, ...], expected: list[str]) -> None:
     """What is missing, too old, of another build, forbidden, or more than a node has, is told in a few words."""
-    found = complaints(packages, platform="linux-64")
+    found = unmet_dependencies(packages, platform="linux-64")
     assert len(found) == len(expected)
     for line, words in zip(found, expected, strict=True):
         assert words in line

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from own_share import share
 
-from scherbelberg.environments.checking import Verdict, check_lock, check_shipped
+from scherbelberg.environments.checking import LockReport, check_lock, check_shipped
 from scherbelberg.environments.lock import EnvLock, Package, write_lock, write_records
 from scherbelberg.environments.shipped import shipped_lock, shipped_locks, shipped_pins
 from scherbelberg.errors import BadInput
@@ -34,7 +34,7 @@ def _ship(share: Path, lock: EnvLock) -> None:
 
 def test_everything_is_whole() -> None:
     """All shipped locks are closed and recorded, and the pins have their digests."""
-    assert check_shipped() == Verdict(wrong=())
+    assert check_shipped() == LockReport(wrong=())
     names = {
         f"{profile}-py{minor}-{platform}"
         for profile in ("main", "science")
@@ -43,7 +43,7 @@ def test_everything_is_whole() -> None:
     }
     assert set(shipped_locks()) == names
     assert all(one.is_recorded for lock in shipped_locks().values() for one in lock.packages)
-    assert all(check_lock(lock) == Verdict(wrong=()) for lock in shipped_locks().values())
+    assert all(check_lock(lock) == LockReport(wrong=()) for lock in shipped_locks().values())
 
 
 def test_lock_by_name(share: Path) -> None:

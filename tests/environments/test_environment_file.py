@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scherbelberg.environments.environment_file import EnvWish, FileKind, kind_of, left_out, read_wish, way_from
+from scherbelberg.environments.environment_file import (
+    EnvWish,
+    FileKind,
+    conversion_hint,
+    kind_of,
+    read_wish,
+    skipped_files,
+)
 from scherbelberg.errors import BadInput
 
 _WISH = """\
@@ -126,7 +133,7 @@ def test_channels_of_others(channel: str) -> None:
 @given(st.text(max_size=80))
 def test_any_text(text: str) -> None:
     """Whatever stands in a file, it is read or refused."""
-    for read in (read_wish, kind_of, left_out):
+    for read in (read_wish, kind_of, skipped_files):
         with contextlib.suppress(BadInput):
             read(text, source="it")
 
@@ -166,4 +173,4 @@ def test_known(text: str, name: str, way: str) -> None:
 @given(st.text(max_size=80))
 def test_any_other_file(text: str) -> None:
     """Whatever there is in a file, there is an answer or none."""
-    assert way_from(text, source="it") is None or text
+    assert conversion_hint(text, source="it") is None or text

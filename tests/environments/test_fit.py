@@ -19,11 +19,11 @@ from scherbelberg.environments.fit import (
     check_age,
     check_releases,
     environment_of,
+    exact_specs,
     fits,
-    hard_specs,
     image_environment,
-    soft_pins,
-    soft_spec,
+    relaxable_pins,
+    relaxed_spec,
     unsolvable,
 )
 from scherbelberg.environments.lock import EnvLock, Package
@@ -42,10 +42,10 @@ def _lock(platform: str = "linux-64", **changed: str) -> EnvLock:
 def test_asked_for() -> None:
     """Python's minor version, dask and distributed are asked for first and last, the rest as long as it can be."""
     versions = client("3.12.1", dask="2026.7.1+mine", numpy="2.4.6+cpu").versions
-    assert hard_specs(versions) == ("python 3.12.*", "dask-core ==2026.7.1", "distributed ==2026.7.1")
+    assert exact_specs(versions) == ("python 3.12.*", "dask-core ==2026.7.1", "distributed ==2026.7.1")
     soft = {"cloudpickle": "3.1.1", "msgpack": "1.2.1", "toolz": "1.1.0", "tornado": "6.5.7", "numpy": "2.4.6"}
-    assert soft_pins(versions) == soft
-    assert (soft_spec("msgpack", "1.2.1"), any_of_major("msgpack", "1.2.1")) == (
+    assert relaxable_pins(versions) == soft
+    assert (relaxed_spec("msgpack", "1.2.1"), any_of_major("msgpack", "1.2.1")) == (
         "msgpack-python ==1.2.1",
         "msgpack-python 1.*",
     )

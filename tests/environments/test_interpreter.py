@@ -53,7 +53,7 @@ def test_another_interpreter(tmp_path: Path) -> None:
     client = read_client(python, "VIRTUAL_ENV")
     assert client.versions.packages == dict.fromkeys(REQUIRED, "1.0") | {"dask": "2.0+mine", "numpy": "3.0"}
     assert client.versions.python == own_versions().python
-    assert (client.path, client.source, client.own) == (str(python), "VIRTUAL_ENV", ("dask",))
+    assert (client.path, client.source, client.editable_packages) == (str(python), "VIRTUAL_ENV", ("dask",))
 
 
 def test_one_like_this(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scherbelberg.environments.lock import EnvLock, Package, Wheel, lock_name, read_lock, write_lock, write_records
-from scherbelberg.environments.pypi import normalized
+from scherbelberg.environments.pypi import normalize_name
 from scherbelberg.errors import BadInput
 
 _FORGE = "https://conda.anaconda.org/conda-forge"
@@ -53,7 +53,7 @@ def _locks(draw: st.DrawFn) -> EnvLock:
         profile=draw(_WORD),
         platform=draw(st.sampled_from(["linux-64", "linux-aarch64"])),
         packages=tuple({one.name: one for one in rows}.values()),
-        wheels=tuple(draw(st.lists(_wheels(), max_size=2, unique_by=lambda one: normalized(one.name)))),
+        wheels=tuple(draw(st.lists(_wheels(), max_size=2, unique_by=lambda one: normalize_name(one.name)))),
         specs=draw(_SPECS),
     )
 

@@ -21,7 +21,7 @@ from simple_index import SimpleIndex, wheel
 
 from scherbelberg.cloud.access import Access
 from scherbelberg.environments.lock import EnvLock, Package, Wheel, write_lock
-from scherbelberg.environments.private_files import fetch_private, is_open, mirrored
+from scherbelberg.environments.private_files import fetch_private, is_open, mirror_url
 from scherbelberg.environments.solver import solve_for
 from scherbelberg.errors import ChannelUnreachable, EnvironmentUnavailable
 from scherbelberg.settings import Settings
@@ -221,8 +221,8 @@ async def test_wheels(tmp_path: Path, netrc: Callable[[str], None], is_private: 
 )
 def test_mirrored(url: str, expected: str) -> None:
     """A mirror stands for the place of channels, and for nothing else."""
-    assert mirrored(url, "http://m/x") == expected
-    assert mirrored(url, None) == url
+    assert mirror_url(url, "http://m/x") == expected
+    assert mirror_url(url, None) == url
 
 
 @pytest.fixture

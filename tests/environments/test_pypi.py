@@ -11,7 +11,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import Version
 
 from scherbelberg.environments.lock import EnvLock, Package, Wheel
-from scherbelberg.environments.pypi import explained, fixed, pypi_versions, read_requirement, without_secrets
+from scherbelberg.environments.pypi import pinnable, pypi_versions, read_requirement, uv_error, without_secrets
 from scherbelberg.errors import BadInput
 
 _SHA = "0" * 64
@@ -140,15 +140,15 @@ def test_nothing_but_names(text: str) -> None:
 @given(st.from_regex(r"[0-9]{1,2}([.a-z+_!]{1,4}[0-9a-z]{0,2}){0,3}", fullmatch=True))
 def test_fixed(version: str) -> None:
     """What is held fast has a version that an index can have."""
-    if fixed({"Some_Thing": version}):
-        assert fixed({"Some_Thing": version}) == {"some-thing": version}
+    if pinnable({"Some_Thing": version}):
+        assert pinnable({"Some_Thing": version}) == {"some-thing": version}
         Version(version)
 
 
 @pytest.mark.parametrize("version", ["9e", "1.1.1w", "1.0_2", "1.0-1"])
 def test_not_fixed(version: str) -> None:
     """Versions that only conda knows are left out."""
-    assert fixed({"thing": version}) == {}
+    assert pinnable({"thing": version}) == {}
 
 
 def test_secrets() -> None:
@@ -178,16 +178,16 @@ error: Failed to fetch: http://anna:s3cret@127.0.0.1:9/simple/alpha/
 
 def test_explained() -> None:
     """What several versions of uv say becomes one sentence without frames, folds and secrets."""
-    assert explained(_OLD, ["src"]).message == (
+    assert uv_error(_OLD, ["src"]).message == (
         "src cannot be put on nodes: the index has no wheel of it, but source only, and nodes build nothing; take a"
         " version with wheels, or conda's package (wanted: src; because only src==1.0 is available and src==1.0 has no"
         " usable wheels, we can conclude that all versions of src cannot be used; and because you require src, we can"
         " conclude that your requirements are unsatisfiable)."
     )
-    assert explained(_NEW, ["alpha"]).message == (
+    assert uv_error(_NEW, ["alpha"]).message == (
         "The Python package index at 127.0.0.1:9 does not answer as it should (Connection refused (os error 111)); uv's"
         " settings say which index is asked and with which credentials (UV_DEFAULT_INDEX, uv.toml, netrc)."
     )
-    assert explained("", ["a", "b"]).message == (
+    assert uv_error("", ["a", "b"]).message == (
         "No wheels for a, b go with what the environment has: uv failed without a word."
     )

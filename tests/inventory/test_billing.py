@@ -18,12 +18,12 @@ from surroundings import SHORT, settings_for
 
 from scherbelberg.concurrency.processes import own_name
 from scherbelberg.errors import LeftOver
-from scherbelberg.events import ignore
-from scherbelberg.inventory.billing import leave
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.events import ignore_events
+from scherbelberg.inventory.billing import record_pending_deletions
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.history import History
 from scherbelberg.inventory.ledger import Entry, entry
-from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.lifecycle.destroy import delete_clusters
 from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -58,7 +58,7 @@ def labels(uid: str) -> dict[str, str]:
 
 def given_back(settings: Settings, *uids: str) -> tuple[Entry, ...]:
     """Give clusters back."""
-    return asyncio.run(give_back(settings, "cluster", uids, listener=ignore, timeouts=SHORT))
+    return asyncio.run(delete_clusters(settings, "cluster", uids, listener=ignore_events, timeouts=SHORT))
 
 
 def price_of(api: Api, span: str, *, address: bool = True) -> Decimal:
@@ -154,14 +154,14 @@ def test_what_another_process_has_left(tmp_path: Path) -> None:
     """Only what a process deleted that lives no more, and did not bill, is left to the next one."""
     folder, file = Folder(tmp_path), tmp_path / "leaving.json"
     first, second = (server(name, identity().labels("worker"), number) for number, name in enumerate(("one", "two"), 1))
-    assert leave(folder, [first, second], (), now_s=5.0) == ()
+    assert record_pending_deletions(folder, [first, second], (), now_s=5.0) == ()
     text = file.read_text(encoding="utf-8")
-    assert leave(folder, [second], (), now_s=6.0) == ()
+    assert record_pending_deletions(folder, [second], (), now_s=6.0) == ()
 
     dead = text.replace(own_name(), "1 1.5")
-    known = [entry(holdings([first])[0], None, endpoint="https://api", ended_s=5.0)]
+    known = [entry(group_clusters([first])[0], None, endpoint="https://api", ended_s=5.0)]
     for billed, lost in ((), ((5.0, first),)), (known, ()):
         file.write_text(dead, encoding="utf-8")
-        assert leave(folder, [second], billed, now_s=7.0) == lost
+        assert record_pending_deletions(folder, [second], billed, now_s=7.0) == lost
     file.write_text("[]", encoding="utf-8")
-    assert leave(folder, [], (), now_s=8.0) == ()
+    assert record_pending_deletions(folder, [], (), now_s=8.0) == ()

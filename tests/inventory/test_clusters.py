@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scherbelberg.cloud.resources import Resource
-from scherbelberg.inventory.clusters import Holding, holdings, selector, words_for
+from scherbelberg.inventory.clusters import CloudCluster, format_duration, group_clusters, selector
 from scherbelberg.planning.plan import LEAST_VALID_S, network_labels
 
 #: Neighbours that look alike.
@@ -52,8 +52,8 @@ def test_holding() -> None:
         server("cluster-worker000", _labels(), 2),
         network("cluster", network_labels(identity(), "ready"), 4),
     )
-    (found,) = holdings(resources)
-    assert found == Holding(
+    (found,) = group_clusters(resources)
+    assert found == CloudCluster(
         prefix="cluster",
         uid=UID,
         owner=OWNER,
@@ -87,7 +87,7 @@ def test_holding() -> None:
 )
 def test_state(resources: tuple[Resource, ...], state: str) -> None:
     """The network says how far a cluster is; without one, or ready without a scheduler, it is broken."""
-    assert [found.state for found in holdings(resources)] == [state]
+    assert [found.state for found in group_clusters(resources)] == [state]
 
 
 @pytest.mark.parametrize(
@@ -102,13 +102,13 @@ def test_state(resources: tuple[Resource, ...], state: str) -> None:
 )
 def test_what_is_not_ours_is_left_out(labels: dict[str, str]) -> None:
     """A resource without all of our labels belongs to no cluster, whatever it is called."""
-    assert holdings([server("cluster-scheduler", labels)]) == ()
+    assert group_clusters([server("cluster-scheduler", labels)]) == ()
 
 
 @pytest.mark.parametrize(("created", "expected"), [("17", 17), ("", 0), ("yesterday", 0), ("-1", 0), ("1.5", 0)])
 def test_created(created: str, expected: int) -> None:
     """A label that is no time counts as the beginning of time, not as an error."""
-    (found,) = holdings([server("x", _labels() | {"created": created})])
+    (found,) = group_clusters([server("x", _labels() | {"created": created})])
     assert found.created_s == expected
 
 
@@ -116,9 +116,9 @@ def test_missing_owner() -> None:
     """A label that somebody deleted is no reason not to find the cluster."""
     labels = _labels()
     del labels["owner"], labels["created"]
-    (found,) = holdings([server("x", labels)])
+    (found,) = group_clusters([server("x", labels)])
     assert (found.owner, found.created_s) == ("unknown", 0)
-    assert found.described(NOW_S) == "'cluster' of unknown, unknown time old, 1 machine, broken"
+    assert found.describe(NOW_S) == "'cluster' of unknown, unknown time old, 1 machine, broken"
 
 
 @CALM
@@ -139,7 +139,7 @@ def test_uids_never_mix(rows: list[tuple[str, str | None, str | None, bool]]) ->
         labels = {"managed-by": "scherbelberg" if ours else "terraform", "uid": uid, "prefix": prefix}
         present = {key: value for key, value in labels.items() if value is not None}
         resources.append((server if kind == "servers" else network)("x", present, number))
-    found = holdings(resources)
+    found = group_clusters(resources)
     for one in found:
         names = {(resource.labels["uid"], resource.labels["prefix"]) for resource in one.resources}
         assert names == {(one.uid, one.prefix)}
@@ -153,7 +153,7 @@ def test_order() -> None:
     """Clusters are listed by name, then by age."""
     young = _labels("b", "1") | {"created": "200"}
     old = _labels("b", "2") | {"created": "100"}
-    found = holdings([server("x", young, 1), server("x", old, 2), server("x", _labels("a", "3"), 3)])
+    found = group_clusters([server("x", young, 1), server("x", old, 2), server("x", _labels("a", "3"), 3)])
     assert [one.uid for one in found] == ["3", "2", "1"]
 
 
@@ -168,8 +168,8 @@ def test_order() -> None:
 def test_described(machines: int, expected: str) -> None:
     """One phrase names the cluster, its owner, its age, its machines and its state."""
     servers = [server(f"cluster-worker00{number}", _labels(), number) for number in range(machines)]
-    (found,) = holdings([network("cluster", network_labels(identity(), "creating"), 9), *servers])
-    assert found.described(NOW_S + 5400.7) == expected
+    (found,) = group_clusters([network("cluster", network_labels(identity(), "creating"), 9), *servers])
+    assert found.describe(NOW_S + 5400.7) == expected
     assert found.age(NOW_S) == "0 s"
 
 
@@ -193,7 +193,7 @@ def test_described(machines: int, expected: str) -> None:
 )
 def test_words_for(seconds: float, words: str) -> None:
     """A duration has its two largest units."""
-    assert words_for(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @CALM
@@ -201,7 +201,7 @@ def test_words_for(seconds: float, words: str) -> None:
 def test_words_for_anything(seconds: int) -> None:
     """Words never say more than there is, and miss less than their smallest unit's larger neighbour."""
     sizes = {"d": 86400, "h": 3600, "min": 60, "s": 1}
-    words = words_for(seconds).split()
+    words = format_duration(seconds).split()
     said = sum(int(count) * sizes[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
     assert said <= seconds < said + 3600
     assert len(words) <= 4

@@ -10,15 +10,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scherbelberg.cloud.resources import Resource
-from scherbelberg.inventory.clusters import Holding, holdings
-from scherbelberg.inventory.deadlines import Verdict, judge, left_words, overdue_line, reason, soon_line, soon_s, strays
+from scherbelberg.inventory.clusters import CloudCluster, group_clusters
+from scherbelberg.inventory.deadlines import (
+    GcVerdict,
+    format_time_left,
+    judge,
+    overdue_line,
+    reason,
+    seconds_to_deadline,
+    soon_line,
+    strays,
+)
 from scherbelberg.planning.plan import network_labels
 
 _NOW = int(NOW_S)
 _HOUR = 3600
 
 
-def held(*deadlines: str | None, state: str = "ready", machines: bool = True) -> Holding:
+def held(*deadlines: str | None, state: str = "ready", machines: bool = True) -> CloudCluster:
     """A cluster whose resources carry these deadlines, its network first."""
     labels = [network_labels(identity(), "ready" if state == "ready" else "creating")]
     labels += [identity().labels("scheduler")] * (len(deadlines) - 1)
@@ -30,7 +39,7 @@ def held(*deadlines: str | None, state: str = "ready", machines: bool = True) ->
         resources.append((network if is_network or not machines else server)("x", kept, number))
     if state == "broken" and not machines:
         resources = [Resource(kind="firewalls", id=1, name="x", labels=identity().labels("firewall"))]
-    (found,) = holdings(resources)
+    (found,) = group_clusters(resources)
     return found
 
 
@@ -61,7 +70,7 @@ def test_no_deadline_without_a_birthday() -> None:
     """A deadline that nothing can be compared with does not count."""
     labels = identity().labels("worker")
     del labels["created"]
-    (found,) = holdings([server("x", labels)])
+    (found,) = group_clusters([server("x", labels)])
     assert found.deadline_s is None
 
 
@@ -81,34 +90,34 @@ _LATE = str(_NOW + 8 * _HOUR)
 @pytest.mark.parametrize(
     ("holding", "passed_h", "verdict"),
     [
-        (held(_LATE, _LATE), 7.9, Verdict.ALIVE),
-        (held(_LATE, _LATE), 8, Verdict.EXPIRED),
-        (held("none", "none"), 10_000, Verdict.ALIVE),
-        (held(_LATE, _LATE, state="creating"), 0.9, Verdict.ALIVE),
-        (held(_LATE, _LATE, state="creating"), 1, Verdict.ORPHAN),
-        (held(_LATE, _LATE, state="creating"), 8, Verdict.EXPIRED),
-        (held(_LATE, _LATE, state="broken"), 0.9, Verdict.ALIVE),
-        (held(_LATE, _LATE, state="broken"), 1, Verdict.ORPHAN),
-        (held("none", state="broken", machines=False), 0.9, Verdict.ALIVE),
-        (held("none", state="creating"), 2, Verdict.ORPHAN),
+        (held(_LATE, _LATE), 7.9, GcVerdict.ALIVE),
+        (held(_LATE, _LATE), 8, GcVerdict.EXPIRED),
+        (held("none", "none"), 10_000, GcVerdict.ALIVE),
+        (held(_LATE, _LATE, state="creating"), 0.9, GcVerdict.ALIVE),
+        (held(_LATE, _LATE, state="creating"), 1, GcVerdict.BROKEN),
+        (held(_LATE, _LATE, state="creating"), 8, GcVerdict.EXPIRED),
+        (held(_LATE, _LATE, state="broken"), 0.9, GcVerdict.ALIVE),
+        (held(_LATE, _LATE, state="broken"), 1, GcVerdict.BROKEN),
+        (held("none", state="broken", machines=False), 0.9, GcVerdict.ALIVE),
+        (held("none", state="creating"), 2, GcVerdict.BROKEN),
     ],
 )
-def test_verdicts(holding: Holding, passed_h: float, verdict: Verdict) -> None:
+def test_verdicts(holding: CloudCluster, passed_h: float, verdict: GcVerdict) -> None:
     """Deadlines decide; what cannot be used is garbage by itself only when no machine is left of it."""
     assert judge(holding, NOW_S + passed_h * _HOUR) is verdict
-    assert verdict.is_doomed is (verdict in {Verdict.EXPIRED, Verdict.REMAINS})
+    assert verdict.should_delete is (verdict in {GcVerdict.EXPIRED, GcVerdict.LEFTOVERS})
 
 
 def test_remains() -> None:
     """Of what a warden or a broken deletion left, only what is free of charge goes before its deadline."""
     lost = network("x", network_labels(identity(), "ready"))
-    (found,) = holdings([lost])
-    assert judge(found, NOW_S + 3599) is Verdict.ALIVE
-    assert judge(found, NOW_S + 3600 - 1e-3 + 1) is Verdict.EXPIRED
-    (found,) = holdings([Resource(kind="networks", id=1, name="x", labels={**lost.labels, "deadline": "none"})])
-    assert judge(found, NOW_S + 3600) is Verdict.REMAINS
-    assert reason(found, Verdict.REMAINS, NOW_S) == "no machine is left of it"
-    assert reason(found, Verdict.EXPIRED, NOW_S) == "no deadline, no machine is left of it"
+    (found,) = group_clusters([lost])
+    assert judge(found, NOW_S + 3599) is GcVerdict.ALIVE
+    assert judge(found, NOW_S + 3600 - 1e-3 + 1) is GcVerdict.EXPIRED
+    (found,) = group_clusters([Resource(kind="networks", id=1, name="x", labels={**lost.labels, "deadline": "none"})])
+    assert judge(found, NOW_S + 3600) is GcVerdict.LEFTOVERS
+    assert reason(found, GcVerdict.LEFTOVERS, NOW_S) == "no machine is left of it"
+    assert reason(found, GcVerdict.EXPIRED, NOW_S) == "no deadline, no machine is left of it"
 
 
 @pytest.mark.parametrize(
@@ -117,15 +126,15 @@ def test_remains() -> None:
 )
 def test_left_words(left_s: float | None, words: str) -> None:
     """It is said how long is left, or since when there is nothing left."""
-    assert left_words(left_s) == words
+    assert format_time_left(left_s) == words
 
 
 def test_reasons() -> None:
     """Each verdict has its words."""
     found = held(_LATE, _LATE)
-    assert reason(found, Verdict.ALIVE, NOW_S) == "8 h left"
-    assert reason(found, Verdict.EXPIRED, NOW_S + 9 * _HOUR) == "overdue by 1 h"
-    assert reason(found, Verdict.ORPHAN, NOW_S) == "it cannot be used; 'scherbelberg nuke -p cluster' deletes it"
+    assert reason(found, GcVerdict.ALIVE, NOW_S) == "8 h left"
+    assert reason(found, GcVerdict.EXPIRED, NOW_S + 9 * _HOUR) == "overdue by 1 h"
+    assert reason(found, GcVerdict.BROKEN, NOW_S) == "it cannot be used; 'scherbelberg nuke -p cluster' deletes it"
 
 
 def test_lines() -> None:
@@ -135,9 +144,9 @@ def test_lines() -> None:
     line = overdue_line([found, held("none", "none")], NOW_S + 9 * _HOUR)
     assert line is not None
     assert line.startswith("Forgotten? 'cluster' of anna_at_laptop (overdue by 1 h): 'scherbelberg gc' deletes that")
-    times = [soon_s(found, NOW_S + passed_h * _HOUR) for passed_h in (6.9, 7, 7.5, 8)]
+    times = [seconds_to_deadline(found, NOW_S + passed_h * _HOUR) for passed_h in (6.9, 7, 7.5, 8)]
     assert times == [None, _HOUR, 0.5 * _HOUR, None]
-    assert soon_s(held("none", "none"), NOW_S) is None
+    assert seconds_to_deadline(held("none", "none"), NOW_S) is None
     assert soon_line("x", 1800) == "The deadline of cluster 'x' is in 30 min: 'scherbelberg extend -p x' moves it."
     assert soon_line("x", -1).startswith("The deadline of cluster 'x' is now")
 
@@ -145,13 +154,13 @@ def test_lines() -> None:
 def test_protected() -> None:
     """Nothing protected is garbage nor nagged about; one resource that says so speaks for all."""
     labels = identity().labels("worker")
-    (found,) = holdings([server("a", labels, 1), server("b", labels | {"protected": ""}, 2)])
-    assert judge(found, NOW_S + 100 * _HOUR) is Verdict.PROTECTED
-    assert not Verdict.PROTECTED.is_doomed
+    (found,) = group_clusters([server("a", labels, 1), server("b", labels | {"protected": ""}, 2)])
+    assert judge(found, NOW_S + 100 * _HOUR) is GcVerdict.PROTECTED
+    assert not GcVerdict.PROTECTED.should_delete
     assert overdue_line([found], NOW_S + 100 * _HOUR) is None
-    assert soon_s(found, NOW_S + _HOUR / 2) is None
-    assert found.described(NOW_S).endswith("2 machines, broken, protected")
-    words = reason(found, Verdict.PROTECTED, NOW_S + 2 * _HOUR)
+    assert seconds_to_deadline(found, NOW_S + _HOUR / 2) is None
+    assert found.describe(NOW_S).endswith("2 machines, broken, protected")
+    words = reason(found, GcVerdict.PROTECTED, NOW_S + 2 * _HOUR)
     assert words == "overdue by 1 h; 'scherbelberg unprotect -p cluster' allows its deletion"
 
 

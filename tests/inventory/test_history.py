@@ -16,7 +16,7 @@ from catalogues import NOW_S
 from priced import PRICES, SCHEDULER
 
 from scherbelberg.errors import StateDamaged
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.history import Damage, History
 from scherbelberg.inventory.ledger import Entry, entry
 
@@ -36,7 +36,7 @@ for number in range(EACH):
 
 
 def _entry() -> Entry:
-    (gone,) = holdings([SCHEDULER])
+    (gone,) = group_clusters([SCHEDULER])
     return entry(gone, PRICES, endpoint="https://api", ended_s=NOW_S + 1)
 
 

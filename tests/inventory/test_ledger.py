@@ -16,19 +16,19 @@ from priced import PRICES, SCHEDULER, WORKER
 
 from scherbelberg.cloud.pricing import Price
 from scherbelberg.cloud.resources import PriceList
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.ledger import (
     Entry,
     Machine,
+    add_costs,
     by_currency,
     by_month,
     cost,
     entry,
     entry_document,
-    is_of,
+    falls_in_month,
+    merge_entries,
     read_entry,
-    sum_of,
-    whole,
 )
 
 HOUR_S = 3600
@@ -82,13 +82,13 @@ def test_cost_without_address() -> None:
 def test_unknown_price(prices: PriceList) -> None:
     """Where the cloud names no price for type and place, the cost is unknown and not nothing, also of all together."""
     assert cost(WORKER, prices, now_s=NOW_S) is None
-    assert sum_of([cost(SCHEDULER, PRICES, now_s=NOW_S), None]) is None
+    assert add_costs([cost(SCHEDULER, PRICES, now_s=NOW_S), None]) is None
 
 
 def test_sum_of_months() -> None:
     """Costs are added month by month."""
     both = [cost(one, PRICES, now_s=NOW_S + 400 * HOUR_S) for one in (SCHEDULER, WORKER)]
-    found, first = sum_of(both), both[0]
+    found, first = add_costs(both), both[0]
     assert found is not None
     assert first is not None
     assert list(found.months) == ["2026-11", "2026-12"]
@@ -98,23 +98,23 @@ def test_sum_of_months() -> None:
 
 def test_whole() -> None:
     """What was given back in steps is one bill, without a price if a part has none or another currency."""
-    (gone,) = holdings([SCHEDULER, WORKER])
+    (gone,) = group_clusters([SCHEDULER, WORKER])
     first, second = (entry(gone, PRICES, endpoint="https://api", ended_s=NOW_S + days * 86400) for days in (1, 2))
-    one = whole([first, second])
+    one = merge_entries([first, second])
     assert one.machines == first.machines + second.machines
     assert (one.created_s, one.ended_s, one.currency) == (first.created_s, second.ended_s, "EUR")
     assert first.price is not None
     assert second.price is not None
     assert one.price == Price(net=first.price.net + second.price.net, gross=first.price.gross + second.price.gross)
-    assert whole([first]) == first
+    assert merge_entries([first]) == first
     for odd in (evolve(second, months=None), evolve(second, currency="USD"), evolve(second, currency=None)):
-        assert whole([first, odd]).price is None
+        assert merge_entries([first, odd]).price is None
 
 
 def test_entry() -> None:
     """An entry says whose it was, since when, until when, and what each machine has cost."""
     younger = evolve(WORKER, created_s=int(NOW_S) + HOUR_S, has_ipv4=False, public_ip=None)
-    (gone,) = holdings([network("cluster", identity().labels("network")), younger, SCHEDULER])
+    (gone,) = group_clusters([network("cluster", identity().labels("network")), younger, SCHEDULER])
     found = entry(gone, PRICES, endpoint="https://api", ended_s=NOW_S + 2 * HOUR_S + 0.5)
     assert found == Entry(
         endpoint="https://api",
@@ -149,10 +149,10 @@ def test_entry() -> None:
 @pytest.mark.parametrize(("prices", "currency"), [(None, None), (evolve(PRICES, servers={}), "EUR")])
 def test_entry_without_price(prices: PriceList | None, currency: str | None) -> None:
     """Where the cloud does not tell, an entry says so, and counts for the months in which it may have cost."""
-    (gone,) = holdings([SCHEDULER])
+    (gone,) = group_clusters([SCHEDULER])
     found = entry(gone, prices, endpoint="https://api", ended_s=NOW_S + 400 * HOUR_S)
     assert (found.price, found.months, found.currency, found.machines[0].price) == (None, None, currency, None)
-    assert [month for month in ("2026-10", "2026-11", "2026-12", "2027-01") if is_of(found, month)] == [
+    assert [month for month in ("2026-10", "2026-11", "2026-12", "2027-01") if falls_in_month(found, month)] == [
         "2026-11",
         "2026-12",
     ]
@@ -197,7 +197,7 @@ def test_sums_lose_nothing(entries: list[Entry]) -> None:
 )
 def test_nonsense(change: dict[str, Any]) -> None:
     """What makes no sense is not read as something that does."""
-    (gone,) = holdings([SCHEDULER])
+    (gone,) = group_clusters([SCHEDULER])
     document = entry_document(entry(gone, PRICES, endpoint="https://api", ended_s=NOW_S))
     with pytest.raises(Exception):  # noqa: B017, PT011 - of whatever kind
         read_entry(document | change)

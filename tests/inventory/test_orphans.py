@@ -26,13 +26,13 @@ from scherbelberg import Cluster
 from scherbelberg.cloud.resources import PriceList
 from scherbelberg.errors import CloudUnreachable, LeftOver
 from scherbelberg.inventory.orphans import (
-    Outliving,
-    merged,
-    outliving,
-    read_outliving,
+    Orphan,
+    find_orphans,
+    merge_orphans,
+    read_orphan,
     still_listed,
     where_to_look,
-    write_outliving,
+    write_orphan,
 )
 from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
@@ -165,7 +165,7 @@ def test_gc_deletes_first(
     async def fail(*_: object, **__: object) -> None:
         raise CloudUnreachable("The cloud has gone.")
 
-    monkeypatch.setattr("scherbelberg.inventory.orphan_records.still_paid_for", fail)
+    monkeypatch.setattr("scherbelberg.inventory.orphan_records.check_paid_orphans", fail)
     world[0].set_clock(7200)
     code, output, _ = shell("gc", "--json")
     document = read("gc", output)
@@ -299,7 +299,7 @@ _LISTS: dict[Any, Any] = {
 
 def test_all_kinds() -> None:
     """Each kind is found by what tells of it, with its price per month."""
-    found = {one.described: one.monthly for one in outliving([_NODE], _LISTS, PRICES)}
+    found = {one.description: one.monthly for one in find_orphans([_NODE], _LISTS, PRICES)}
     assert found == {
         "volume 3": price("0.50"),
         "floating IP 2": price("3"),
@@ -307,7 +307,7 @@ def test_all_kinds() -> None:
         "snapshot 4": price("0.025"),
         "backup 6": None,
     }
-    assert all(one.monthly is None for one in outliving([_NODE], _LISTS, None))
+    assert all(one.monthly is None for one in find_orphans([_NODE], _LISTS, None))
 
 
 def test_where_to_look() -> None:
@@ -328,18 +328,18 @@ def test_lists_of_nonsense() -> None:
                     changed = json.loads(json.dumps(row))
                     with_nonsense(changed, name, value=value)
                     lists: Any = {**_LISTS, collection: [changed, None]}
-                    found = outliving([_NODE], lists, PRICES)
-                    assert names <= {one.described for one in found}
-    assert {one.described for one in outliving([_NODE], dict.fromkeys(_LISTS), PRICES)} == names | {"primary IP 1"}
+                    found = find_orphans([_NODE], lists, PRICES)
+                    assert names <= {one.description for one in found}
+    assert {one.description for one in find_orphans([_NODE], dict.fromkeys(_LISTS), PRICES)} == names | {"primary IP 1"}
 
 
 _THINGS = st.builds(
-    Outliving,
+    Orphan,
     kind=st.sampled_from(["primary_ip", "floating_ip", "volume", "snapshot", "backup"]),
     id=st.integers(1, 5),
     server=st.sampled_from(["a", "b"]),
 ) | st.builds(
-    Outliving,
+    Orphan,
     kind=st.sampled_from(["primary_ip", "volume"]),
     id=st.integers(1, 5),
     server=st.just("a"),
@@ -350,10 +350,10 @@ _THINGS = st.builds(
 
 @CALM
 @given(known=st.lists(_THINGS, max_size=6), later=st.lists(_THINGS, max_size=6))
-def test_nothing_is_lost(known: list[Outliving], later: list[Outliving]) -> None:
+def test_nothing_is_lost(known: list[Orphan], later: list[Orphan]) -> None:
     """What is written is read again; what was found at any time stays until a list shows that it is gone."""
-    assert [read_outliving(json.loads(json.dumps(write_outliving(one)))) for one in known] == known
-    both = merged(known, later)
+    assert [read_orphan(json.loads(json.dumps(write_orphan(one)))) for one in known] == known
+    both = merge_orphans(known, later)
     assert {(one.kind, one.id) for one in both} == {(one.kind, one.id) for one in (*known, *later)}
     assert still_listed(both, {one.collection: None for one in both}) == both
     assert still_listed(both, {one.collection: [] for one in both}) == ()

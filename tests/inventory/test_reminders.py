@@ -18,7 +18,7 @@ from scherbelberg.concurrency.waiting import until
 from scherbelberg.events import NOTICES
 from scherbelberg.inventory import reminders
 from scherbelberg.inventory.reminders import remind
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.state.store import Folder, Store
 
 pytestmark = pytest.mark.hosts("scripted")
@@ -62,9 +62,9 @@ async def test_attached_clients(
     """Whoever opened the way to Dask is told once for each deadline, also of one that is moved, until it is closed."""
     monkeypatch.setattr(reminders, "_EVERY_S", 0.01)
     folder = a_folder(tmp_path, left_s=1830.5)
-    links = Links(folder, folder.read(), folder.keyring().ssh.private)
+    links = Connections(folder, folder.read(), folder.keyring().ssh.private)
     assert caplog.messages == []
-    await links.door()
+    await links.open_endpoint()
 
     async def told(count: int) -> None:
         async def probe() -> bool | None:
@@ -73,7 +73,7 @@ async def test_attached_clients(
         await until(probe, every_s=0.01, within_s=WITHIN_S, what="a line")
 
     await told(1)
-    await links.door()
+    await links.open_endpoint()
     move(folder, 1000.5)
     await told(2)
     move(folder, 7200)

@@ -18,8 +18,8 @@ from surroundings import SHORT, folders, held
 
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cloud.resources import Firewall, Kind, Resource, Shared, read_resource
-from scherbelberg.events import ignore
-from scherbelberg.inventory.clusters import is_ours, sentence
+from scherbelberg.events import ignore_events
+from scherbelberg.inventory.clusters import is_ours, network_warning
 from scherbelberg.lifecycle.deletion import delete_all
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.state.store import Store
@@ -179,7 +179,7 @@ async def test_a_list_that_lagged_behind(shell: Shell, monkeypatch: pytest.Monke
     monkeypatch.setattr(hetzner, "find", lag)
     gone: list[Resource] = []
     wanted = {"managed-by": "scherbelberg", "prefix": "ours", "uid": "ours0"}
-    await delete_all(hetzner, wanted, listener=ignore, timeouts=SHORT, note=gone.extend)
+    await delete_all(hetzner, wanted, listener=ignore_events, timeouts=SHORT, note=gone.extend)
     hetzner.close()
     assert held(shell.settings) == []
     assert {one.name for one in gone} >= {"ours-scheduler", "ours-worker"}
@@ -204,7 +204,7 @@ def test_whose(name: str, labels: dict[str, str], expected: bool) -> None:
 
 def test_words_without_users() -> None:
     """A server that nothing of ours leads to is named by its name alone."""
-    words = sentence(server("ours-worker000", {}, 7), (), {"prefix": "ours", "uid": "u"})
+    words = network_warning(server("ours-worker000", {}, 7), (), {"prefix": "ours", "uid": "u"})
     assert words.startswith("Server ours-worker000 (number 7) has lost the labels of cluster 'ours' and is still paid")
 
 

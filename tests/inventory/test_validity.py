@@ -11,7 +11,7 @@ from attrs import evolve
 from catalogues import NOW_S, OWNER, UID, network
 
 from scherbelberg.errors import BadInput
-from scherbelberg.inventory.clusters import Holding, holdings
+from scherbelberg.inventory.clusters import CloudCluster, group_clusters
 from scherbelberg.inventory.validity import check_clock, check_deadline, ending_line
 from scherbelberg.planning.plan import LEAST_VALID_S, make_identity
 from scherbelberg.spec.model import LONGEST_TTL_S, ClusterSpec
@@ -19,9 +19,9 @@ from scherbelberg.spec.model import LONGEST_TTL_S, ClusterSpec
 _HOUR, _DAY = 3600, 86400
 
 
-def _held(ttl_s: int | None) -> Holding:
+def _held(ttl_s: int | None) -> CloudCluster:
     who = make_identity(ClusterSpec(ttl_s=ttl_s), uid=UID, owner=OWNER, now_s=NOW_S)
-    (held,) = holdings([network("cluster", who.labels("network"))])
+    (held,) = group_clusters([network("cluster", who.labels("network"))])
     return held
 
 
@@ -62,10 +62,10 @@ def test_labels_of_old() -> None:
     """Of a cluster that was made before labels told the end, it is that of certificates that live shortest."""
     labels = make_identity(ClusterSpec(), uid=UID, owner=OWNER, now_s=NOW_S).labels("network")
     del labels["certified"]
-    (held,) = holdings([network("cluster", labels)])
+    (held,) = group_clusters([network("cluster", labels)])
     assert held.certified_s == int(NOW_S) + LEAST_VALID_S
     del labels["created"]
-    (held,) = holdings([network("cluster", labels)])
+    (held,) = group_clusters([network("cluster", labels)])
     assert (held.certified_s, ending_line(held, NOW_S + 9e9)) == (None, None)
 
 

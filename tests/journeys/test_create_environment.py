@@ -19,7 +19,7 @@ from surroundings import held
 from scherbelberg import ClusterSpec, Event
 from scherbelberg.environments.shipped import read_pins, shipped_files, shipped_lock, tool_version
 from scherbelberg.environments.versions import Client
-from scherbelberg.lifecycle.order import planned
+from scherbelberg.lifecycle.order import plan_now
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.sync import Cluster
 
@@ -87,7 +87,7 @@ async def test_shipped_lock(world: World, minor: str, worker: str | None, platfo
     assert first is not None
     client = Client(versions=first.versions, path="python3", source="the test")
     spec = ClusterSpec(scheduler="cx23", worker=worker, network_range=world.settings.network_range)
-    _, environment = await planned(world.settings, spec, client)
+    _, environment = await plan_now(world.settings, spec, client)
     assert (environment.name, environment.locks) == ("main", locks)
     assert (world.mirror.seen, held(world.settings)) == ([], [])
 

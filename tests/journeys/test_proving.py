@@ -26,7 +26,7 @@ from scherbelberg.errors import BadInput, NodeUnreachable, VersionMismatch, Wait
 from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.scheduler import proof
-from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
 from scherbelberg.scheduler.proof import prove
 from scherbelberg.settings import Settings
 from scherbelberg.state.store import Store
@@ -60,7 +60,7 @@ class Other:
         return found
 
     @property
-    def door(self) -> Door:
+    def door(self) -> SchedulerEndpoint:
         """Where its scheduler is."""
         return private_loop().submit(self.cluster._inner.door()).result()
 

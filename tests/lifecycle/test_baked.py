@@ -21,7 +21,7 @@ from scherbelberg.environments.fit import IMAGE, check_unchanged
 from scherbelberg.environments.interpreter import folder_digest, own_client, own_versions
 from scherbelberg.environments.versions import Baked, Client, baked_in, baked_labels
 from scherbelberg.errors import VersionMismatch
-from scherbelberg.lifecycle.order import planned
+from scherbelberg.lifecycle.order import plan_now
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
 
@@ -55,7 +55,7 @@ def _changed(**packages: str) -> Client:
 
 async def test_the_image_says_it(around: Settings) -> None:
     """A client with the versions that the image names needs no other environment."""
-    _, environment = await planned(around, ClusterSpec(), own_client())
+    _, environment = await plan_now(around, ClusterSpec(), own_client())
     assert environment.name == IMAGE
 
 
@@ -63,7 +63,7 @@ async def test_a_cloud_on_this_computer(world: tuple[SandboxThread, Drift], arou
     """An API on this computer whose images say nothing is a cloud: its nodes get an environment as anywhere."""
     world[1].change = lambda kind, row: row["labels"].clear() if kind == "images" else None
     try:
-        _, environment = await planned(around, ClusterSpec(), own_client())
+        _, environment = await plan_now(around, ClusterSpec(), own_client())
     except Exception as error:  # noqa: BLE001 - there is no channel here
         assert "127.0.0.1:9" in str(error)  # noqa: PT017 - one of two good ends
     else:
@@ -76,7 +76,7 @@ async def test_client_changed(around: Settings, more: tuple[str, ...]) -> None:
     """What was installed here since the sandbox was started is named in the plan, with the way to start it again."""
     spec = ClusterSpec(**dict([more] if more else []))  # type: ignore[arg-type]
     with pytest.raises(VersionMismatch) as caught:
-        await planned(around, spec, _changed(lz4="99.1", tornado="98.0"))
+        await plan_now(around, spec, _changed(lz4="99.1", tornado="98.0"))
     tornado = own_versions().packages["tornado"]
     assert caught.value.message.startswith(
         f"The environment of {sys.executable} has changed since the sandbox was started with it:"

@@ -30,8 +30,8 @@ from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.cluster import Cluster
 from scherbelberg.environments.interpreter import own_client
 from scherbelberg.errors import ClusterExists
-from scherbelberg.events import ignore
-from scherbelberg.lifecycle.order import place
+from scherbelberg.events import ignore_events
+from scherbelberg.lifecycle.order import place_order
 from scherbelberg.planning.plan import ClusterPlan
 from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
@@ -176,7 +176,7 @@ async def test_life_begins_after_the_yes(emulated: SandboxThread, settings: Sett
 
     try:
         spec = ClusterSpec(prefix="asked", workers=1, ttl_s=7200, network_range=settings.network_range)
-        order = await place(hetzner, settings, spec, own_client(), ignore, agree=think)
+        order = await place_order(hetzner, settings, spec, own_client(), ignore_events, agree=think)
     finally:
         emulated.set_clock(0)
         hetzner.close()
@@ -199,7 +199,7 @@ async def test_name_taken_while_thinking(emulated: SandboxThread, settings: Sett
 
     spec = ClusterSpec(prefix="asked", workers=1, network_range=settings.network_range)
     with pytest.raises(ClusterExists, match="There is a cluster 'asked' of anna_at_laptop"):
-        await place(hetzner, settings, spec, own_client(), ignore, agree=think)
+        await place_order(hetzner, settings, spec, own_client(), ignore_events, agree=think)
     hetzner.close()
     (row,) = cloud("GET", "/firewalls").body["firewalls"]
     assert cloud("DELETE", f"/firewalls/{row['id']}").status == 204

@@ -20,12 +20,12 @@ from surroundings import SHORT, held, settings_for
 from scherbelberg import Event
 from scherbelberg.cloud.hetzner import Hetzner
 from scherbelberg.errors import ClusterNotFound, LeftOver
-from scherbelberg.events import ignore
+from scherbelberg.events import ignore_events
 from scherbelberg.inventory import billing
 from scherbelberg.inventory.clusters import selector
 from scherbelberg.lifecycle import destroy
 from scherbelberg.lifecycle.deletion import delete_all
-from scherbelberg.lifecycle.destroy import give_back, give_back_all
+from scherbelberg.lifecycle.destroy import delete_clusters, nuke_clusters
 from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -59,7 +59,7 @@ def ours(settings: Settings, uid: str) -> list[str]:
 async def test_everything_goes_and_nothing_else(settings: Settings, uid: str, emulated: SandboxThread) -> None:
     """All that carries the uid is deleted with one request each, and nothing else."""
     before = len(emulated.sandbox.requests)
-    await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     deletions = [path for method, path in emulated.sandbox.requests[before:] if method == "DELETE"]
     assert len(deletions) == len(set(deletions)) == COUNT
     assert ours(settings, uid) == []
@@ -70,7 +70,7 @@ async def test_one_refusal_does_not_keep_the_others(settings: Settings, uid: str
     """A resource that the cloud does not let go is named with the reason; all others are gone."""
     emulated.set_faults(Faults(requests=(RequestFault(number=6, status=403, code="protected"),)))
     with pytest.raises(LeftOver, match=r"still lists firewall .*protected.*scherbelberg nuke -p cluster") as caught:
-        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     assert len(ours(settings, uid)) == len(caught.value.left_over) == 1
 
 
@@ -81,7 +81,7 @@ async def test_token_without_rights(settings: Settings, uid: str, emulated: Sand
     with pytest.raises(
         LeftOver, match=r"still lists firewall .*check the token.*scherbelberg nuke -p cluster"
     ) as caught:
-        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     assert [f"firewalls/{name.split()[1]}" for name in caught.value.left_over] == ours(settings, uid)
     assert len(caught.value.left_over) == 2
 
@@ -92,7 +92,7 @@ async def test_token_that_is_revoked_half_way(settings: Settings, uid: str, emul
     wrong = RequestFault(number=lists + 3, status=401, code="unauthorized", times=None)
     emulated.set_faults(Faults(requests=(wrong,)))
     with pytest.raises(LeftOver, match=r"cannot be looked at now: firewall .*unauthorized.*nuke -p cluster") as caught:
-        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     emulated.set_faults(Faults())
     left = ours(settings, uid)
     assert len(left) == COUNT - 2
@@ -106,7 +106,7 @@ async def test_words_for_what_is_left(settings: Settings, api: Api, uid: str, em
     wrong = RequestFault(method="DELETE", path="/ssh_keys/*", status=403, code="protected", times=None)
     emulated.set_faults(Faults(requests=(wrong,)))
     with pytest.raises(LeftOver, match=f"still lists ssh key {uid}-key") as caught:
-        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     assert caught.value.left_over == (f"ssh key {uid}-key",)
 
 
@@ -117,7 +117,7 @@ async def test_listener_does_not_stop_it(settings: Settings, uid: str, error: Ba
     def listen(event: Event) -> None:
         raise error
 
-    await give_back(settings, "cluster", (uid,), listener=listen, timeouts=SHORT)
+    await delete_clusters(settings, "cluster", (uid,), listener=listen, timeouts=SHORT)
     assert ours(settings, uid) == []
 
 
@@ -127,7 +127,7 @@ async def test_one_uid_does_not_keep_the_next(settings: Settings, uid: str, api:
     api("POST", "/firewalls", {"name": f"{other}-0", "labels": identity(uid=other).labels("firewall")})
     emulated.set_faults(Faults(requests=(RequestFault(method="DELETE", number=2, status=403, code="protected"),)))
     with pytest.raises(LeftOver):
-        await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, "cluster", (uid, other), listener=ignore_events, timeouts=SHORT)
     assert ours(settings, other) == []
     assert selector(uid=other)["uid"] == other
 
@@ -146,11 +146,11 @@ async def test_deletion_that_breaks_off(
 
     monkeypatch.setattr("scherbelberg.lifecycle.destroy.delete_all", breaks)
     with pytest.raises(LeftOver, match=r"TypeError: None has no name\. Something may be left") as caught:
-        await give_back(settings, "cluster", (uid, other), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, "cluster", (uid, other), listener=ignore_events, timeouts=SHORT)
     assert caught.value.left_over == ("cluster cluster",)
     assert (ours(settings, other), len(ours(settings, uid))) == ([], COUNT)
     monkeypatch.undo()
-    await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
 
 
 @pytest.mark.parametrize("path", ["/ssh_keys", "/networks"])
@@ -160,7 +160,7 @@ async def test_refused_list(settings: Settings, uid: str, emulated: SandboxThrea
     emulated.set_faults(Faults(requests=(refused,)))
     timeouts = evolve(SHORT, delete=1)
     with pytest.raises(LeftOver, match="It cannot be seen whether something is left") as caught:
-        await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=timeouts)
+        await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=timeouts)
     emulated.set_faults(Faults())
     assert (caught.value.left_over, ours(settings, uid)) == (("cluster cluster",), [])
 
@@ -173,7 +173,7 @@ async def test_bill_does_not_stop_it(settings: Settings, uid: str, monkeypatch: 
         raise RuntimeError("a bill")
 
     monkeypatch.setattr(destroy if name == "leave" else billing, name, breaks)
-    await give_back(settings, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     assert ours(settings, uid) == []
 
 
@@ -224,12 +224,12 @@ def test_neighbours_are_never_touched(
 
 async def _end(settings: Settings, prefix: str, uid: str, *, by_uid: bool, is_there: bool) -> None:
     if by_uid:
-        await give_back(settings, prefix, (uid,), listener=ignore, timeouts=SHORT)
+        await delete_clusters(settings, prefix, (uid,), listener=ignore_events, timeouts=SHORT)
     elif is_there:
-        await give_back_all(settings, prefix, listener=ignore)
+        await nuke_clusters(settings, prefix, listener=ignore_events)
     else:
         with pytest.raises(ClusterNotFound):
-            await give_back_all(settings, prefix, listener=ignore)
+            await nuke_clusters(settings, prefix, listener=ignore_events)
 
 
 def _thing(api: Api, kind: str, name: str, labels: dict[str, str]) -> Json:

@@ -13,9 +13,9 @@ from surroundings import SHORT, folders, held
 
 from scherbelberg.cloud.access import Access
 from scherbelberg.errors import ClusterNotFound, StateDamaged
-from scherbelberg.events import Event, ignore
+from scherbelberg.events import Event, ignore_events
 from scherbelberg.inventory.listing import own_uids, remembered_folder
-from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.lifecycle.destroy import delete_clusters
 from scherbelberg.settings import Settings
 from scherbelberg.spec.urls import HETZNER
 from scherbelberg.state.store import Folder, Store
@@ -40,7 +40,7 @@ async def test_destroy_in_another_cloud(settings: Settings, damaged: bool) -> No
     folder = _claim(settings.home, "01", damaged=damaged)
     with pytest.raises(ClusterNotFound, match="no cluster 'cluster' in this project of the cloud at"):
         await own_uids(settings, "cluster")
-    await give_back(settings, "cluster", ("01",), listener=ignore, timeouts=SHORT)
+    await delete_clusters(settings, "cluster", ("01",), listener=ignore_events, timeouts=SHORT)
     assert folders(settings) == ["cluster-01"]
     assert folder.credentials()
 
@@ -52,8 +52,8 @@ async def test_folders_of_what_is_gone_are_dropped(settings: Settings) -> None:
         _claim(settings.home, uid, endpoint=here, damaged=damaged)
     _claim(settings.home, "04")
     told: list[Event] = []
-    await give_back(settings, "cluster", ("01", "02"), listener=told.append, timeouts=SHORT)
-    await give_back(settings, "clust", ("03",), listener=ignore, timeouts=SHORT)
+    await delete_clusters(settings, "cluster", ("01", "02"), listener=told.append, timeouts=SHORT)
+    await delete_clusters(settings, "clust", ("03",), listener=ignore_events, timeouts=SHORT)
     assert folders(settings) == ["cluster-03", "cluster-04"]
     assert told
     assert held(settings) == []

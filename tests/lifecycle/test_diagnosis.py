@@ -16,7 +16,7 @@ from scherbelberg.lifecycle.diagnosis import (
     Status,
     TlsFacts,
     code_of,
-    failed,
+    failed_check,
     judge_budget,
     judge_clock,
     judge_disk,
@@ -29,7 +29,7 @@ from scherbelberg.lifecycle.diagnosis import (
     judge_tls_on_nodes,
     judge_token,
     judge_versions,
-    unknown,
+    unknown_check,
 )
 
 FINE = ApiFacts(place="SANDBOX", token_source="a file", took_s=0.0123, limit=3600, remaining=3000, ahead_s=0.4)
@@ -44,8 +44,8 @@ def _summary(check: Check) -> tuple[str, str, int]:
 
 def test_code() -> None:
     """The first failure in the list decides on the exit code; warnings do not."""
-    warning = unknown("route", "nobody asked")
-    checks = (warning, failed("token", TokenMissing("There is none.")), failed("route", SILENT))
+    warning = unknown_check("route", "nobody asked")
+    checks = (warning, failed_check("token", TokenMissing("There is none.")), failed_check("route", SILENT))
     assert [int(code_of(checks)), int(code_of(checks[::-1])), int(code_of((warning,)))] == [3, 12, 0]
     assert (warning.status, warning.message) == ("warn", "Not looked at: nobody asked.")
 

@@ -17,10 +17,10 @@ from scherbelberg import Cluster
 from scherbelberg.cloud.hetzner import IDS_AT_ONCE, open_api
 from scherbelberg.concurrency.waiting import until
 from scherbelberg.errors import CloudError, LeftOver
-from scherbelberg.events import ignore
+from scherbelberg.events import ignore_events
 from scherbelberg.inventory.clusters import selector
 from scherbelberg.lifecycle import deletion, server_watch
-from scherbelberg.lifecycle.destroy import give_back
+from scherbelberg.lifecycle.destroy import delete_clusters
 from scherbelberg.sandbox.faults import ActionFault, Faults
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -69,7 +69,7 @@ async def test_deletion_that_fails_once(
             wanted = selector(prefix="cluster", uid=uid)
             await deletion.delete_servers(hetzner, wanted, note=lambda gone: None, within_s=SHORT.delete)
     else:
-        await give_back(own, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+        await delete_clusters(own, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     await mending
     assert [name for name in held(own) if uid in name] == []
     assert emulated.sandbox.requests[before:].count(ACTIONS) <= 3
@@ -81,10 +81,10 @@ async def test_deletion_that_always_fails(own: Settings, api: Api, emulated: San
     await asyncio.to_thread(_servers, api, uid, 2)
     emulated.set_faults(Faults(actions=(ActionFault(command="delete_server", server="*-worker001"),)))
     with pytest.raises(LeftOver, match=r"delete_server: the sandbox was told to fail delete_server") as caught:
-        await give_back(own, "cluster", (uid,), listener=ignore, timeouts=evolve(SHORT, delete=5))
+        await delete_clusters(own, "cluster", (uid,), listener=ignore_events, timeouts=evolve(SHORT, delete=5))
     assert caught.value.left_over == (f"server {uid}-worker001",)
     emulated.set_faults(Faults())
-    await give_back(own, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    await delete_clusters(own, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
 
 
 @pytest.mark.parametrize("row", [{"id": []}, {"id": {}, "status": "error"}, None, 5, {"id": "x", "status": "error"}])
@@ -105,7 +105,7 @@ async def test_deletion_that_works(own: Settings, api: Api, emulated: SandboxThr
     uid = unique("u")
     await asyncio.to_thread(_servers, api, uid, 2)
     before = len(emulated.sandbox.requests)
-    await give_back(own, "cluster", (uid,), listener=ignore, timeouts=SHORT)
+    await delete_clusters(own, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     assert ACTIONS not in emulated.sandbox.requests[before:]
 
 

@@ -18,10 +18,10 @@ from shells import Shell
 from surroundings import folders, held
 
 from scherbelberg.errors import StateDamaged
-from scherbelberg.events import Event, ignore
+from scherbelberg.events import Event, ignore_events
 from scherbelberg.inventory import listing
-from scherbelberg.inventory.deadlines import Verdict
-from scherbelberg.lifecycle.gc import collect, sift
+from scherbelberg.inventory.deadlines import GcVerdict
+from scherbelberg.lifecycle.gc import collect, find_expired
 from scherbelberg.sandbox.faults import Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -131,8 +131,8 @@ async def test_extended_in_the_last_moment(sandbox: SandboxThread, settings: Set
     """A cluster whose deadline is moved between the judgement and the deletion stays whole, also if half is moved."""
     who = make(cloud, "hurry", ttl_s=_HOUR)
     sandbox.set_clock(2 * _HOUR)
-    (judged,) = (await sift(settings)).clusters
-    assert judged.verdict is Verdict.EXPIRED
+    (judged,) = (await find_expired(settings)).clusters
+    assert judged.verdict is GcVerdict.EXPIRED
     (server, _) = cloud("GET", "/servers").body["servers"]
     labels = server["labels"] | {"deadline": str(now_s(cloud) + 60)}
     assert cloud("PUT", f"/servers/{server['id']}", {"labels": labels}).status == 200
@@ -141,7 +141,7 @@ async def test_extended_in_the_last_moment(sandbox: SandboxThread, settings: Set
     assert await collect(settings, judged, listener=told.append) is None
     assert (held(settings), told) == (before, [])
     sandbox.set_clock(2 * _HOUR + 61)
-    assert await collect(settings, judged, listener=ignore)
+    assert await collect(settings, judged, listener=ignore_events)
     assert (held(settings), who.uid) == ([], "hurry0")
 
 
@@ -338,12 +338,12 @@ async def test_strangers_are_never_touched(sandbox: SandboxThread, settings: Set
             del labels[chance.choice(["managed-by", "uid", "prefix"])]
         assert cloud("POST", "/firewalls", {"name": f"old-{number}", "labels": labels}).status == 201
     sandbox.set_clock(2 * _HOUR)
-    for judged in (await sift(settings)).clusters:
-        assert await collect(settings, judged, listener=ignore)
+    for judged in (await find_expired(settings)).clusters:
+        assert await collect(settings, judged, listener=ignore_events)
     assert sorted(held(settings)) == sorted(f"firewalls/old-{number}" for number in range(12))
 
 
 async def test_one_question(sandbox: SandboxThread, settings: Settings) -> None:
     """That all clusters are looked at costs no request more than looking at one."""
-    await listing.overview(settings, prefix="x")
+    await listing.fetch_clusters(settings, prefix="x")
     assert len(sandbox.sandbox.requests) == 4

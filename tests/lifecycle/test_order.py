@@ -22,9 +22,9 @@ from scherbelberg.environments.lock import Wheel, write_lock, write_records
 from scherbelberg.environments.shipped import shipped_pins
 from scherbelberg.environments.versions import Client
 from scherbelberg.errors import BadInput, ChannelUnreachable, ClusterExists, EnvironmentUnavailable
-from scherbelberg.events import Listener, ignore
-from scherbelberg.inventory.clusters import Holding, holdings
-from scherbelberg.lifecycle.order import _decide, _decided, _resumable, _resuming, _settled, describe
+from scherbelberg.events import Listener, ignore_events
+from scherbelberg.inventory.clusters import CloudCluster, group_clusters
+from scherbelberg.lifecycle.order import _as_maker, _decide, _plan_with_environment, _restore_plan, _resumable, describe
 from scherbelberg.planning.plan import ClusterPlan, make_identity
 from scherbelberg.settings import Settings
 from scherbelberg.spec.model import ClusterSpec
@@ -64,7 +64,7 @@ def test_resuming_is_claimed_at_once(folder: Folder) -> None:
     """From the moment that somebody goes on with a making, another one sees who it is; a failure ends that."""
 
     def go_on() -> None:
-        with _resuming(folder):
+        with _as_maker(folder):
             assert folder.maker is not None
             raise ChannelUnreachable("The channel does not answer.")
 
@@ -79,13 +79,13 @@ def test_resuming_is_claimed_at_once(folder: Folder) -> None:
 
 def test_other_options_say_it_themselves(folder: Folder) -> None:
     """What refuses to go on, and says what to do, is left as it is."""
-    with pytest.raises(ClusterExists, match=r"^It began otherwise\.$"), _resuming(folder):
+    with pytest.raises(ClusterExists, match=r"^It began otherwise\.$"), _as_maker(folder):
         raise ClusterExists("It began otherwise.")
 
 
-def _held(state: str, *, servers: bool = True) -> Holding:
+def _held(state: str, *, servers: bool = True) -> CloudCluster:
     machine = server("cluster-scheduler", identity().labels("scheduler"))
-    (held,) = holdings([machine if servers else network("cluster", identity().labels("network"))])
+    (held,) = group_clusters([machine if servers else network("cluster", identity().labels("network"))])
     return evolve(held, state=state)
 
 
@@ -117,16 +117,18 @@ def test_resumed_plan() -> None:
     )
     nodes = tuple(new_record(node, SshPair(private="", public="key")) for node in first.nodes)
     record = evolve(manifest(), identity=first.identity, spec=spec, location="nbg1", nodes=nodes)
-    (held,) = holdings([evolve(server("cluster-scheduler", first.identity.labels("scheduler")), created_s=int(NOW_S))])
-    plan = _decided(spec, catalog, record, held)
+    (held,) = group_clusters(
+        [evolve(server("cluster-scheduler", first.identity.labels("scheduler")), created_s=int(NOW_S))]
+    )
+    plan = _restore_plan(spec, catalog, record, held)
     assert plan.identity == evolve(first.identity, deadline_s=int(catalog.now_s) + _HOUR)
     # 12 hours that have begun of the scheduler, and one of the worker, which is not rented yet.
     assert describe(plan).endswith("at most 0.1248 net, 0.1498 gross within 11 h 1 min")
     with pytest.raises(BadInput, match=r"Within its time to live the cluster could cost 0\.1498 EUR gross"):
-        _decided(evolve(spec, max_total=Decimal("0.1")), catalog, record, held)
+        _restore_plan(evolve(spec, max_total=Decimal("0.1")), catalog, record, held)
     with pytest.raises(BadInput, match=r"its certificates end on 2027-12-2"):
-        _decided(evolve(spec, ttl_s=400 * 24 * _HOUR), catalog, record, held)
-    ever = _decided(evolve(spec, ttl_s=None), catalog, record, held)
+        _restore_plan(evolve(spec, ttl_s=400 * 24 * _HOUR), catalog, record, held)
+    ever = _restore_plan(evolve(spec, ttl_s=None), catalog, record, held)
     assert ever.identity.deadline_s is None
 
 
@@ -141,9 +143,11 @@ def _settings(home: Path, *, mirror: str | None = None) -> Settings:
 
 
 async def _settle(
-    spec: ClusterSpec, who: Client, settings: Settings, listener: Listener = ignore
+    spec: ClusterSpec, who: Client, settings: Settings, listener: Listener = ignore_events
 ) -> tuple[ClusterPlan, Environment]:
-    return await _settled(spec, client=who, catalog=CATALOG, identity=identity(), settings=settings, listener=listener)
+    return await _plan_with_environment(
+        spec, client=who, catalog=CATALOG, identity=identity(), settings=settings, listener=listener
+    )
 
 
 def _listed(folder: Path, platform: str) -> str:
@@ -252,6 +256,6 @@ def test_resumed_on_the_same_processors(digests: dict[str, str]) -> None:
     nodes = tuple(new_record(node, SshPair(private="", public="key")) for node in first.nodes)
     environment = evolve(manifest().environment, digests=digests)
     record = evolve(manifest(), identity=first.identity, location="hel1", nodes=nodes, environment=environment)
-    (held,) = holdings([server("cluster-scheduler", first.identity.labels("scheduler"))])
-    plan = _decided(spec, CATALOG, record, held)
+    (held,) = group_clusters([server("cluster-scheduler", first.identity.labels("scheduler"))])
+    plan = _restore_plan(spec, CATALOG, record, held)
     assert [place.words for place in plan.candidates.worker] == ["cx23 in hel1"]

@@ -19,7 +19,7 @@ from shells import Shell
 from surroundings import SHORT, settings_for
 
 from scherbelberg import ClusterSpec, sync
-from scherbelberg.inventory.clusters import holdings
+from scherbelberg.inventory.clusters import group_clusters
 from scherbelberg.inventory.listing import find_own
 from scherbelberg.planning.plan import network_labels
 from scherbelberg.sandbox.server import SandboxThread
@@ -88,7 +88,7 @@ def test_the_network_of_its_name_speaks() -> None:
     )
     machine = evolve(resources[1], private_ips={7: "10.7.0.2", 8: "10.0.0.2"})
     for found in (resources, resources[::-1]):
-        (one,) = holdings(found)
+        (one,) = group_clusters(found)
         assert (one.state, one.owner, one.created_s) == ("ready", who.owner, who.created_s)
         assert one.private_ip(machine) == "10.0.0.2"
 
@@ -106,4 +106,4 @@ async def test_the_one_that_can_be_used(shell: Shell, sandbox: SandboxThread) ->
         record = manifest("twice", one.uid, endpoint=shell.settings.access.endpoint)
         Store(shell.settings.home).claim(evolve(record, identity=one), credentials()).end_making()
     cloud.close()
-    assert (await find_own(shell.settings, "twice")).holding.uid == who.uid
+    assert (await find_own(shell.settings, "twice")).cluster.uid == who.uid

@@ -28,7 +28,7 @@ import scherbelberg
 from scherbelberg import sync
 from scherbelberg.errors import BadInput, ClusterExists, StateDamaged, StateMissing
 from scherbelberg.lifecycle import share
-from scherbelberg.lifecycle.update import let_in
+from scherbelberg.lifecycle.update import set_source_ranges
 from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -143,7 +143,7 @@ def test_same_file_again(two: Two) -> None:
     """A second time the same file changes nothing, also of what was learnt since."""
     file = two.export()
     two.take_in(file)
-    asyncio.run(let_in(two.there, "shared", ssh_from=("127.0.0.0/8",)))
+    asyncio.run(set_source_ranges(two.there, "shared", ssh_from=("127.0.0.0/8",)))
     before = {path: path.stat().st_mtime_ns for path in two.taken.iterdir()}
     two.take_in(file)
     assert {path: path.stat().st_mtime_ns for path in two.taken.iterdir()} == before
@@ -212,17 +212,17 @@ def _let_in_now(settings: Settings) -> list[list[str]]:
 
 def test_firewall(two: Two, shell: Callable[[Settings], Shell]) -> None:
     """Who is let in can be changed on both computers: what one leaves alone stays as the other made it."""
-    asyncio.run(let_in(two.here, "shared", ssh_from=("127.0.0.1/32",), direct=("203.0.113.7/32",)))
+    asyncio.run(set_source_ranges(two.here, "shared", ssh_from=("127.0.0.1/32",), direct=("203.0.113.7/32",)))
     secret = two.folder / "passphrase"
     secret.write_text(PASSPHRASE, encoding="utf-8")
     code, _, told = shell(two.there)("import", "--passphrase-file", str(secret), str(two.export()))
     assert code == 0
     assert "SSH was let in from 127.0.0.1/32 alone when it was last looked at." in told
     assert told.endswith("scherbelberg firewall -p shared --ssh-from 127.0.0.1/32 --ssh-from here\n")
-    asyncio.run(let_in(two.there, "shared", ssh_from=("127.0.0.1/32", "198.51.100.0/24")))
-    asyncio.run(let_in(two.here, "shared", direct=("192.0.2.0/24",)))
+    asyncio.run(set_source_ranges(two.there, "shared", ssh_from=("127.0.0.1/32", "198.51.100.0/24")))
+    asyncio.run(set_source_ranges(two.here, "shared", direct=("192.0.2.0/24",)))
     assert _let_in_now(two.here) == [["127.0.0.1/32", "198.51.100.0/24"], ["192.0.2.0/24"]]
-    asyncio.run(let_in(two.there, "shared", ssh_from=("0.0.0.0/0", "::/0")))
+    asyncio.run(set_source_ranges(two.there, "shared", ssh_from=("0.0.0.0/0", "::/0")))
     assert _let_in_now(two.here) == [["0.0.0.0/0", "::/0"], ["192.0.2.0/24"]]
 
 

@@ -26,9 +26,9 @@ from scherbelberg.cloud.resources import Json, Resource
 from scherbelberg.errors import BadInput, CloudError, ClusterBroken, ClusterNotFound, ClusterProtected, WaitTimeout
 from scherbelberg.events import Event, Phase
 from scherbelberg.inventory.history import History
-from scherbelberg.inventory.ledger import whole
+from scherbelberg.inventory.ledger import merge_entries
 from scherbelberg.inventory.listing import remembered_folder
-from scherbelberg.lifecycle.update import let_in
+from scherbelberg.lifecycle.update import set_source_ranges
 from scherbelberg.sandbox.faults import ActionFault, Faults, RequestFault
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.settings import Settings
@@ -69,7 +69,7 @@ async def test_extend_and_bill(sandbox: SandboxThread, settings: Settings) -> No
     assert bill is not None
     assert bill.price is not None
     assert ([machine.name for machine in bill.machines], bill.price.gross > 0) == (["scheduler", "worker000"], True)
-    assert bill == whole(History(settings.home).read()[0])
+    assert bill == merge_entries(History(settings.home).read()[0])
     assert await cluster.destroy() == bill
     with pytest.raises(ClusterNotFound):
         await cluster.extend(ttl_s=_HOUR)
@@ -293,7 +293,7 @@ def remembered(settings: Settings) -> ClusterSpec:
 
 
 def _change(settings: Settings, *ssh_from: str) -> ClusterSpec:
-    return asyncio.run(let_in(settings, "gate", ssh_from=ssh_from))
+    return asyncio.run(set_source_ranges(settings, "gate", ssh_from=ssh_from))
 
 
 def test_changes(settings: Settings) -> None:

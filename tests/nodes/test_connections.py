@@ -17,13 +17,13 @@ from surroundings import SHORT, held, settings_for
 
 from scherbelberg import Cluster, ClusterSpec, sync
 from scherbelberg.concurrency.loop import private_loop
-from scherbelberg.concurrency.waiting import together
+from scherbelberg.concurrency.waiting import gather_or_cancel
 from scherbelberg.environments.versions import Versions
 from scherbelberg.errors import NodeUnreachable
 from scherbelberg.sandbox.options import Options
 from scherbelberg.sandbox.server import SandboxThread
 from scherbelberg.scheduler import client as dask_client
-from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
 from scherbelberg.settings import Settings
 
 #: For whatever a test waits for, in seconds.
@@ -114,11 +114,11 @@ def test_closing_one_leaves_the_other(pair: Pair, caplog: pytest.LogCaptureFixtu
 
 def test_one_door_for_all(pair: Pair) -> None:
     """Who asks for the tunnels at the same time gets the same ones, so that none is forgotten when they are closed."""
-    links = sync.Cluster.from_existing("east", settings=pair.settings)._inner._links
+    links = sync.Cluster.from_existing("east", settings=pair.settings)._inner._connections
 
-    async def ask() -> list[Door]:
+    async def ask() -> list[SchedulerEndpoint]:
         try:
-            return await together(*(links.door() for _ in range(3)))
+            return await gather_or_cancel(*(links.open_endpoint() for _ in range(3)))
         finally:
             await links.close()
 
@@ -244,7 +244,7 @@ def test_scheduler_that_is_gone(
         assert "found its scheduler no more within 3 s" in said
         assert "('scherbelberg logs -p gone scheduler' shows its log)" in said
         assert client.status == "closed"
-    links = cluster._inner._links
+    links = cluster._inner._connections
     links.manifest = evolve(links.manifest, spec=evolve(links.manifest.spec, timeouts=evolve(SHORT, reach=1)))
     with pytest.raises(NodeUnreachable, match="scheduler"):
         cluster.get_client()

@@ -14,14 +14,14 @@ from scherbelberg.nodes.logs import (
     SOURCES,
     NodeLog,
     check_sources,
-    concerned,
     log_command,
     log_file_text,
     main_source,
-    redacted,
+    nodes_to_ask,
+    redact,
     tail_of,
     usual_sources,
-    with_heard,
+    with_error_tail,
 )
 
 NAMES = ("scheduler", *(f"worker{number:03}" for number in range(20)))
@@ -61,32 +61,32 @@ def test_sources() -> None:
 )
 def test_concerned(error: ScherbelbergError, names: tuple[str, ...], main: str) -> None:
     """The nodes that an error is about, unless it is the cloud's; and which log matters."""
-    assert (concerned(error, NAMES), main_source(error)) == (names, main)
+    assert (nodes_to_ask(error, NAMES), main_source(error)) == (names, main)
 
 
 def test_concerned_in_the_proof() -> None:
     """With workers that do not come the scheduler's log is of interest; of many, some are looked at."""
     error = WaitTimeout(what="x", within_s=1, last="missing worker002, worker010")
     error.phase = "proof"
-    assert (concerned(error, NAMES), main_source(error)) == (("worker002", "worker010", "scheduler"), "dask")
+    assert (nodes_to_ask(error, NAMES), main_source(error)) == (("worker002", "worker010", "scheduler"), "dask")
     error.last = "nothing"
-    assert concerned(error, NAMES) == ("scheduler",)
+    assert nodes_to_ask(error, NAMES) == ("scheduler",)
     error.last = f"missing {', '.join(NAMES[1:])}"
-    assert concerned(error, NAMES) == (*NAMES[1:MOST_NODES], "scheduler")
+    assert nodes_to_ask(error, NAMES) == (*NAMES[1:MOST_NODES], "scheduler")
 
 
 def test_redacted() -> None:
     """Secrets, also of several lines, and private keys are hidden; what is left of a key that was cut off, too."""
     key = ("-----BEGIN OPENSSH PRIVATE KEY-----", "AAAA", "-----END OPENSSH PRIVATE KEY-----")
     lines = ("login hunter2!", *key, "one", "second half", "-----BEGIN PRIVATE KEY-----", "BBBB")
-    log = redacted(NodeLog(node="n", source="dask", lines=lines), ("hunter2", "first half\nsecond half", "", "1"))
+    log = redact(NodeLog(node="n", source="dask", lines=lines), ("hunter2", "first half\nsecond half", "", "1"))
     assert log.lines == ("login [hidden]!", "[hidden]", "one", "[hidden]", "[hidden]")
 
 
 @given(_LOGS, st.lists(st.text(alphabet="abc", min_size=3, max_size=5), max_size=3))
 def test_nothing_hidden_is_shown(logs: list[NodeLog], hidden: list[str]) -> None:
     """No secret is in what an error shows, or in the file."""
-    clean = [redacted(log, hidden) for log in logs]
+    clean = [redact(log, hidden) for log in logs]
     text = log_file_text(clean, head="") + "\n".join(tail_of(clean, main="bootstrap"))
     assert [secret for secret in hidden if secret in text.replace("[hidden]", "-")] == []
 
@@ -112,7 +112,7 @@ def test_what_was_heard() -> None:
     """Where the bootstrap's log cannot be read, what was heard of it stands in for it."""
     logs = (NodeLog(node="a", source="bootstrap", lacks="lost"), NodeLog(node="b", source="bootstrap", lacks="lost"))
     error = BootstrapFailed("x", node="a", log_tail=("one", "two"))
-    assert [log.lines for log in with_heard(logs, error)] == [("one", "two"), ()]
-    assert log_file_text(with_heard(logs, error), head="head") == (
+    assert [log.lines for log in with_error_tail(logs, error)] == [("one", "two"), ()]
+    assert log_file_text(with_error_tail(logs, error), head="head") == (
         "head\n\n===== a, bootstrap =====\none\ntwo\n\n===== b, bootstrap =====\n[lost]\n"
     )

@@ -31,7 +31,7 @@ from scherbelberg.nodes.payload import (
     user_data,
 )
 from scherbelberg.spec.model import ClusterSpec, Ports, Timeouts
-from scherbelberg.spec.workload import Provisions
+from scherbelberg.spec.workload import WorkEnvironment
 from scherbelberg.state.keys import make_ssh_pair
 
 _BASH = shutil.which("bash") or "bash"
@@ -233,7 +233,7 @@ _FILES = payload(
     {"A": "b"},
     authority=b"PEM",
     share={"bootstrap.sh": b"#!" + b"x" * 5000, "units/a@.service": b"", "ä ö": b"\0\xff"},
-    provisions=Provisions(environ={"K": "ä $x"}, dask_config="a: 1\n"),
+    work_environment=WorkEnvironment(environ={"K": "ä $x"}, dask_config="a: 1\n"),
 )
 _UNPACKED = {
     "scherbelberg-payload": ("0o700", None),

@@ -9,7 +9,7 @@ import itertools
 
 import pytest
 
-from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_held_against_us, pause_s
+from scherbelberg.nodes.reachability import Failure, connect_within_s, failure_of, is_penalised, pause_s
 
 #: For how many seconds OpenSSH (PerSourcePenalties) holds a connection against its source, and from how many such
 #: seconds on it shuts that out.
@@ -48,7 +48,7 @@ def test_slow_lines(answered_s: float | None, within_s: float) -> None:
 @pytest.mark.parametrize("refusals", [0, 1, 100])
 def test_nobody_there_yet(failure: Failure, refusals: int) -> None:
     """While nobody listens, pauses are short and stay so."""
-    assert not is_held_against_us(failure)
+    assert not is_penalised(failure)
     assert 0 < pause_s(failure, refusals) <= 0.3
 
 
@@ -62,7 +62,7 @@ def test_nobody_there_yet(failure: Failure, refusals: int) -> None:
 )
 def test_refused_by_ssh(failure: Failure, pauses: list[float]) -> None:
     """After a refusal of SSH itself pauses are long, and grow up to a limit."""
-    assert is_held_against_us(failure)
+    assert is_penalised(failure)
     assert [pause_s(failure, refusals) for refusals in range(6)] == pauses
     assert pause_s(failure, 10_000) == pauses[-1]
 

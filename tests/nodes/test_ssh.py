@@ -338,7 +338,7 @@ async def test_standstill(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> 
     gate = Gate()
 
     def stand_still() -> None:
-        monkeypatch.setattr(CLOCK, "_standstills", CLOCK.standstills + 1)
+        monkeypatch.setattr(CLOCK, "_suspensions", CLOCK.suspensions + 1)
 
     async with gate.before(machine.port):
         machine.port = gate.port

@@ -38,61 +38,64 @@ def moved(attempts: Attempts, name: str) -> Attempts:
     """Go there."""
     place = attempts.next_place(name)
     assert place is not None
-    return attempts.moved(name, place)
+    return attempts.with_node_at(name, place)
 
 
 def test_no_capacity() -> None:
     """Where one node finds nothing, no node is tried any more, and each goes on to the next place."""
-    attempts = begin().noted("worker000", "sold_out", "error during placement")
+    attempts = begin().with_failure("worker000", "sold_out", "error during placement")
     assert attempts.is_sold_out("worker000") is attempts.is_sold_out("worker001") is True
     assert attempts.is_sold_out("scheduler") is False
     assert where(attempts, "worker000") == where(attempts, "worker001") == "cx33 in nbg1"
     attempts = moved(attempts, "worker001")
     assert (attempts.is_sold_out("worker001"), attempts.node("worker001").workers) == (False, ("worker001",))
-    attempts = attempts.noted("worker001", "sold_out", "server location disabled")
+    attempts = attempts.with_failure("worker001", "sold_out", "server location disabled")
     assert where(attempts, "worker001") == where(attempts, "worker000") == "cx23 in fsn1"
 
 
 def test_price_of_what_there_is() -> None:
     """The plan's price follows its nodes, and names of workers follow the cores of their machine."""
-    attempts = begin(processes="auto").noted("worker000", "sold_out", "no")
+    attempts = begin(processes="auto").with_failure("worker000", "sold_out", "no")
     assert attempts.node("worker000").workers[-1] == "worker000-3"
     hourly = attempts.plan.bill.hourly.net
     for _ in range(2):
-        attempts = moved(attempts, "worker000").noted("worker000", "sold_out", "no")
+        attempts = moved(attempts, "worker000").with_failure("worker000", "sold_out", "no")
     assert attempts.node("worker000").workers[-1] == "worker000-1"
     assert attempts.plan.bill.hourly.net == hourly - Decimal("0.0144") + Decimal("0.0096")
 
 
 def test_failure() -> None:
     """A worker that fails is tried once more, somewhere else; a scheduler is not."""
-    attempts = begin().noted("worker000", "failed", "it did not boot")
+    attempts = begin().with_failure("worker000", "failed", "it did not boot")
     assert where(attempts, "worker000") == "cx33 in nbg1"
-    attempts = moved(attempts, "worker000").noted("worker000", "failed", "again")
+    attempts = moved(attempts, "worker000").with_failure("worker000", "failed", "again")
     assert where(attempts, "worker000") is None
-    assert where(attempts.noted("scheduler", "failed", "it did not boot"), "scheduler") is None
-    assert where(evolve(begin(), replaces=False).noted("worker000", "failed", "it did not boot"), "worker000") is None
+    assert where(attempts.with_failure("scheduler", "failed", "it did not boot"), "scheduler") is None
+    assert (
+        where(evolve(begin(), may_replace=False).with_failure("worker000", "failed", "it did not boot"), "worker000")
+        is None
+    )
 
 
 def test_failure_and_no_capacity() -> None:
     """Places without capacity do not count as failures, and where a worker failed it is not tried again after them."""
-    attempts = begin().noted("worker000", "failed", "it did not boot")
+    attempts = begin().with_failure("worker000", "failed", "it did not boot")
     for expected in ("cx33 in nbg1", "cx23 in fsn1", "cx23 in nbg1", "cx23 in hel1"):
         assert where(attempts, "worker000") == expected
-        attempts = moved(attempts, "worker000").noted("worker000", "sold_out", "no")
+        attempts = moved(attempts, "worker000").with_failure("worker000", "sold_out", "no")
     assert where(attempts, "worker000") is None
 
 
 def test_failure_in_the_only_place() -> None:
     """Where there is no other place, a worker that failed is tried there again, if there is capacity left."""
-    attempts = begin(worker="cx23", location="hel1").noted("worker000", "failed", "it did not boot")
+    attempts = begin(worker="cx23", location="hel1").with_failure("worker000", "failed", "it did not boot")
     assert where(attempts, "worker000") == "cx23 in hel1"
-    assert where(attempts.noted("worker001", "sold_out", "no"), "worker000") is None
+    assert where(attempts.with_failure("worker001", "sold_out", "no"), "worker000") is None
 
 
 def test_limit_of_the_account() -> None:
     """A limit is final for the node that met it."""
-    attempts = begin().noted("worker000", "quota", "server_limit exceeded")
+    attempts = begin().with_failure("worker000", "quota", "server_limit exceeded")
     assert where(attempts, "worker000") is None
     assert attempts.is_sold_out("worker000") is False
 
@@ -110,7 +113,7 @@ def test_limit_of_the_account() -> None:
 def test_limits_of_the_price(limits: dict[str, Any], expected: str | None) -> None:
     """A dearer place is taken only as far as all of it stays within the limits: 3 x 0.01152, or 0.01728 for one."""
     spec = evolve(SPEC, worker=("cx23", "cx33"), location="fsn1", ttl_s=3600, **limits)
-    attempts = Attempts(plan=plan(spec)).noted("worker000", "sold_out", "no")
+    attempts = Attempts(plan=plan(spec)).with_failure("worker000", "sold_out", "no")
     assert where(attempts, "worker000") == expected
 
 
@@ -118,26 +121,28 @@ def test_what_failed_is_paid_as_well() -> None:
     """The begun hour of a worker that was given back counts where the total is limited."""
     spec = evolve(SPEC, worker="cx23", location=("fsn1", "nbg1"), ttl_s=3600, max_total="0.0460")
     for total, expected in (("0.0460", None), ("0.0461", "cx23 in nbg1")):
-        attempts = Attempts(plan=plan(evolve(spec, max_total=total))).noted("worker000", "failed", "it did not boot")
+        attempts = Attempts(plan=plan(evolve(spec, max_total=total))).with_failure(
+            "worker000", "failed", "it did not boot"
+        )
         assert where(attempts, "worker000") == expected
 
 
 def test_given_up() -> None:
     """The cluster does without as many workers as the user allows, and never without its scheduler."""
     attempts = begin(workers=3, min_workers=2)
-    rest = attempts.given_up("worker001")
+    rest = attempts.without_node("worker001")
     assert rest is not None
     assert [node.name for node in rest.plan.nodes] == ["scheduler", "worker000", "worker002"]
-    assert rest.given_up("worker000") is None
-    assert attempts.given_up("scheduler") is None
-    assert begin().given_up("worker000") is None
+    assert rest.without_node("worker000") is None
+    assert attempts.without_node("scheduler") is None
+    assert begin().without_node("worker000") is None
 
 
 def test_no_capacity_anywhere() -> None:
     """The error tells how many places there were for such a node, and what the cloud said of the last."""
-    attempts = begin(location="fsn1").noted("worker000", "sold_out", "error during placement")
-    attempts = moved(attempts, "worker000").noted("worker000", "sold_out", "server location disabled")
-    attempts = attempts.noted("scheduler", "sold_out", "no")
+    attempts = begin(location="fsn1").with_failure("worker000", "sold_out", "error during placement")
+    attempts = moved(attempts, "worker000").with_failure("worker000", "sold_out", "server location disabled")
+    attempts = attempts.with_failure("scheduler", "sold_out", "no")
     error = attempts.no_capacity("worker001")
     assert (error.node, error.api_code) == ("worker001", "resource_unavailable")
     assert error.message == (
@@ -150,7 +155,7 @@ def test_no_capacity_where_nothing_was_planned() -> None:
     """A node that an interrupted try had elsewhere than any candidate of today has an error, too."""
     attempts = begin(location="fsn1")
     place = plan(ClusterSpec(worker="cx23", location="hel1")).candidates.worker[0]
-    attempts = attempts.moved("worker000", place).noted("worker000", "sold_out", "no")
+    attempts = attempts.with_node_at("worker000", place).with_failure("worker000", "sold_out", "no")
     assert "no capacity for node worker000 in the only place; of cx23 in hel1" in (
         attempts.no_capacity("worker000").message
     )
@@ -187,11 +192,11 @@ def test_whatever_goes_wrong(spec: ClusterSpec, outcomes: list[Any], least: int,
         if not attempts.is_sold_out(name):
             if outcome == "fine":
                 continue
-            attempts = attempts.noted(name, outcome, "the test says so")
+            attempts = attempts.with_failure(name, outcome, "the test says so")
         place = attempts.next_place(name)
-        rest = attempts.given_up(name) if place is None else attempts.moved(name, place)
+        rest = attempts.without_node(name) if place is None else attempts.with_node_at(name, place)
         if rest is None:
-            assert name == "scheduler" or len(attempts.plan.nodes) - 1 == spec.least_workers
+            assert name == "scheduler" or len(attempts.plan.nodes) - 1 == spec.min_workers_effective
             break
         attempts = rest
         if place is not None:
@@ -199,7 +204,7 @@ def test_whatever_goes_wrong(spec: ClusterSpec, outcomes: list[Any], least: int,
             pending.append(name)
         check(attempts)
     else:
-        assert len(attempts.plan.nodes) - 1 >= spec.least_workers
+        assert len(attempts.plan.nodes) - 1 >= spec.min_workers_effective
     assert attempts.plan.nodes[0].name == "scheduler"
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from scherbelberg.cloud.resources import Catalog, ServerType
 from scherbelberg.errors import BadInput
-from scherbelberg.planning.candidates import DEAREST, MOST_PLACES, candidates, place_at
+from scherbelberg.planning.candidates import MAX_PRICE_FACTOR, MOST_PLACES, candidates, place_at
 from scherbelberg.spec.model import ClusterSpec
 
 
@@ -375,7 +375,7 @@ def test_any_catalogue(kinds: tuple[ServerType, ...]) -> None:
     best = found[0]
     assert len(found) == len(set(found)) <= MOST_PLACES
     assert {one.location for one in found} <= sold
-    assert all(one.server_type in fitting and one.hourly.gross <= DEAREST * best.hourly.gross for one in found)
+    assert all(one.server_type in fitting and one.hourly.gross <= MAX_PRICE_FACTOR * best.hourly.gross for one in found)
     offers = [one for kind in fitting for one in kind.offers if one.location != "ash"]
     assert (best.available, best.hourly.net) == min(
         ((one.available, one.hourly.net + Decimal("0.0008")) for one in offers), key=lambda row: (not row[0], row[1])

@@ -21,7 +21,7 @@ from scherbelberg.errors import BadInput, NoCapacity
 from scherbelberg.planning.attempts import Attempts
 from scherbelberg.planning.candidates import candidates
 from scherbelberg.planning.plan import make_plan
-from scherbelberg.planning.remedies import remedied
+from scherbelberg.planning.remedies import apply_remedy
 from scherbelberg.sandbox.cloud.catalog import make_catalog
 from scherbelberg.spec.model import ClusterSpec
 
@@ -71,11 +71,11 @@ def _make(spec: ClusterSpec, gone: str) -> Attempts:
             node = attempts.node(name)
             if not any(fnmatch.fnmatch(f"{node.server_type.name}@{node.location}", part) for part in gone.split()):
                 break
-            attempts = attempts.noted(name, "sold_out", "error during placement")
+            attempts = attempts.with_failure(name, "sold_out", "error during placement")
             place = attempts.next_place(name)
             if place is None:
                 raise attempts.no_capacity(name)
-            attempts = attempts.moved(name, place)
+            attempts = attempts.with_node_at(name, place)
     return attempts
 
 
@@ -139,7 +139,7 @@ def _followed(words: str, spec: ClusterSpec, error: NoCapacity) -> str:
     words = f"{words} {first.options}"
     followed = _ordered(words)
     for name, value in first.fields.items():
-        assert getattr(followed, name) == getattr(remedied(spec, first), name) == value
+        assert getattr(followed, name) == getattr(apply_remedy(spec, first), name) == value
     return words
 
 
@@ -151,7 +151,7 @@ def test_what_there_is() -> None:
     assert prices == sorted(prices)
     assert len(prices) == 5
     for one in error.remedies:
-        made = _make(remedied(ClusterSpec(workers=3), one), "cx23@* cx33@*")
+        made = _make(apply_remedy(ClusterSpec(workers=3), one), "cx23@* cx33@*")
         assert made.plan.bill.hourly.gross <= one.hourly.gross
 
 

@@ -31,7 +31,7 @@ from scherbelberg.errors import (
     ScherbelbergError,
     WaitTimeout,
 )
-from scherbelberg.nodes.connections import Links
+from scherbelberg.nodes.connections import Connections
 from scherbelberg.sandbox.faults import ActionFault, Faults, HostFault, HostFaultKind
 from scherbelberg.sandbox.hosts.scripted.driver import ScriptedHosts
 from scherbelberg.sandbox.options import Options
@@ -181,9 +181,9 @@ async def test_cancelled_after_a_failure(
 ) -> None:
     """Who cancels when a create has failed and all is given back already leaves no folder behind."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    close = Links.close
+    close = Connections.close
 
-    async def closed(links: Links) -> None:
+    async def closed(links: Connections) -> None:
         if task is not None:
             loop.call_soon_threadsafe(task.cancel)
 
@@ -193,7 +193,7 @@ async def test_cancelled_after_a_failure(
         await until(is_cancelled, every_s=0.01, within_s=20, what="the cancellation")
         await close(links)
 
-    monkeypatch.setattr(Links, "close", closed)
+    monkeypatch.setattr(Connections, "close", closed)
     stage.set_faults(Faults(hosts=(HostFault(server="*-worker000", how="fails"),)))
     with pytest.raises(asyncio.CancelledError):
         await Cluster.from_new(spec(1), settings=around)
@@ -252,8 +252,8 @@ def test_silent_machine(stage: SandboxThread, around: Settings, caplog: pytest.L
     reviving.start()
     cluster = sync.Cluster.from_new(spec(1), settings=around)
     reviving.join()
-    assert cluster._inner._links.api is not None
-    assert cluster._inner._links.api.quickest_s is not None
+    assert cluster._inner._connections.api is not None
+    assert cluster._inner._connections.api.quickest_s is not None
     cluster.destroy()
     assert was_met()
 
@@ -268,7 +268,7 @@ def test_machine_that_is_switched_off(stage: SandboxThread, around: Settings) ->
         assert client.submit(sum, [2, 3]).result(timeout=20) == 5
     switch(api, "play-scheduler", "poweroff")
     assert not answers(cluster.nodes[0].public_ip or "", stage.settings.ssh_port)
-    links = cluster._inner._links
+    links = cluster._inner._connections
     links.manifest = evolve(links.manifest, spec=evolve(links.manifest.spec, timeouts=evolve(SHORT, reach=1)))
     with pytest.raises(NodeUnreachable):
         cluster.get_client()

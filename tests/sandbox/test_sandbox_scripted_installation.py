@@ -14,7 +14,7 @@ from small_channel import DISTRIBUTED, OTHER, failure, give, lock_text, serve, t
 
 from scherbelberg.errors import BootstrapFailed, BootstrapHopeless, WaitTimeout
 from scherbelberg.events import Event, Phase
-from scherbelberg.nodes.bootstrap import Answers, _Talk, bootstrap
+from scherbelberg.nodes.bootstrap import BootstrapCallbacks, _BootstrapSession, bootstrap
 from scherbelberg.nodes.payload import FOLDER
 from scherbelberg.nodes.ssh import Remote
 from scherbelberg.sandbox.faults import HostFault, ScriptPhase
@@ -89,13 +89,15 @@ def _remote(actor: Actor, accepted: list[str]) -> Remote:
 async def _events(actor: Actor, lock: str, timeouts: Timeouts | None = None, *, script: bool = True) -> list[Event]:
     """Bring a host to a running service, and listen; without a script, that cannot be."""
     accepted, heard = [actor.host_key.export_public_key().decode()], list[Event]()
-    answers = Answers(pin=accepted.append, pin_only=lambda key: accepted.remove(accepted[0]), sign=actor.sign)
+    answers = BootstrapCallbacks(
+        pin=accepted.append, pin_only=lambda key: accepted.remove(accepted[0]), sign=actor.sign
+    )
     remote = _remote(actor, accepted)
     try:
         await remote.reach(within_s=20)
         files = tuple(file for file in actor.files(lock=lock) if script or not file.path.endswith("bootstrap.sh"))
         within = timeouts or Timeouts()
-        await bootstrap(remote, files, answers=answers, listener=heard.append, timeouts=within, digest=_DIGEST)
+        await bootstrap(remote, files, callbacks=answers, listener=heard.append, timeouts=within, digest=_DIGEST)
     finally:
         await remote.close()
     return heard
@@ -150,7 +152,7 @@ async def test_progress(said: str, total: int | str | None) -> None:
         assert heard[0].detail == said[8:]
 
 
-def bootstrap_talk(heard: list[Event]) -> _Talk:
+def bootstrap_talk(heard: list[Event]) -> _BootstrapSession:
     """A talk with nobody."""
-    nobody = Answers(pin=lambda _: None, pin_only=lambda _: None, sign=lambda request: request)
-    return _Talk("worker000", heard.append, nobody)
+    nobody = BootstrapCallbacks(pin=lambda _: None, pin_only=lambda _: None, sign=lambda request: request)
+    return _BootstrapSession("worker000", heard.append, nobody)

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scherbelberg.scheduler.endpoint import Door, difference
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint, difference
 
 
 def test_door() -> None:
     """Scheduler and dashboard are on this computer's loopback: the client never leaves it by itself."""
-    door = Door(
+    door = SchedulerEndpoint(
         prefix="east",
         port=4001,
         dashboard_port=4002,

@@ -11,7 +11,7 @@ import pytest
 from distributed.utils import import_file
 
 from scherbelberg.errors import BadInput
-from scherbelberg.scheduler.uploads import packed
+from scherbelberg.scheduler.uploads import pack_modules
 
 
 def _archive(path: Path, *names: str) -> Path:
@@ -32,14 +32,14 @@ def test_module(tmp_path: Path) -> None:
     """A module is sent as it is."""
     path = tmp_path / "süß.py"
     path.write_text("", encoding="utf-8")
-    with packed(path) as upload:
+    with pack_modules(path) as upload:
         assert (upload.file, upload.modules) == (path, ("süß",))
 
 
 def test_folder(tmp_path: Path) -> None:
     """A package folder becomes an archive of its sources and data, always the same, which is gone in the end."""
     path = _package(tmp_path / "my_package")
-    with packed(path) as one, packed(path) as two:
+    with pack_modules(path) as one, pack_modules(path) as two:
         assert (one.file.name, one.modules) == ("my_package.zip", ("my_package",))
         names = zipfile.ZipFile(one.file).namelist()
         assert one.file.read_bytes() == two.file.read_bytes()
@@ -53,7 +53,7 @@ def test_archives(tmp_path: Path, suffix: str, sent: str, monkeypatch: pytest.Mo
     names = ("alpha_p1/__init__.py", "alpha_p1/deep.py", "beta_p1.py", "alpha-1.dist-info/METADATA")
     path = _archive(tmp_path / f"alpha-1-py3-none-any{suffix}", *names)
     monkeypatch.syspath_prepend(str(tmp_path))  # restores sys.path in the end
-    with packed(path) as upload:
+    with pack_modules(path) as upload:
         assert (upload.file.suffix, upload.modules) == (sent, ("alpha_p1", "beta_p1"))
         assert sorted(module.__name__ for module in import_file(str(upload.file))) == ["alpha_p1", "beta_p1"]
 
@@ -76,7 +76,7 @@ def test_refused_files(tmp_path: Path, name: str, content: tuple[str, ...] | Non
         _archive(path, *content)
     elif content is not None:
         path.write_text("", encoding="utf-8")
-    with pytest.raises(BadInput, match=words), packed(path):
+    with pytest.raises(BadInput, match=words), pack_modules(path):
         pass
 
 
@@ -94,5 +94,5 @@ def test_refused_folders(tmp_path: Path, name: str, files: tuple[str, ...], word
     folder.mkdir()
     for file in files:
         (folder / file).write_text("", encoding="utf-8")
-    with pytest.raises(BadInput, match=words), packed(folder):
+    with pytest.raises(BadInput, match=words), pack_modules(folder):
         pass

@@ -11,7 +11,7 @@ import pytest
 
 from scherbelberg import Cluster, ClusterSpec, Ports, sync
 from scherbelberg.errors import BadInput, TokenMissing
-from scherbelberg.spec.legacy import Modern, modern, old_token_variable
+from scherbelberg.spec.legacy import ParsedArguments, old_token_variable, parse_legacy_arguments
 
 OLD = {
     "tokenvar": ("MY_TOKEN", "use token="),
@@ -23,9 +23,9 @@ OLD = {
 }
 
 
-def _translated(spec: ClusterSpec | str | None, **given: Any) -> Modern:
+def _translated(spec: ClusterSpec | str | None, **given: Any) -> ParsedArguments:
     with pytest.warns(DeprecationWarning, match=r"is of scherbelberg 0\.0\.6"):
-        return modern(spec, given, call="f")
+        return parse_legacy_arguments(spec, given, call="f")
 
 
 @pytest.mark.parametrize("name", OLD)
@@ -33,14 +33,14 @@ def test_each_old_name_is_warned_of_once(name: str) -> None:
     """Every old argument names its successor, in one warning."""
     value, words = OLD[name]
     with pytest.warns(DeprecationWarning, match=f"'{name}' is of scherbelberg 0.0.6: {words}") as caught:
-        modern(None, {name: value}, call="f")
+        parse_legacy_arguments(None, {name: value}, call="f")
     assert len(caught) == 1
 
 
 def test_translation() -> None:
     """Values arrive under today's names, and what has no meaning any more is dropped."""
     given = {name: value for name, (value, _) in OLD.items()}
-    assert _translated(None, workers=3, **given) == Modern(
+    assert _translated(None, workers=3, **given) == ParsedArguments(
         spec=None,
         fields={"workers": 3, "location": "fsn1", "ports": Ports(scheduler=8900, dashboard=8901, nanny=8902)},
         token_variable="MY_TOKEN",
@@ -55,7 +55,7 @@ def test_ports_of_a_spec_stay() -> None:
 
 def test_prefix_without_its_name() -> None:
     """What was the first argument of old is the prefix."""
-    assert _translated("lab", workers=1) == Modern(
+    assert _translated("lab", workers=1) == ParsedArguments(
         spec=None, fields={"prefix": "lab", "workers": 1}, token_variable=None
     )
 
@@ -71,12 +71,12 @@ def test_prefix_without_its_name() -> None:
 def test_contradictions(given: dict[str, Any], words: str) -> None:
     """An old argument that says something else than its successor is refused."""
     with pytest.raises(BadInput, match=words):
-        modern(None, given, call="f")
+        parse_legacy_arguments(None, given, call="f")
 
 
 def test_nothing_old_nothing_said() -> None:
     """Today's names pass without a word."""
-    assert modern(None, {"workers": 1}, call="f").fields == {"workers": 1}
+    assert parse_legacy_arguments(None, {"workers": 1}, call="f").fields == {"workers": 1}
     assert old_token_variable({}, call="f") is None
 
 

@@ -317,7 +317,7 @@ def test_defaults() -> None:
 @pytest.mark.parametrize("least", [0, -1, 3, "2"])
 def test_least_workers(least: Any) -> None:
     """Fewer workers than asked for are accepted only if the user says how few, which is at least one."""
-    assert (ClusterSpec().least_workers, ClusterSpec(min_workers=1).least_workers) == (2, 1)
+    assert (ClusterSpec().min_workers_effective, ClusterSpec(min_workers=1).min_workers_effective) == (2, 1)
     with pytest.raises(BadInput, match=f"Invalid minimum of {least} workers out of 2. Use 1 to 2."):
         ClusterSpec(min_workers=least)
 

@@ -15,7 +15,7 @@ from scherbelberg.environments.foreign_locks import read_any_lock
 from scherbelberg.errors import BadInput
 from scherbelberg.settings import passphrase_in, read_settings
 from scherbelberg.spec.dask_config import read_dask_config
-from scherbelberg.spec.text_files import decoded, read_text
+from scherbelberg.spec.text_files import decode, read_text
 
 _ENCODINGS = ("utf-8", "utf-8-sig", "utf-16", "utf-32")
 _LIST = "@EXPLICIT\r\nhttps://conda.anaconda.org/conda-forge/linux-64/python-3.13.9-h1_0.conda#" + "a" * 64 + "\r\n"
@@ -50,7 +50,7 @@ def test_no_text(content: bytes, tmp_path: Path) -> None:
 def test_any_bytes(content: bytes) -> None:
     """Whatever bytes there are, they are text or refused."""
     try:
-        text = decoded(content)
+        text = decode(content)
     except ValueError as error:
         text = str(error)
         assert type(error) is ValueError  # noqa: PT017 - bytes may be a text as well
@@ -59,4 +59,4 @@ def test_any_bytes(content: bytes) -> None:
 
 def test_mark_is_no_content() -> None:
     """The mark does not hide what a file is."""
-    assert kind_of(decoded(b"\xef\xbb\xbfdependencies:\n- a\n"), source="it") is FileKind.WISH
+    assert kind_of(decode(b"\xef\xbb\xbfdependencies:\n- a\n"), source="it") is FileKind.WISH

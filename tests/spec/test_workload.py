@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scherbelberg.errors import BadInput
-from scherbelberg.spec.workload import Provisions
+from scherbelberg.spec.workload import WorkEnvironment
 
 _BASH = shutil.which("bash")
 _VALUE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -47,21 +47,23 @@ _VALUE = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 def test_refused(kind: str, environ: dict[str, str], words: str) -> None:
     """Names that are none, values that no variable holds, and what decides over Dask itself are refused."""
     with pytest.raises(BadInput, match=words):
-        Provisions(**{kind: environ})  # type: ignore[arg-type] # one of two fields of the same type
+        WorkEnvironment(**{kind: environ})  # type: ignore[arg-type] # one of two fields of the same type
 
 
 def test_nothing_is_shown() -> None:
     """The representation holds no value, and an error names variables only."""
-    provisions = Provisions(environ={"A": "plain"}, secrets={"KEY": "hush"}, dask_config="token: hush")
-    assert repr(provisions) == "Provisions()"
+    provisions = WorkEnvironment(environ={"A": "plain"}, secrets={"KEY": "hush"}, dask_config="token: hush")
+    assert repr(provisions) == "WorkEnvironment()"
     with pytest.raises(BadInput) as caught:
-        Provisions(secrets={"KEY": "hush\0"})
+        WorkEnvironment(secrets={"KEY": "hush\0"})
     assert "hush" not in caught.value.message
 
 
 def test_a_secret_wins() -> None:
     """Of a variable and a secret of one name, the secret is set; Dask's own settings but for its encryption may be."""
-    provisions = Provisions(environ={"B": "1", "A": "no", "DASK_LOGGING__DISTRIBUTED": "info"}, secrets={"A": "yes"})
+    provisions = WorkEnvironment(
+        environ={"B": "1", "A": "no", "DASK_LOGGING__DISTRIBUTED": "info"}, secrets={"A": "yes"}
+    )
     assert provisions.script() == "export A=yes\nexport B=1\nexport DASK_LOGGING__DISTRIBUTED=info\n"
 
 
@@ -75,12 +77,12 @@ def test_largest_value() -> None:
         script = f"export A={text}{more}; exec env true"
         done = subprocess.run([str(_BASH)], input=script.encode(), env={}, check=False, capture_output=True, timeout=20)
         assert done.returncode == code
-    assert Provisions(environ={"A": text}).environ == {"A": text}
+    assert WorkEnvironment(environ={"A": text}).environ == {"A": text}
     with pytest.raises(BadInput, match="131072 bytes"):
-        Provisions(environ={"A": f"{text}x"})
+        WorkEnvironment(environ={"A": f"{text}x"})
     many = [{f"{letter}{number}": "x" * 10**5 for number in range(5)} for letter in "AB"]
     with pytest.raises(BadInput, match="all together"):
-        Provisions(environ=many[0], secrets=many[1])
+        WorkEnvironment(environ=many[0], secrets=many[1])
 
 
 @pytest.mark.skipif(_BASH is None, reason="bash is not installed")
@@ -91,7 +93,7 @@ def test_values_survive_bash(variables: dict[str, str]) -> None:
     script = "set -eu; source /dev/stdin; exec env -0"
     done = subprocess.run(
         [str(_BASH), "-c", script],
-        input=Provisions(secrets=variables).script().encode(),
+        input=WorkEnvironment(secrets=variables).script().encode(),
         env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
         capture_output=True,
         check=True,

@@ -18,7 +18,7 @@ from derive import check, main
 from refresh_locks import ship
 from repository import locks_in, share_in
 
-from scherbelberg.environments.checking import Verdict
+from scherbelberg.environments.checking import LockReport
 from scherbelberg.environments.lock import EnvLock
 
 __all__ = ["clone"]
@@ -42,7 +42,7 @@ def _replace(path: Path, old: str, new: str) -> None:
 def test_this_tree() -> None:
     """All that is pinned in this tree agrees; what may differ is named."""
     noted = ("wrapt of science on Python 3.13 is 2.2.2 on linux-64 and 2.2.1 on linux-aarch64",)
-    assert check(ROOT) == Verdict(wrong=(), noted=noted)
+    assert check(ROOT) == LockReport(wrong=(), noted=noted)
 
 
 def test_from_a_shell(clone: Path) -> None:

@@ -24,7 +24,7 @@ from distributed.comm.inproc import global_manager
 from distributed.utils import DequeHandler
 from tornado.ioloop import IOLoop
 
-from scherbelberg.concurrency.waiting import finish
+from scherbelberg.concurrency.waiting import shield_to_end
 
 #: A heartbeat, or its absence, says nothing about a worker that shares the process with its scheduler.
 _NEVER = "1000 days"
@@ -137,7 +137,7 @@ class DaskServers:
             await server.listen("inproc://")
             yield server
         finally:
-            await finish(_close(server))
+            await shield_to_end(_close(server))
 
     @asynccontextmanager
     async def worker(self, name: str, scheduler: str, *, resources: Mapping[str, float]) -> AsyncIterator[Worker]:
@@ -162,7 +162,7 @@ class DaskServers:
             await server
             yield server
         finally:
-            await finish(_close(server))
+            await shield_to_end(_close(server))
 
 
 async def _close(server: Scheduler | Worker) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from scherbelberg.concurrency.waiting import together, until
+from scherbelberg.concurrency.waiting import gather_or_cancel, until
 from scherbelberg.sandbox.hosts.scripted.logs import Log
 from scherbelberg.sandbox.hosts.scripted.network import Lan, Listening
 
@@ -130,7 +130,7 @@ class Service:
 
     async def _run(self, spec: ServiceSpec, first: Pause, again: Pause) -> None:
         serve = self._run_scheduler if spec.role == "scheduler" else self._run_worker
-        await together(*(self._keep_running(partial(serve, spec, name), first, again) for name in spec.names))
+        await gather_or_cancel(*(self._keep_running(partial(serve, spec, name), first, again) for name in spec.names))
 
     async def _keep_running(self, serve: Pause, first: Pause, again: Pause) -> None:
         while True:
