@@ -30,7 +30,7 @@ DIGEST = "d1"
 #: Any loopback address will do, but macOS has just one by default.
 ADDRESS = "127.33.0.1" if sys.platform == "linux" else "127.0.0.1"
 #: For whatever a test waits for, in seconds.
-WITHIN_S = 20.0
+WITHIN_S = 60.0
 _BASH = shutil.which("bash") or "bash"
 _MARK = "SCHERBELBERG_TEST_NODE"
 #: What the script's main part sets up.
