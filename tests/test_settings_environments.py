@@ -24,7 +24,7 @@ def test_mirrors() -> None:
     assert (settings.channel_mirror, settings.miniforge_mirror) == ("https://a.b/c", None)
     assert mirror_in("MINIFORGE", {"SCHERBELBERG_MINIFORGE_MIRROR": "http://m/x"}) == "http://m/x"
     environ["SCHERBELBERG_MINIFORGE_MIRROR"] = "https://me:s3cret@a.b"
-    with pytest.raises(BadInput, match="credentials for it belong into") as caught:
+    with pytest.raises(BadInput, match="Put credentials into") as caught:
         read_settings(environ=environ)
     assert "s3cret" not in caught.value.message
 

@@ -99,10 +99,10 @@ def test_flags_win_over_the_file_and_the_file_over_defaults(shell: Shell, tmp_pa
     ("words", "sentence"),
     [
         (("--processes", "many"), "Invalid number of processes 'many'. Use a number, or 'auto'."),
-        (("--processes", "0"), "0 worker processes a machine cannot be"),
+        (("--processes", "0"), "Invalid number of processes: 0"),
         (("--threads", "0"), "Invalid number of threads: 0"),
-        (("--memory-limit", "lots"), "The memory limit 'lots' cannot be"),
-        (("--resources", "GPU"), "The resource 'GPU' cannot be"),
+        (("--memory-limit", "lots"), "Invalid memory limit 'lots'"),
+        (("--resources", "GPU"), "Invalid resource 'GPU'"),
         (("--ttl", "soon"), "Invalid duration 'soon'"),
         (("--max-total", "much"), "Invalid amount 'much'. Use a number above 0, such as 2.50."),
         (("--max-total", "0.01"), "could cost 0.4113 EUR gross, more than --max-total 0.01"),

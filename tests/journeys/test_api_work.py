@@ -210,8 +210,8 @@ def _talk(address: str, context: ssl.SSLContext) -> None:
 @pytest.mark.parametrize(
     ("wish", "words"),
     [
-        ({"environ": {"A-B": "x"}}, "no name of an environment variable"),
-        ({"secrets": {"UID": "0"}}, "their shell keeps it"),
+        ({"environ": {"A-B": "x"}}, "not the name of an environment variable"),
+        ({"secrets": {"UID": "0"}}, "the shell reserves it"),
         ({"dask_config": "work.yaml"}, "pathlib.Path"),
     ],
 )
