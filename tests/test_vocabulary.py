@@ -17,13 +17,15 @@ _ELSEWHERE = {"sandbox", "share"}
 #: Functions, classes and constants of modules that have other names now.
 _OLD_DEFINITIONS = """
     Answered Answers Busy Carried Clock DEAREST Door Ears Ended Garbage Gone HARD Holding Judged Kept Leaving Links
-    Modern Outliving Passing Provisions Roster Tried Verdict WhereaboutsUnknown _Talk _bywrite_price _lead _worth
-    around attached billed call_out carried charged charges chosen complaints counted created decoded described
-    despite_standstills err explained finish fixed freed give_back give_back_all give_up guarded happening heard
-    holdings ignore is_of kept lead leave left left_words limited linked mirrored modern normalized noted offered
-    out outliving overview packed paid_on part_in_peace planned point_out public quiet_s raised redacted remedied
-    resolved returned say sift soft_pins soon_s spent still_paid_for sum_of survey take_in together told triage
-    unasked undone_on_failure unproven voice_options watched whatever where whole words_for worth
+    Modern Outliving Passing Provisions Remaining Remembered Renting Roster Tried Verdict WhereaboutsUnknown _Talk
+    _bywrite_price _lead _worth around at_once attached billed call_out carried charged charges chosen complaints
+    counted created decoded described despite_standstills err explained finish fixed freed give_back give_back_all
+    give_up guarded happening heard holdings ignore is_connections is_held_against_us is_of is_our_own kept lead
+    leave left left_out left_words let_in limited linked make mirrored modern normalized noted nothing_left offered
+    out outliving overview packed paid_on part_in_peace place planned point_out public quiet_s raised read_whole
+    redacted remedied resolved returned say sift soft_pins soon_s spent still_paid_for stranger_in sum_of survey
+    take_in together told triage unasked undone_on_failure unproven voice_options watched way_from whatever where
+    whole with_heard words_for worth
 """
 #: Methods and properties likewise.
 _OLD_METHODS = """

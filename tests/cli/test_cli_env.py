@@ -137,13 +137,7 @@ def test_lock_cannot_be(shell: Shell, fitting: Path, fake: Mirror, tmp_path: Pat
     """Words that do not go together, and a place that cannot be written, are the user's mistakes."""
     words = ("env", "lock", "--client", str(fitting), "--channel-mirror", fake.url)
     code, _, complaints = shell(*words, "--platform", "linux-64", "--platform", "linux-aarch64")
-<<<<<<< ours
-    assert (code, "give one --platform" in complaints) == (2, True)
-=======
     assert (code, "Use one --platform" in complaints) == (2, True)
-    code, _, complaints = shell(*words, "--from", str(tmp_path))
-    assert (code, "--from goes with --update" in complaints) == (2, True)
->>>>>>> theirs
     code, _, complaints = shell(*words, "-o", str(tmp_path / "no" / "file.lock"))
     assert (code, "cannot be written" in complaints) == (2, True)
     code, _, complaints = shell(*words[:-1], "https://anna:s3cret@a.b")

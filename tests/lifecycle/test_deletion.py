@@ -165,14 +165,14 @@ async def test_refused_list(settings: Settings, uid: str, emulated: SandboxThrea
     assert (caught.value.left_over, ours(settings, uid)) == (("cluster cluster",), [])
 
 
-@pytest.mark.parametrize("name", ["leave", "known_prices", "holdings"])
+@pytest.mark.parametrize("name", ["record_pending_deletions", "known_prices", "group_clusters"])
 async def test_bill_does_not_stop_it(settings: Settings, uid: str, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     """What goes wrong with a bill keeps nothing from being deleted."""
 
     def breaks(*_: object, **__: object) -> None:
         raise RuntimeError("a bill")
 
-    monkeypatch.setattr(destroy if name == "leave" else billing, name, breaks)
+    monkeypatch.setattr(destroy if name == "record_pending_deletions" else billing, name, breaks)
     await delete_clusters(settings, "cluster", (uid,), listener=ignore_events, timeouts=SHORT)
     assert ours(settings, uid) == []
 

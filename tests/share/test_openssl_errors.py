@@ -190,14 +190,14 @@ def test_as_a_program() -> None:
 _MAKES_A_CLIENT = """
 import pathlib
 from scherbelberg.scheduler.client import TunnelClient
-from scherbelberg.scheduler.endpoint import Door
+from scherbelberg.scheduler.endpoint import SchedulerEndpoint
 from scherbelberg.errors import StateDamaged
 from scherbelberg.share import openssl_errors
 
 openssl_errors._choose = lambda: ("by hand", None)
 path = pathlib.Path("there is none")
 try:
-    TunnelClient(Door(prefix="x", port=1, dashboard_port=1, authority=path, certificate=path, key=path))
+    TunnelClient(SchedulerEndpoint(prefix="x", port=1, dashboard_port=1, authority=path, certificate=path, key=path))
 except StateDamaged:
     print(openssl_errors.SSLIOStream.scherbelberg_openssl_errors)
 """
