@@ -44,7 +44,7 @@ BASE = cast("BaseRelease | None", os.environ.get("SCHERBELBERG_TEST_BASE"))
 
 _COMMAND = """
 import sys, pathlib
-from scherbelberg import shipped
+from scherbelberg.environments import shipped
 share = pathlib.Path(sys.argv.pop(1))
 shipped._share = lambda: share
 from scherbelberg.cli import main

@@ -78,7 +78,7 @@ def test_mirror_that_is_gone(world: World) -> None:
 _PROGRAM = """
 import sys
 from pathlib import Path
-from scherbelberg import shipped
+from scherbelberg.environments import shipped
 from scherbelberg.cli import main
 shipped._share = lambda: Path(sys.argv[1])
 main(sys.argv[2:])

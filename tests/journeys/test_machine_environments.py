@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from mirror import Mirror
+from own_share import share
 from schemas import Json, read, unpromised
 from shells import Shell
 
@@ -18,6 +19,7 @@ from scherbelberg.environments.lock import read_lock
 from scherbelberg.environments.shipped import shipped_locks
 from scherbelberg.environments.versions import REQUIRED
 
+__all__ = ["share"]
 #: Of another Python than the one that runs this.
 _OTHER = "main-py312-linux-64" if sys.version_info[:2] == (3, 13) else "main-py313-linux-64"
 
@@ -56,19 +58,16 @@ def test_show(shell: Shell, other: Path) -> None:
     assert lock["digest"] in digests
 
 
-def test_check(shell: Shell, other: Path, tmp_path: Path) -> None:
+def test_check(shell: Shell, other: Path, share: Path) -> None:
     """What is wrong and what is noted are in the document, which is printed also when the exit code is 15."""
     code, output, _ = shell("env", "check", str(other), "--json")
     found = read("env-check", output)
     assert (code, found["wrong"], len(found["noted"])) == (0, [], 1)
-    constraints = tmp_path / "constraints.txt"
-    constraints.write_text("dask==1.0\n", encoding="utf-8")
-    code, output, complaints = shell("env", "check", "--constraints", str(constraints), "--json")
+    (share / "bootstrap.sh").write_text("#!/bin/bash\n", encoding="utf-8")
+    code, output, complaints = shell("env", "check", "--json")
     found = read("env-check", output)
     assert (code, complaints.startswith("Error: ")) == (15, True)
-    name, versions = "main-py313-linux-64", shipped_locks()["main-py313-linux-64"].versions
-    wanted = f"the file of constraints has dask==1.0 for Python 3.13, {name} {versions.packages['dask']}"
-    assert wanted in found["wrong"]
+    assert found["wrong"][0].startswith("pins.toml has other digests")
     assert unpromised("env-check", found) == []
 
 

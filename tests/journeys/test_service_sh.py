@@ -264,7 +264,16 @@ async def test_stop_ends_an_orphan(node: Node) -> None:
     await node.source(
         _FAKE.format(body="while :; do sleep 60; done") + 'plain_start; within 20 test -s "$RUN/dask.pid"'
     )
-    os.kill(node.pid("supervisor"), SIGKILL)
+    supervisor = psutil.Process(node.pid("supervisor"))
+    supervisor.kill()
+
+    async def ended() -> bool | None:
+        try:
+            return supervisor.status() == psutil.STATUS_ZOMBIE or None
+        except psutil.NoSuchProcess:
+            return True
+
+    await until(ended, every_s=0.02, within_s=WITHIN_S, what="the end of the supervisor")
     assert (await node.run("status")).said == ["stopped"]
     assert (await node.run("stop")).code == 0
     assert node.processes() == []
