@@ -47,7 +47,7 @@ ROOMS = (
     "cli",
     "__main__",
 )
-#: What runs on nodes, by value or as a file, imports nothing of ours; the door alone imports the demo's work.
+#: What runs on nodes, by value or as a file, imports nothing of ours; `cli` alone imports the demo's work.
 BESIDE = {"libstats", "sandbox", "share"}
 #: What the sandbox may know of the product.
 SANDBOX_KNOWS = {
@@ -171,7 +171,7 @@ def _top(name: str) -> str:
     return name.partition(".")[0]
 
 
-def _floor(name: str) -> int:
+def _place(name: str) -> int:
     return ROOMS.index(_top(name)) if _top(name) in ROOMS else -1
 
 
@@ -187,7 +187,7 @@ def test_arrows_go_one_way() -> None:
         f"{name} -> {other}"
         for name, others in arrows().items()
         for other in sorted(others)
-        if _floor(other) > _floor(name) >= 0
+        if _place(other) > _place(name) >= 0
     ]
     assert wrong == []
 

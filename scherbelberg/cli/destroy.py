@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @json_option
 @verbosity_options
 def destroy(*, prefix: str, forget: bool, token_file: Path | None, as_json: bool) -> None:
-    """Delete a cluster created on this computer, and check that nothing is left."""
+    """Delete a cluster created on or imported to this computer, and check that nothing is left."""
     check_prefix(prefix)
     settings = load_settings(token_file)
     from scherbelberg.cli.actions import destroy_clusters  # noqa: PLC0415 - heavy

@@ -47,7 +47,7 @@ def env() -> None:
 @json_option
 @verbosity_options
 def show(name: str | None, platforms: tuple[str, ...], as_json: bool) -> None:
-    """Show the packages of the shipped environments, of one of them (NAME), or of a lock FILE."""
+    """Show the shipped environments, one of them (NAME), or a lock FILE: versions, packages, size, digest."""
     from scherbelberg.cli.documents import lock_document  # noqa: PLC0415 - heavy
     from scherbelberg.cli.tables import print_locks  # noqa: PLC0415
 

@@ -184,8 +184,12 @@ def _read_copy(source: str, target: str) -> tuple[str, str, Path, bool]:
     if not path:
         raise BadInput(f"There is no path after '{names}:'. Write NODE:PATH or {_ALL}:PATH.")
     local = Path(source if origin is None else target)
-    if origin is None and not local.exists():
-        raise BadInput(f"'{local}' does not exist.")
+    if origin is None:
+        try:
+            local.stat()
+        except OSError as error:
+            reason = "does not exist" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+            raise BadInput(f"'{local}' {reason}.") from None
     return names or "", path, local, origin is None
 
 

@@ -60,7 +60,7 @@ def sandbox() -> None:
 @click.option(
     "--base",
     type=click.Choice(["bookworm", "trixie", "sid"]),
-    help="Debian release that machines boot; sid is closest to Ubuntu 26.04.  [default: this computer's]",
+    help="Release that machines boot, on Debian; sid is closest to Ubuntu 26.04.  [default: this computer's]",
 )
 @click.option("--faults", "faults_file", type=click.File(encoding="utf-8"), help="JSON file with faults to inject.")
 @verbosity_options

@@ -38,7 +38,7 @@ def _check_variables(instance: object, attribute: object, value: Mapping[str, st
         if not isinstance(name, str) or not _NAME.match(name):
             raise BadInput(f"'{name}' is not the name of an environment variable. Use letters, digits and underscores.")
         if _RESERVED.match(name):
-            raise BadInput(f"The environment variable {name} cannot be set on nodes: scherbelberg sets it for Dask.")
+            raise BadInput(f"The environment variable {name} cannot be set on nodes: it changes how Dask runs.")
         if _SHELL.match(name):
             raise BadInput(f"The environment variable {name} cannot be set on nodes: the shell reserves it.")
         if not isinstance(text, str) or "\0" in text:

@@ -141,6 +141,7 @@ def test_scp(offline: Shell, tmp_path: Path) -> None:
         (("cp", __file__, "worker000:"), 2, "There is no path after 'worker000:'"),
         (("cp", "worker000:a", "scheduler:b"), 2, "Both sides are on nodes. Copy to this computer first"),
         (("cp", "/nowhere", "worker000:a"), 2, "'/nowhere' does not exist"),
+        (("cp", "a" * 5000, "worker000:a"), 2, "cannot be read: File name too long"),
         (("cp", __file__, "worker000:/nowhere/at/all"), 13, "/nowhere/at/all"),
         (("cp", "worker000:/nowhere/at/all", "a"), 13, "/nowhere/at/all"),
         (("cp", "all:a", __file__), 2, f"Cannot create folders in {__file__}: "),
