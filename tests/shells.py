@@ -1,10 +1,14 @@
 # SPDX-FileCopyrightText: The scherbelberg authors
 # SPDX-License-Identifier: BSD-3-Clause
-"""Runs the command line in the test's own process."""
+"""Runs the command line, in the test's own process or in one of its own."""
 
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from surroundings import environment_for
@@ -50,3 +54,23 @@ class Shell:
             code = 0
         output, complaints = self._capfd.readouterr()
         return code, output, complaints
+
+
+@contextmanager
+def program(settings: Settings, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """The command line in a process of its own, which is gone at the end whatever happened."""
+    environ = environment_for(settings) | {"PYTHONUNBUFFERED": "1"} | variables
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scherbelberg", *words],
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()

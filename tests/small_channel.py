@@ -12,14 +12,15 @@ import sys
 import threading
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from attrs import Factory, define, field, frozen
-from process_node import Ended, Node
+from process_node import Ended, Node, free_port, make_node
 
 CHANNEL = "https://conda.anaconda.org"
 #: The phase that this is about, without the pauses between its tries.
@@ -341,3 +342,19 @@ def is_installed(node: Node) -> bool:
     folder = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     found = {path.name for path in (node.base / "env" / folder).glob("*.py")}
     return link(node) == f"envs/{node.settings['ENV_DIGEST']}" and {"distributed.py", "other.py"} <= found
+
+
+@pytest.fixture
+def mirror() -> Iterator[Mirror]:
+    """A channel with two packages, and Miniforge."""
+    with serve(DISTRIBUTED, OTHER) as made:
+        yield made
+
+
+@pytest.fixture
+async def node(tmp_path: Path, mirror: Mirror) -> AsyncIterator[Node]:
+    """A machine whose image holds another environment, and that was told of the mirror."""
+    made = make_node(tmp_path, role="scheduler", scheduler_port=free_port())
+    give(made, mirror, DISTRIBUTED, OTHER)
+    yield made
+    await made.end()

@@ -25,8 +25,8 @@ import requests
 from attrs import evolve
 from conftest import TIME_SCALE
 from description import Witness
-from shells import Shell
-from surroundings import environment_for, settings_for
+from shells import Shell, program
+from surroundings import settings_for
 
 from scherbelberg import sync
 from scherbelberg.sandbox.options import Options
@@ -70,26 +70,6 @@ def offline(around: tuple[SandboxThread, Settings], shell: Shell) -> Iterator[Sh
     before = len(around[0].sandbox.requests)
     yield shell
     assert around[0].sandbox.requests[before:] == []
-
-
-@contextmanager
-def program(settings: Settings, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
-    """The command line in a process of its own, which is gone at the end whatever happened."""
-    environ = environment_for(settings) | {"PYTHONUNBUFFERED": "1"} | variables
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scherbelberg", *words],
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def lines_until(process: subprocess.Popen[str], words: str) -> list[str]:

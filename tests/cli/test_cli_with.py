@@ -7,12 +7,10 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shells import Shell
+from shells import Shell, program
 from standstill import STANDSTILL
 from surroundings import environment_for, folders, held
 
@@ -52,25 +50,6 @@ print("here", flush=True)
 while True:
     signal.pause()
 """
-
-
-@contextmanager
-def program(settings: Settings, *words: str) -> Iterator[subprocess.Popen[str]]:
-    """The command line in a process of its own, which is gone at the end whatever happened."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scherbelberg", *words],
-        env=environment_for(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def test_command_with_a_cluster(shell: Shell) -> None:

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from process_node import SOURCED, Node, free_port, make_node
+from process_node import SOURCED, Node, free_port
 from proxies import write_certificates
 from small_channel import (
     DISTRIBUTED,
@@ -22,32 +22,19 @@ from small_channel import (
     is_installed,
     link,
     miniforge_pins,
+    mirror,
+    node,
     serve,
     slept,
 )
 
 from scherbelberg.concurrency.waiting import until
 
+__all__ = ["mirror", "node"]
 pytestmark = [
     pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix"),
     pytest.mark.usefixtures("curl"),
 ]
-
-
-@pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    """A channel with two packages, and Miniforge."""
-    with serve(DISTRIBUTED, OTHER) as made:
-        yield made
-
-
-@pytest.fixture
-async def node(tmp_path: Path, mirror: Mirror) -> AsyncIterator[Node]:
-    """A machine whose image holds another environment, and that was told of the mirror."""
-    made = make_node(tmp_path, role="scheduler", scheduler_port=free_port())
-    give(made, mirror, DISTRIBUTED, OTHER)
-    yield made
-    await made.end()
 
 
 async def test_progress(node: Node, mirror: Mirror) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 import string
 import subprocess
 import tomllib
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import pytest
 from catalogues import CALM
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from process_node import SOURCED, Node, free_port, make_node
+from process_node import SOURCED, Node
 from small_channel import (
     DISTRIBUTED,
     INSTALL,
@@ -28,33 +27,19 @@ from small_channel import (
     is_installed,
     link,
     make_wheel,
+    mirror,
+    node,
     platform_here,
-    serve,
     told,
 )
 
 from scherbelberg.concurrency.waiting import until
 
+__all__ = ["mirror", "node"]
 pytestmark = [
     pytest.mark.skipif("sys.platform == 'win32'", reason="nodes run Linux, and process hosts a Unix"),
     pytest.mark.usefixtures("curl"),
 ]
-
-
-@pytest.fixture
-def mirror() -> Iterator[Mirror]:
-    """A channel with two packages, and Miniforge."""
-    with serve(DISTRIBUTED, OTHER) as made:
-        yield made
-
-
-@pytest.fixture
-async def node(tmp_path: Path, mirror: Mirror) -> AsyncIterator[Node]:
-    """A machine whose image holds another environment, and that was told of the mirror."""
-    made = make_node(tmp_path, role="scheduler", scheduler_port=free_port())
-    give(made, mirror, DISTRIBUTED, OTHER)
-    yield made
-    await made.end()
 
 
 async def test_first_install(node: Node, mirror: Mirror) -> None:
