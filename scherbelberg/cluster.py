@@ -218,7 +218,7 @@ class Cluster:
             log: A function that is called with a line of text for each event, likewise, or a `logging.Logger`.
             token: The API token, or what returns it.
             endpoint: URL of the API.
-            settings: All of the surroundings, instead of token, endpoint and environment variables.
+            settings: The whole configuration, instead of token, endpoint and environment variables.
 
         Raises:
             TypeError: There is no such argument.
